@@ -1,0 +1,203 @@
+"""Kernels behind `Block`: interning, renumbering and the checks after which no other kernel needs to check anything."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .jit import U64, kernel
+
+__all__ = ["check_access_list", "check_ops", "intern", "renumber", "static_sets"]
+
+_SLOAD, _SSTORE, _ADD, _SUB, _KECCAK, _NOOP, _TOUCH, _CREDIT, _BURN = range(9)
+_READ, _WRITE, _CREDITED = np.uint8(1), np.uint8(2), np.uint8(4)
+
+
+@kernel(inline=True)
+def _mix(h, x):
+    h = (h ^ x) * U64(0x9E3779B97F4A7C15)
+    return h ^ (h >> U64(29))
+
+
+@kernel
+def intern(address, field, slot, seed, table, ids, first):
+    """Give equal key rows equal ids, dense and in order of first appearance; returns the number of distinct keys.
+
+    address (n, 5) uint32 and slot (n, 4) uint64 are views of the bytes; table (2**k, 2) int32, filled with -1, at least
+    twice as long as n, holds (id, hash bits); `seed` varies by process, so that no file can be made to collide.
+    Writes ids[row] and first[id]. Open addressing with linear probing: expected O(n).
+    """
+    mask = U64(table.shape[0] - 1)
+    n_keys = 0
+    for i in range(field.shape[0]):
+        h = _mix(seed ^ U64(field[i]), slot[i, 0])
+        h = _mix(h, slot[i, 1])
+        h = _mix(h, slot[i, 2])
+        h = _mix(h, slot[i, 3])
+        h = _mix(h, U64(address[i, 0]) | (U64(address[i, 1]) << U64(32)))
+        h = _mix(h, U64(address[i, 2]) | (U64(address[i, 3]) << U64(32)))
+        h = _mix(h, U64(address[i, 4]))
+        tag = np.int32(h >> U64(33))
+        place = (h >> U64(1)) & mask
+        while True:
+            known = table[place, 0]
+            if known < 0:
+                table[place, 0] = n_keys
+                table[place, 1] = tag
+                first[n_keys] = i
+                ids[i] = n_keys
+                n_keys += 1
+                break
+            if table[place, 1] == tag:
+                j = first[known]
+                if (
+                    field[i] == field[j]
+                    and slot[i, 0] == slot[j, 0] and slot[i, 1] == slot[j, 1]
+                    and slot[i, 2] == slot[j, 2] and slot[i, 3] == slot[j, 3]
+                    and address[i, 0] == address[j, 0] and address[i, 1] == address[j, 1]
+                    and address[i, 2] == address[j, 2] and address[i, 3] == address[j, 3]
+                    and address[i, 4] == address[j, 4]
+                ):  # fmt: skip
+                    ids[i] = known
+                    break
+            place = (place + U64(1)) & mask
+    return n_keys
+
+
+@kernel
+def renumber(references, ids, new_id, n_seen, out):
+    """Map references (rows of the caller's key table, negative = none, kept) to ids in order of first use.
+
+    new_id[id] is -1 until seen; returns the number of ids seen so far. Writes out[i] for each reference.
+    """
+    for i in range(references.shape[0]):
+        row = references[i]
+        if row < 0:
+            out[i] = row
+            continue
+        k = ids[row]
+        if new_id[k] < 0:
+            new_id[k] = n_seen
+            n_seen += 1
+        out[i] = new_id[k]
+    return n_seen
+
+
+@kernel
+def check_ops(op_code, op_key, op_arg, row_field, n_words, n_payloads):
+    """Return (position, rule) of the first op that breaks a rule, or (-1, 0); rules are numbered as in `block._OP_RULES`."""
+    n_rows = row_field.shape[0]
+    for i in range(op_code.shape[0]):
+        code = op_code[i]
+        key = op_key[i]
+        arg = op_arg[i]
+        if code > _BURN:
+            return i, 1
+        if code == _SLOAD or code == _SSTORE or code == _TOUCH or code == _CREDIT:
+            if key < 0 or key >= n_rows:
+                return i, 2
+            if code == _CREDIT and row_field[key] != 1:
+                return i, 3
+        elif key != -1:
+            return i, 4
+        if code == _SLOAD or code == _TOUCH:
+            if arg != -1:
+                return i, 5
+        elif code == _SSTORE:
+            if arg < -1 or arg >= n_words:
+                return i, 6
+        elif code == _KECCAK:
+            if arg < 0 or arg >= n_payloads:
+                return i, 7
+        elif code == _NOOP or code == _BURN:
+            if arg < 0:
+                return i, 8
+        elif arg < 0 or arg >= n_words:
+            return i, 9
+    return -1, 0
+
+
+@kernel
+def check_access_list(indptr, entry, list_address, key_address, key_field):
+    """Return (transaction, row, rule) of the first bad access-list row, or (-1, -1, 0).
+
+    Rules: 1 key row out of range, 2 address row out of range, 3 key of another field than storage, 4 a key row that
+    does not follow an entry of its own address.
+    """
+    for t in range(indptr.shape[0] - 1):
+        current = -1
+        for i in range(indptr[t], indptr[t + 1]):
+            e = entry[i]
+            if e >= 0:
+                if e >= key_field.shape[0]:
+                    return t, i, 1
+                if key_field[e] != 0:
+                    return t, i, 3
+                if current < 0:
+                    return t, i, 4
+                for b in range(20):
+                    if key_address[e, b] != list_address[current, b]:
+                        return t, i, 4
+            else:
+                current = -1 - e
+                if current >= list_address.shape[0]:
+                    return t, i, 2
+    return -1, -1, 0
+
+
+@kernel
+def static_sets(op_indptr, op_code, op_key, n_keys, indptr, keys, modes):
+    """Access sets of straight-line programs: per transaction its distinct keys, ascending, with all modes of all its ops.
+
+    keys and modes have room for every op that names a key; returns the number of entries. O(accesses) but for the sort
+    within a transaction.
+    """
+    place = np.full(n_keys, -1, np.int32)  # where the key stands in the output, valid if within this transaction
+    total = 0
+    for t in range(op_indptr.shape[0] - 1):
+        start = total
+        indptr[t] = start
+        ascending = True
+        for i in range(op_indptr[t], op_indptr[t + 1]):
+            key = op_key[i]
+            if key < 0:
+                continue
+            code = op_code[i]
+            if code == _SSTORE:
+                mode = _WRITE
+            elif code == _CREDIT:
+                mode = _CREDITED
+            else:
+                mode = _READ
+            p = place[key]
+            if p >= start:
+                modes[p] |= mode
+            else:
+                place[key] = total
+                if total > start and keys[total - 1] > key:
+                    ascending = False
+                keys[total] = key
+                modes[total] = mode
+                total += 1
+        if ascending:
+            continue
+        if total - start <= 24:
+            for i in range(start + 1, total):
+                key, mode = keys[i], modes[i]
+                j = i - 1
+                while j >= start and keys[j] > key:
+                    keys[j + 1] = keys[j]
+                    modes[j + 1] = modes[j]
+                    j -= 1
+                keys[j + 1] = key
+                modes[j + 1] = mode
+        else:
+            both = np.empty(total - start, np.int64)
+            for i in range(start, total):
+                both[i - start] = (np.int64(keys[i]) << 3) | np.int64(modes[i])
+            both.sort()
+            for i in range(start, total):
+                keys[i] = both[i - start] >> 3
+                modes[i] = both[i - start] & 7
+        # `place` of these keys is stale now, but below the next transaction's start
+    indptr[op_indptr.shape[0] - 1] = total
+    return total

@@ -1,0 +1,163 @@
+"""The only place with Numba options, and a disk cache that, unlike Numba's own, notices edits in *other* kernel files.
+
+Numba keys its cache by the file that holds a function, so a changed callee or constant elsewhere leaves stale machine
+code (measured: old gas prices). Here the directory name is a hash of every kernel source, the Numba version, the CPU
+and the code-generation flags, so any change starts an empty directory.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import os
+import pickle
+import platform
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from numba import config, njit
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+
+__all__ = ["DISABLED", "U64", "cache_directory", "inputs", "kernel", "parallel_kernel", "was_compiled"]
+
+log = logging.getLogger("pevm_numba")
+
+#: True under NUMBA_DISABLE_JIT=1: kernels are plain Python functions and intrinsics have plain twins.
+DISABLED = bool(config.DISABLE_JIT)
+
+#: Literals in uint64 arithmetic must be wrapped: a bare int is int64, and uint64 with int64 is float64.
+U64 = np.uint64
+
+#: `fastmath` stays off: the kernels hold no floating point that could profit.
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
+
+_compiled_here = 0
+
+
+@functools.cache
+def _stamp() -> str:
+    """Hash of all that the machine code depends on."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    flags = (config.BOUNDSCHECK, config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE, config.DEBUG_ARRAY_OPT)
+    facts = (numba.__version__, np.__version__, platform.machine(), llvm.get_host_cpu_name(), flags)
+    digest.update(repr(facts).encode())
+    return digest.hexdigest()[:24]
+
+
+@functools.cache
+def cache_directory() -> Path:
+    """Directory of this version's compiled kernels (it need not exist).
+
+    ``PEVM_NUMBA_CACHE_DIR``, else ``$XDG_CACHE_HOME/pevm_numba``, else ``~/.cache/pevm_numba``; below it one folder for
+    each hash of sources, Numba version, CPU and flags.
+    """
+    base = os.environ.get("PEVM_NUMBA_CACHE_DIR")
+    if not base:
+        base = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "pevm_numba")
+    return Path(base) / _stamp()
+
+
+@functools.cache
+def _warn_unwritable(reason: str) -> None:
+    warnings.warn(
+        f"compiled kernels cannot be kept in {cache_directory()} ({reason}): each process compiles anew; "
+        "set PEVM_NUMBA_CACHE_DIR to a writable folder",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+class _Locator(_CacheLocator):
+    """Puts every kernel's files in `cache_directory`, whatever NUMBA_CACHE_DIR says."""
+
+    def __init__(self, py_func: Callable) -> None:
+        self._disambiguator = f"{py_func.__module__.rsplit('.', 1)[-1]}.{py_func.__code__.co_firstlineno}"
+
+    def get_cache_path(self) -> str:
+        return str(cache_directory())
+
+    def get_source_stamp(self) -> str:
+        return _stamp()
+
+    def get_disambiguator(self) -> str:
+        return self._disambiguator
+
+    @classmethod
+    def from_function(cls, py_func: Callable, py_file: str) -> _Locator:
+        return cls(py_func)
+
+
+class _Impl(CompileResultCacheImpl):
+    def __init__(self, py_func: Callable) -> None:
+        self._lineno = py_func.__code__.co_firstlineno
+        self._locator = _Locator(py_func)
+        self._filename_base = self.get_filename_base(py_func.__qualname__, "")
+
+
+class _KernelCache(FunctionCache):
+    _impl_class = _Impl
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            log.debug("kernel cache: %s not read (%s): compiling", self._name, error)
+            return None
+
+    def save_overload(self, sig, data):
+        global _compiled_here
+        _compiled_here += 1
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _warn_unwritable(error.strerror or type(error).__name__)
+
+
+def was_compiled() -> int:
+    """How many kernels this process has compiled (and not loaded from disk) so far."""
+    return _compiled_here
+
+
+def _jit(function: Callable, **options: object) -> Callable:
+    if DISABLED:
+        return function
+    dispatcher = njit(**_OPTIONS, **options)(function)
+    dispatcher._cache = _KernelCache(function)
+    return dispatcher
+
+
+def kernel(function: Callable | None = None, *, inline: bool = False) -> Callable:
+    """Compile `function` lazily, in nopython mode, without the GIL, kept on disk.
+
+    With ``inline=True`` LLVM is told to inline every call of it (Numba's own inlining, at the level of Python bytecode,
+    costs compile time and is not used).
+    """
+    if function is None:
+        return functools.partial(kernel, inline=inline)
+    return _jit(function, forceinline=True) if inline else _jit(function)
+
+
+def parallel_kernel(function: Callable) -> Callable:
+    """Like `kernel`, with `prange` running on all threads. Keep such functions thin: each costs about a second to compile."""
+    return _jit(function, parallel=True)
+
+
+def inputs(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Read-only C-contiguous views: what every kernel takes as input.
+
+    Numba compiles a kernel anew for writable and for read-only arrays; passing every input through here keeps it at one
+    specialisation. Outputs and scratch are fresh writable arrays.
+    """
+    views = []
+    for array in arrays:
+        view = np.ascontiguousarray(array).view()
+        view.flags.writeable = False
+        views.append(view)
+    return tuple(views)

@@ -1,0 +1,119 @@
+"""Access sets: per transaction its distinct keys with READ, WRITE and CREDIT bits. An SSTORE is a WRITE, not a READ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import door
+from ..errors import BlockError
+from ..machine.ops import Mode
+
+__all__ = ["AccessSets"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AccessSets:
+    """Access sets of a block's transactions, in block order. Make one with `access_sets` or `AccessSets.from_arrays`.
+
+    Parameters
+    ----------
+    n_keys : int
+        Key ids are in [0, n_keys).
+    indptr : (n_tx + 1,) int64
+        CSR offsets over transactions.
+    keys : (n_entries,) int32
+        Distinct key ids of each transaction, ascending.
+    modes : (n_entries,) uint8
+        `Mode` bits of each entry, 1..7.
+
+    Notes
+    -----
+    Transactions i < j conflict on a key unless both only READ it or both only CREDIT it.
+
+    Examples
+    --------
+    >>> sets = AccessSets.from_dicts([{0: Mode.WRITE}, {0: Mode.READ, 2: Mode.READ}], n_keys=3)
+    >>> sets
+    <AccessSets: 2 txs, 3 accesses, 3 keys>
+    >>> sets[1]
+    {0: <Mode.READ: 1>, 2: <Mode.READ: 1>}
+    """
+
+    n_keys: int
+    indptr: NDArray[np.int64]
+    keys: NDArray[np.int32]
+    modes: NDArray[np.uint8]
+
+    @classmethod
+    def from_arrays(cls, n_keys: int, indptr: ArrayLike, keys: ArrayLike, modes: ArrayLike) -> AccessSets:
+        """Check and freeze arrays as in `AccessSets`.
+
+        Raises
+        ------
+        BlockError
+            If offsets, key range, key order or modes break a rule.
+        """
+        n_keys = door.integer("n_keys", n_keys, 0, 2**31 - 1)
+        ids = door.array("keys", keys, np.int32, (None,), low=0, high=n_keys - 1)
+        offsets = door.csr("indptr", indptr, None, len(ids))
+        bits = door.array("modes", modes, np.uint8, (len(ids),), low=1, high=7)
+        same = np.ones(len(ids), bool)
+        same[offsets[:-1][offsets[:-1] < len(ids)]] = False
+        bad = np.flatnonzero(same[1:] & (ids[1:] <= ids[:-1])) + 1
+        if len(bad):
+            i = int(bad[0])
+            raise BlockError(f"keys[{i}] = {ids[i]} after {ids[i - 1]}: keys of a transaction must be distinct and ascending")
+        return cls.trusted(n_keys, offsets.copy(), ids.copy(), bits.copy())
+
+    @classmethod
+    def trusted(
+        cls, n_keys: int, indptr: NDArray[np.int64], keys: NDArray[np.int32], modes: NDArray[np.uint8]
+    ) -> AccessSets:
+        """Freeze arrays that a kernel has just made and that nobody else holds; nothing is checked."""
+        for part in (indptr, keys, modes):
+            part.flags.writeable = False
+        return cls(n_keys, indptr, keys, modes)
+
+    @classmethod
+    def from_dicts(cls, sets: Sequence[Mapping[int, int]], n_keys: int) -> AccessSets:
+        """From one mapping of key id to mode bits per transaction."""
+        ends = np.cumsum([0] + [len(entry) for entry in sets])
+        items = [pair for entry in sets for pair in sorted(entry.items())]
+        return cls.from_arrays(n_keys, ends, [k for k, _ in items], [int(m) for _, m in items])
+
+    @property
+    def n_tx(self) -> int:
+        """Number of transactions."""
+        return len(self.indptr) - 1
+
+    @property
+    def n_accesses(self) -> int:
+        """Number of entries: distinct keys summed over transactions."""
+        return len(self.keys)
+
+    def __len__(self) -> int:
+        return self.n_tx
+
+    def __getitem__(self, tx: int) -> dict[int, Mode]:
+        tx = door.integer("transaction", tx, 0, self.n_tx - 1)
+        part = slice(self.indptr[tx], self.indptr[tx + 1])
+        return {int(k): Mode(int(m)) for k, m in zip(self.keys[part], self.modes[part])}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AccessSets):
+            return NotImplemented
+        return (
+            self.n_keys == other.n_keys
+            and np.array_equal(self.indptr, other.indptr)
+            and np.array_equal(self.keys, other.keys)
+            and np.array_equal(self.modes, other.modes)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays compare by content
+
+    def __repr__(self) -> str:
+        return f"<AccessSets: {self.n_tx:,} txs, {self.n_accesses:,} accesses, {self.n_keys:,} keys>"

@@ -1,0 +1,504 @@
+"""The door of `Block`: every array is checked and brought to one canonical form here, because no kernel checks anything.
+
+Canonical means: exact dtypes, words and payloads in the order of the ops that use them, key ids in first-touch order.
+"""
+
+from __future__ import annotations
+
+import operator
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ._kernels import block as _k
+from ._kernels.jit import inputs
+from .errors import BlockError
+from .machine.ops import MAX_COUNT, TOP, Field, Op
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .block import Block
+
+__all__ = ["DEFAULT_GAS_LIMIT", "META_COLUMNS", "KeyRows", "array", "csr", "integer", "intern_rows"]
+
+DEFAULT_GAS_LIMIT: Final = 2**24
+
+#: Optional per-transaction facts: they are carried, written and compared, never executed. Width in bytes for binaries.
+META_COLUMNS: Final[dict[str, str | int]] = {
+    "tx_hash": 32,
+    "to": 20,
+    "value": 32,
+    "input": "binary",
+    "chain_gas_used": "uint64",
+    "chain_success": "bool",
+    "blob_count": "uint8",
+    "max_fee_per_blob_gas": "uint64",
+    "gas_hint": "uint64",
+    "blob_size": "uint64",
+}
+
+_OP_RULES: Final = {
+    1: ("op_code", "an op code is in 0..8"),
+    2: ("op_key", "SLOAD, SSTORE, TOUCH and CREDIT name a row of the key table"),
+    3: ("op_key", "CREDIT names a balance (field 1)"),
+    4: ("op_key", "an op without a key has -1"),
+    5: ("op_arg", "SLOAD and TOUCH have -1"),
+    6: ("op_arg", "SSTORE has a row of words, or -1 for the stack top"),
+    7: ("op_arg", "KECCAK has a payload"),
+    8: ("op_arg", f"NOOP and BURN have a count in 0..{MAX_COUNT}"),
+    9: ("op_arg", "ADD, SUB and CREDIT have a row of words"),
+}
+_LIST_RULES: Final = {
+    1: "a key row must be in the key table",
+    2: "an address entry must be a row of list_address",
+    3: "only storage keys (field 0) can be listed",
+    4: "a key must follow an entry of its own address",
+}
+
+
+# -------------------------------------------------------------------- single values and arrays
+
+
+def integer(name: str, value: Any, low: int, high: int) -> int:
+    """`value` as an int in [low, high], or a BlockError that names it."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise BlockError(f"{name} = {value!r}: must be an integer") from None
+    if isinstance(value, bool | np.bool_) or not low <= number <= high:
+        raise BlockError(f"{name} = {value!r}: must be in [{low}, {high}]")
+    return number
+
+
+def array(
+    name: str,
+    value: ArrayLike,
+    dtype: DTypeLike,
+    shape: tuple[int | None, ...],
+    *,
+    low: int | None = None,
+    high: int | None = None,
+) -> NDArray[Any]:
+    """A C-contiguous copy-on-need of `value` in exactly this dtype and shape (None = any), every value in [low, high].
+
+    Integers of other types are accepted if every value fits; floats never are.
+
+    Raises
+    ------
+    BlockError
+        Naming the array, the place, the value and the rule.
+    """
+    want = np.dtype(dtype)
+    try:
+        given = np.asarray(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BlockError(f"{name}: not an array of {want}: {error}") from None
+    if given.size == 0 and given.ndim < len(shape):
+        given = given.astype(want).reshape([0 if n is None else n for n in shape])
+    if given.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, given.shape)):
+        text = ", ".join("any" if n is None else str(n) for n in shape)
+        raise BlockError(f"{name} has shape {given.shape}: must be ({text})")
+    if given.dtype != want:
+        given = _cast(name, given, want)
+    if want.kind != "b" and given.size and (low is not None or high is not None):
+        bad = np.zeros(given.shape, bool)
+        if low is not None:
+            bad |= given < low
+        if high is not None:
+            bad |= given > high
+        if bad.any():
+            at = tuple(int(i) for i in np.argwhere(bad)[0])
+            place = ", ".join(map(str, at))
+            bounds = f"[{'' if low is None else low}, {'' if high is None else high}]"
+            raise BlockError(f"{name}[{place}] = {given[at]}: must be in {bounds}")
+    return np.require(given, requirements=["C", "A"])
+
+
+def _cast(name: str, given: NDArray[Any], want: np.dtype) -> NDArray[Any]:
+    if want.kind == "b" or given.dtype.kind not in "iuO":
+        raise BlockError(f"{name} has dtype {given.dtype}: must be {want}, or integers that fit")
+    if given.dtype.kind == "O":
+        for at, item in enumerate(given.ravel()):
+            if not isinstance(item, int | np.integer) or isinstance(item, bool):
+                raise BlockError(f"{name}, element {at} = {item!r}: must be an integer")
+    info = np.iinfo(want)
+    if given.size:
+        low, high = given.min(), given.max()
+        for value in (low, high):
+            if not info.min <= int(value) <= info.max:
+                at = int(np.argmax((given == value).ravel()))
+                raise BlockError(f"{name}, element {at} = {value}: must be in [{info.min}, {info.max}]")
+    return given.astype(want)
+
+
+def csr(name: str, value: ArrayLike, n: int | None, end: int) -> NDArray[np.int64]:
+    """Offsets of a CSR structure: n + 1 of them, from 0, not falling, to `end`."""
+    offsets = array(name, value, np.int64, (None if n is None else n + 1,))
+    if len(offsets) == 0 or offsets[0] != 0:
+        raise BlockError(f"{name}[0] = {offsets[0] if len(offsets) else 'missing'}: must be 0")
+    falls = np.flatnonzero(offsets[1:] < offsets[:-1])
+    if len(falls):
+        i = int(falls[0]) + 1
+        raise BlockError(f"{name}[{i}] = {offsets[i]}: must not be below {name}[{i - 1}] = {offsets[i - 1]}")
+    if offsets[-1] != end:
+        raise BlockError(f"{name}[{len(offsets) - 1}] = {offsets[-1]}: must be {end}, the number of entries")
+    return offsets
+
+
+def take_ranges(indptr: NDArray[np.int64], rows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Offsets and element positions of the CSR rows `rows`, in that order."""
+    lengths = (indptr[1:] - indptr[:-1])[rows]
+    out = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(lengths, out=out[1:])
+    return out, np.arange(out[-1]) + np.repeat(indptr[:-1][rows] - out[:-1], lengths)
+
+
+# -------------------------------------------------------------------- keys
+
+
+def intern_rows(
+    address: NDArray[np.uint8], kind: NDArray[np.uint8], slot: NDArray[np.uint8]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Dense ids of key rows, in order of first appearance, and the first row of each id: one hashing pass.
+
+    Parameters
+    ----------
+    address, kind, slot : (n, 20), (n,), (n, 32) uint8
+        C-contiguous.
+
+    Returns
+    -------
+    ids : (n,) int32
+    first : (n_keys,) int64
+
+    Raises
+    ------
+    BlockError
+        If there are 2**30 rows or more.
+    """
+    n = len(kind)
+    if n >= 2**30:
+        raise BlockError(f"{n} key rows: must be fewer than 2**30")
+    table = np.full((1 << max(4, (2 * n - 1).bit_length()), 2), -1, np.int32)
+    ids, first = np.empty(n, np.int32), np.empty(n, np.int64)
+    words = inputs(address.view(np.uint32), kind, slot.view(np.uint64))
+    n_keys = _k.intern(*words, np.uint64(_HASH_SEED), table, ids, first)
+    return ids, first[:n_keys]
+
+
+_HASH_SEED = secrets.randbits(64)
+
+
+class KeyRows:
+    """The caller's key table: rows in any order, repeats allowed; hands out ids in order of first `use`."""
+
+    def __init__(self, address: ArrayLike, kind: ArrayLike, slot: ArrayLike) -> None:
+        self.address = array("key_address", address, np.uint8, (None, 20))
+        n = len(self.address)
+        self.kind = array("key_field", kind, np.uint8, (n,), high=max(Field))
+        self.slot = array("key_slot", slot, np.uint8, (n, 32))
+        aligned = [np.require(part, requirements=["C", "A"]) for part in (self.address, self.slot)]
+        self.address, self.slot = (a if a.ctypes.data % 8 == 0 else a.copy() for a in aligned)
+        other = np.flatnonzero(self.kind != Field.STORAGE)
+        bad = other[self.slot[other].any(axis=1)]
+        if len(bad):
+            row = int(bad[0])
+            rule = "only storage keys (field 0) have a slot, others have zero"
+            raise BlockError(f"key_slot[{row}] = 0x{self.slot[row].tobytes().hex()} with field {self.kind[row]}: {rule}")
+        self.ids, self.first = intern_rows(self.address, self.kind, self.slot)
+        self._new_id = np.full(len(self.first), -1, np.int32)
+        self._n_seen = 0
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def use(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Key ids of rows; negative entries are kept."""
+        out = np.empty(len(rows), np.int32)
+        self._n_seen = _k.renumber(*inputs(rows, self.ids), self._new_id, self._n_seen, out)
+        return out
+
+    def finish(self, state_key: ArrayLike | None, state_value: ArrayLike | None) -> dict[str, NDArray[Any]]:
+        """Take in the pre-state, number the keys that only it names, and return the final tables."""
+        rows = array("state_key", [] if state_key is None else state_key, np.int32, (None,), low=0, high=len(self) - 1)
+        given = np.zeros((0, 4), np.uint64) if state_value is None else state_value
+        values = array("state_value", given, np.uint64, (len(rows), 4))
+        ids = self.ids[rows]
+        order = np.argsort(ids, kind="stable")
+        twice = np.flatnonzero(ids[order][1:] == ids[order][:-1])
+        if len(twice):
+            i, j = int(order[twice[0]]), int(order[twice[0] + 1])
+            row = rows[j]
+            key = f"0x{self.address[row].tobytes().hex()} field {self.kind[row]} slot 0x{self.slot[row].tobytes().hex()}"
+            raise BlockError(f"state_key[{j}] names the key of state_key[{i}] again ({key}): a key has one value")
+        extra = np.flatnonzero((self._new_id[ids] < 0) & values.any(axis=1))
+        self.use(rows[extra][np.argsort(self._sortable(rows[extra]), kind="stable")])
+
+        known = np.flatnonzero(self._new_id >= 0)
+        first = np.empty(self._n_seen, np.int64)
+        first[self._new_id[known]] = self.first[known]
+        pre = np.zeros((self._n_seen, 4), np.uint64)
+        kept = self._new_id[ids] >= 0
+        pre[self._new_id[ids[kept]]] = values[kept]
+        return {
+            "key_address": self.address[first],
+            "key_field": self.kind[first],
+            "key_slot": self.slot[first],
+            "pre_values": pre,
+        }
+
+    def _sortable(self, rows: NDArray[np.int32]) -> NDArray[Any]:
+        joined = np.concatenate([self.address[rows], self.kind[rows, None], self.slot[rows]], axis=1)
+        return np.ascontiguousarray(joined).view("S53").ravel()  # equal lengths, so stripped zeros do not matter
+
+
+# -------------------------------------------------------------------- the parts of a block
+
+
+def transactions(sender: ArrayLike, nonce: ArrayLike | None, gas_limit: ArrayLike | None) -> dict[str, NDArray[Any]]:
+    """Checked per-transaction arrays."""
+    senders = array("sender", sender, np.uint8, (None, 20))
+    n = len(senders)
+    if n >= 2**31 - 1:
+        raise BlockError(f"{n} transactions: must be fewer than 2**31 - 1")
+    return {
+        "sender": senders.copy(),
+        "nonce": array("nonce", np.zeros(n, np.uint64) if nonce is None else nonce, np.uint64, (n,)).copy(),
+        "gas_limit": array(
+            "gas_limit", np.full(n, DEFAULT_GAS_LIMIT) if gas_limit is None else gas_limit, np.int64, (n,), low=0
+        ).copy(),
+    }
+
+
+def programs(
+    rows: KeyRows,
+    n_tx: int,
+    ops: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike],
+    words: ArrayLike | None,
+    payloads: tuple[ArrayLike | None, ArrayLike | None],
+) -> dict[str, NDArray[Any]]:
+    """Checked programs, with words and payloads in the order of the ops that use them."""
+    code = array("op_code", ops[1], np.uint8, (None,))
+    n = len(code)
+    if n >= 2**31 - 1:
+        raise BlockError(f"{n} ops: must be fewer than 2**31 - 1")
+    indptr = csr("op_indptr", ops[0], n_tx, n)
+    key = array("op_key", ops[2], np.int32, (n,))
+    arg = array("op_arg", ops[3], np.int32, (n,))
+    literals = array("words", np.zeros((0, 4), np.uint64) if words is None else words, np.uint64, (None, 4))
+    data = array("payload_data", np.zeros(0, np.uint8) if payloads[1] is None else payloads[1], np.uint8, (None,))
+    ends = csr("payload_indptr", [0] if payloads[0] is None else payloads[0], None, len(data))
+    place, rule = _k.check_ops(*inputs(code, key, arg, rows.kind), len(literals), len(ends) - 1)
+    if rule:
+        name, text = _OP_RULES[rule]
+        value = {"op_code": code, "op_key": key, "op_arg": arg}[name][place]
+        tx = int(np.searchsorted(indptr, place, side="right")) - 1
+        raise BlockError(f"{name}[{place}] = {value} (transaction {tx}, op code {code[place]}): {text}")
+
+    arg = arg.copy()
+    literal = np.flatnonzero(((code == Op.SSTORE) & (arg != TOP)) | np.isin(code, (Op.ADD, Op.SUB, Op.CREDIT)))
+    literals = literals[arg[literal]]
+    arg[literal] = np.arange(len(literal))
+    hashed = np.flatnonzero(code == Op.KECCAK)
+    ends, places = take_ranges(ends, arg[hashed])
+    arg[hashed] = np.arange(len(hashed))
+    return {
+        "op_indptr": indptr.copy(),
+        "op_code": code.copy(),
+        "op_key": rows.use(key),
+        "op_arg": arg,
+        "words": literals,
+        "payload_indptr": ends,
+        "payload_data": data[places],
+    }
+
+
+def access_lists(
+    rows: KeyRows, n_tx: int, indptr: ArrayLike | None, entry: ArrayLike | None, address: ArrayLike | None
+) -> dict[str, NDArray[Any]]:
+    """Checked EIP-2930 lists; addresses in the order of the entries that name them."""
+    entries = array("list_entry", [] if entry is None else entry, np.int32, (None,))
+    given = array("list_address", np.zeros((0, 20), np.uint8) if address is None else address, np.uint8, (None, 20))
+    offsets = csr("list_indptr", np.zeros(n_tx + 1, np.int64) if indptr is None else indptr, n_tx, len(entries))
+    tx, row, rule = _k.check_access_list(*inputs(offsets, entries, given, rows.address, rows.kind))
+    if rule:
+        raise BlockError(f"list_entry[{row}] = {entries[row]} (transaction {tx}): {_LIST_RULES[rule]}")
+    entries = entries.copy()
+    named = np.flatnonzero(entries < 0)
+    addresses = given[-1 - entries[named]]
+    entries[named] = -1 - np.arange(len(named))
+    return {"list_indptr": offsets.copy(), "list_entry": rows.use(entries), "list_address": addresses}
+
+
+def declared(
+    rows: KeyRows, n_tx: int, name: str, given: tuple[ArrayLike, ArrayLike, ArrayLike] | None
+) -> dict[str, NDArray[Any]]:
+    """Checked declared reads or writes."""
+    if given is None:
+        given = (np.zeros(n_tx + 1, np.int64), np.zeros(0, np.int32), np.zeros(n_tx, bool))
+    keys = array(f"declared_{name}s rows", given[1], np.int32, (None,), low=0, high=len(rows) - 1)
+    offsets = csr(f"declared_{name}s indptr", given[0], n_tx, len(keys))
+    declares = array(f"declared_{name}s declares", given[2], np.bool_, (n_tx,))
+    wrong = np.flatnonzero(~declares & (offsets[1:] > offsets[:-1]))
+    if len(wrong):
+        raise BlockError(f"declared_{name}s: transaction {wrong[0]} has rows but declares is False")
+    return {
+        f"{name}_indptr": offsets.copy(),
+        f"{name}_key": rows.use(keys),
+        f"declares_{name}s": declares.copy(),
+    }
+
+
+def footprint(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Distinct keys and modes per transaction, from the programs."""
+    indptr = np.empty(len(arrays["op_indptr"]), np.int64)
+    size = int(np.count_nonzero(arrays["op_key"] >= 0))
+    keys, modes = np.empty(size, np.int32), np.empty(size, np.uint8)
+    program = inputs(arrays["op_indptr"], arrays["op_code"], arrays["op_key"])
+    total = _k.static_sets(*program, len(arrays["key_field"]), indptr, keys, modes)
+    return {
+        "footprint_indptr": indptr,
+        "footprint_keys": keys[:total].copy(),
+        "footprint_modes": modes[:total].copy(),
+    }
+
+
+# -------------------------------------------------------------------- joining and cutting
+
+
+def _columns(block: Block) -> dict[str, Any]:
+    """The arrays of a block in the form that `Block.from_arrays` takes, with every key of the block in the pre-state."""
+    same = (
+        "sender", "nonce", "gas_limit", "op_indptr", "op_code", "op_key", "op_arg", "words", "payload_indptr",
+        "payload_data", "key_address", "key_field", "key_slot", "list_indptr", "list_entry", "list_address",
+    )  # fmt: skip
+    columns = {name: getattr(block, name) for name in same}
+    columns["declared_reads"] = (block.read_indptr, block.read_key, block.declares_reads)
+    columns["declared_writes"] = (block.write_indptr, block.write_key, block.declares_writes)
+    columns["state_key"], columns["state_value"] = np.arange(block.n_keys), block.pre_values
+    return columns
+
+
+def slice_columns(block: Block, start: int, stop: int) -> dict[str, Any]:
+    """Columns of the transactions start:stop, on the whole pre-state."""
+    out = _columns(block)
+    for name in ("sender", "nonce", "gas_limit"):
+        out[name] = out[name][start:stop]
+    parts = {"op_indptr": ("op_code", "op_key", "op_arg"), "list_indptr": ("list_entry",)}
+    for name, members in parts.items():
+        offsets = out[name][start : stop + 1]
+        out[name] = offsets - offsets[0]
+        for member in members:
+            out[member] = out[member][offsets[0] : offsets[-1]]
+    for name in ("declared_reads", "declared_writes"):
+        indptr, key, declares = out[name]
+        offsets = indptr[start : stop + 1]
+        out[name] = (offsets - offsets[0], key[offsets[0] : offsets[-1]], declares[start:stop])
+    return out
+
+
+def concat_columns(blocks: Sequence[Block]) -> dict[str, Any]:
+    """Columns of several blocks one after the other; a key's pre-value is that of the first block that has it."""
+    every = [_columns(block) for block in blocks]
+    keys = _starts(len(c["key_field"]) for c in every)
+    words, payloads = _starts(len(c["words"]) for c in every), _starts(len(c["payload_indptr"]) - 1 for c in every)
+    named = _starts(len(c["list_address"]) for c in every)
+    for i, c in enumerate(every):
+        code, arg = c["op_code"], c["op_arg"].astype(np.int64)
+        shift = np.where(code == Op.KECCAK, payloads[i], np.where(np.isin(code, (Op.NOOP, Op.BURN)), 0, words[i]))
+        c["op_arg"] = np.where(np.isin(code, (Op.NOOP, Op.BURN)), arg, np.where(arg < 0, arg, arg + shift))
+        c["op_key"] = np.where(c["op_key"] < 0, -1, c["op_key"] + keys[i])
+        c["list_entry"] = np.where(c["list_entry"] < 0, c["list_entry"].astype(np.int64) - named[i], c["list_entry"] + keys[i])
+        for name in ("declared_reads", "declared_writes"):
+            indptr, key, declares = c[name]
+            c[name] = (indptr, key + keys[i], declares)
+    out: dict[str, Any] = {}
+    for name in every[0]:
+        if name.endswith("indptr"):
+            out[name] = _join_offsets([c[name] for c in every])
+        elif name.startswith("declared"):
+            parts = list(zip(*(c[name] for c in every)))
+            out[name] = (_join_offsets(parts[0]), np.concatenate(parts[1]), np.concatenate(parts[2]))
+        elif name != "state_key":
+            out[name] = np.concatenate([c[name] for c in every])
+    _, first = intern_rows(out["key_address"], out["key_field"], out["key_slot"])
+    out["state_key"], out["state_value"] = first, out["state_value"][first]
+    return out
+
+
+def _starts(sizes: Any) -> list[int]:
+    return [0, *np.cumsum(list(sizes)).tolist()]
+
+
+def _join_offsets(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    starts = _starts(int(part[-1]) for part in parts)
+    return np.concatenate([[0], *(part[1:] + start for part, start in zip(parts, starts))])
+
+
+# -------------------------------------------------------------------- optional columns
+
+
+def meta_types() -> dict[str, pa.DataType]:
+    """Arrow type of each column of `META_COLUMNS`."""
+    import pyarrow as pa
+
+    names = {"binary": pa.large_binary(), "uint64": pa.uint64(), "bool": pa.bool_(), "uint8": pa.uint8()}
+    return {k: pa.binary(v) if isinstance(v, int) else names[v] for k, v in META_COLUMNS.items()}
+
+
+def meta_table(given: pa.Table | Mapping[str, Any] | None, n_tx: int) -> pa.Table | None:
+    """Checked optional columns in fixed order and type; columns without any value are left out, None if none is left."""
+    if given is None:
+        return None
+    import pyarrow as pa
+
+    columns = {name: given[name] for name in (given.column_names if isinstance(given, pa.Table) else given)}
+    unknown = set(columns) - set(META_COLUMNS)
+    if unknown:
+        raise BlockError(f"meta has no column {sorted(unknown)[0]!r}: one of {', '.join(META_COLUMNS)}")
+    kept = {}
+    for name, dtype in meta_types().items():
+        if name not in columns:
+            continue
+        try:
+            column = columns[name]
+            chunked = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([pa.array(column)])
+            chunked = chunked.cast(dtype)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise BlockError(f"meta column {name!r}: must hold {dtype}: {error}") from None
+        if len(chunked) != n_tx:
+            raise BlockError(f"meta column {name!r} has {len(chunked)} rows: must be {n_tx}, one a transaction")
+        if name == "chain_gas_used" and n_tx and (pa.compute.max(chunked).as_py() or 0) >= 2**63:
+            raise BlockError(f"meta column {name!r}: gas must be below 2**63")
+        if chunked.null_count < n_tx:
+            kept[name] = chunked.combine_chunks()
+    return pa.table(kept) if kept else None
+
+
+def concat_meta(parts: Sequence[tuple[pa.Table | None, int]]) -> pa.Table | None:
+    """Optional columns of several blocks, null where one has none."""
+    if all(table is None for table, _ in parts):
+        return None
+    import pyarrow as pa
+
+    columns = {}
+    for name, dtype in meta_types().items():
+        pieces = [
+            pa.nulls(n, dtype) if table is None or name not in table.column_names else table[name].combine_chunks()
+            for table, n in parts
+        ]
+        columns[name] = pa.chunked_array(pieces, type=dtype)
+    return pa.table(columns)
+
+
+def hash_meta(sha: Any, table: pa.Table | None) -> None:
+    """Feed optional columns to a hash, independently of how Arrow happens to lay them out."""
+    if table is None:
+        return
+    for name in table.column_names:
+        for value in table[name].to_pylist():
+            sha.update(f"{name}:{value!r};".encode())

@@ -1,0 +1,29 @@
+"""Every complaint of the package is a `PevmError`; what a *transaction* does wrong is never one: that is a status in its receipt."""
+
+from __future__ import annotations
+
+__all__ = ["BlockError", "ExecutionError", "FileFormatError", "PevmError", "ScheduleError", "TooLargeError"]
+
+
+class PevmError(Exception):
+    """Base class of all errors raised by pevm_numba."""
+
+
+class BlockError(PevmError, ValueError):
+    """A block, access set or parameter breaks a rule; the message names array, place, value and rule."""
+
+
+class FileFormatError(BlockError):
+    """A file breaks a rule of its format; the message names file, column, row, value and rule."""
+
+
+class ScheduleError(PevmError, ValueError):
+    """A schedule is not valid for a block; the message names the first violated pair and its key."""
+
+
+class TooLargeError(PevmError, ValueError):
+    """A structure would exceed a stated limit; the message names the cause and the alternative."""
+
+
+class ExecutionError(PevmError, RuntimeError):
+    """An executor could not do its work, or a result differs from serial execution."""

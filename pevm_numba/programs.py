@@ -1,0 +1,208 @@
+"""Plain-Python programs and their arrays: comfortable and slow, for notebooks, tests and examples of a few thousand ops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import door
+from .errors import BlockError
+from .machine.ops import MAX_COUNT, TOP, Op
+
+if TYPE_CHECKING:
+    from .block import Block
+
+__all__ = ["columns", "key_tuple", "limbs", "programs_of", "state_of"]
+
+
+def _bytes(name: str, value: Any, size: int) -> bytes:
+    if isinstance(value, bytes | bytearray):
+        if len(value) != size:
+            raise BlockError(f"{name} = {bytes(value).hex()!r}: must be {size} bytes")
+        return bytes(value)
+    return door.integer(name, value, 0, 2 ** (8 * size) - 1).to_bytes(size, "big")
+
+
+def key_tuple(name: str, key: Any) -> tuple[bytes, int, bytes]:
+    """A key as (address bytes, field, slot bytes), from that form or one with ints, or (address, slot) for storage."""
+    if not isinstance(key, tuple | list) or len(key) not in (2, 3):
+        raise BlockError(f"{name} = {key!r}: a key is (address, field, slot), or (address, slot) for storage")
+    address, kind, slot = (key[0], 0, key[1]) if len(key) == 2 else key
+    return (
+        _bytes(f"{name} address", address, 20),
+        door.integer(f"{name} field", kind, 0, 3),
+        _bytes(f"{name} slot", slot, 32),
+    )
+
+
+def limbs(values: Iterable[int]) -> NDArray[np.uint64]:
+    """Ints in [0, 2**256) as (n, 4) uint64 limbs, least significant first."""
+    raw = b"".join(value.to_bytes(32, "little") for value in values)
+    return np.frombuffer(raw, np.uint64).reshape(-1, 4).copy()
+
+
+def integers(values: NDArray[np.uint64]) -> list[int]:
+    """The inverse of `limbs`."""
+    raw = np.ascontiguousarray(values).tobytes()
+    return [int.from_bytes(raw[i : i + 32], "little") for i in range(0, len(raw), 32)]
+
+
+class _Builder:
+    """Collects ops; keys go to one table, interned later."""
+
+    def __init__(self) -> None:
+        self.code: list[int] = []
+        self.key: list[int] = []
+        self.arg: list[int] = []
+        self.words: list[int] = []
+        self.payloads: list[bytes] = []
+        self.keys: dict[tuple[bytes, int, bytes], int] = {}
+
+    def row(self, name: str, key: Any) -> int:
+        return self.keys.setdefault(key_tuple(name, key), len(self.keys))
+
+    def add(self, place: str, op: Sequence[Any]) -> None:
+        if not isinstance(op, tuple | list) or not op:
+            raise BlockError(f"{place} = {op!r}: an op is a tuple such as ('SLOAD', key)")
+        try:
+            code = Op[op[0].upper()] if isinstance(op[0], str) else Op(op[0])
+        except (KeyError, ValueError):
+            raise BlockError(f"{place}: op {op[0]!r} is unknown: one of {', '.join(Op.__members__)}") from None
+        rest = list(op[1:])
+        wanted = int(code.takes_key) + int(code.takes_word or code.takes_count or code is Op.KECCAK)
+        if len(rest) != wanted:
+            raise BlockError(f"{place}: {code.name} has {len(rest)} operands: must be {wanted}")
+        self.code.append(int(code))
+        self.key.append(self.row(f"{place} key", rest.pop(0)) if code.takes_key else -1)
+        self.arg.append(self._argument(place, code, rest))
+
+    def _argument(self, place: str, code: Op, rest: list[Any]) -> int:
+        if not rest:
+            return -1
+        value = rest[0]
+        if code is Op.SSTORE and (value is None or (isinstance(value, str) and value.upper() == "TOP")):
+            return TOP
+        if code is Op.KECCAK:
+            if not isinstance(value, bytes | bytearray):
+                raise BlockError(f"{place}: KECCAK of {value!r}: must be bytes")
+            self.payloads.append(bytes(value))
+            return len(self.payloads) - 1
+        if code.takes_count:
+            return door.integer(f"{place} count", value, 0, MAX_COUNT)
+        self.words.append(door.integer(f"{place} value", value, 0, 2**256 - 1))
+        return len(self.words) - 1
+
+
+def columns(
+    programs: Iterable[Sequence[Sequence[Any]]],
+    state: Mapping[Any, int],
+    senders: Sequence[bytes | int] | None,
+    access_lists: Sequence[Sequence[Any]] | None,
+    declared_reads: Sequence[Sequence[Any] | None] | None,
+    declared_writes: Sequence[Sequence[Any] | None] | None,
+) -> dict[str, Any]:
+    """Arguments of `Block.from_arrays` for plain programs; see `Block.from_programs`."""
+    builder, ends = _Builder(), [0]
+    for t, program in enumerate(programs):
+        for i, op in enumerate(program):
+            builder.add(f"transaction {t} op {i}", op)
+        ends.append(len(builder.code))
+    n_tx = len(ends) - 1
+    for name, given in (
+        ("senders", senders), ("access_lists", access_lists),
+        ("declared_reads", declared_reads), ("declared_writes", declared_writes),
+    ):  # fmt: skip
+        if given is not None and len(given) != n_tx:
+            raise BlockError(f"{name} has {len(given)} entries: must be {n_tx}, one a transaction")
+    out: dict[str, Any] = _access_lists(builder, n_tx, access_lists)
+    out["declared_reads"] = _declared(builder, "declared_reads", declared_reads)
+    out["declared_writes"] = _declared(builder, "declared_writes", declared_writes)
+    items = [(builder.row("state key", k), door.integer(f"state[{k!r}]", v, 0, 2**256 - 1)) for k, v in state.items()]
+    out["state_key"], out["state_value"] = [row for row, _ in items], limbs(value for _, value in items)
+    who = range(1, n_tx + 1) if senders is None else senders
+    sender = b"".join(_bytes(f"senders[{t}]", address, 20) for t, address in enumerate(who))
+    lengths = [len(data) for data in builder.payloads]
+    keys = list(builder.keys)
+    return out | {
+        "sender": np.frombuffer(sender, np.uint8).reshape(n_tx, 20),
+        "op_indptr": ends,
+        "op_code": builder.code,
+        "op_key": builder.key,
+        "op_arg": builder.arg,
+        "words": limbs(builder.words),
+        "payload_indptr": np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+        "payload_data": np.frombuffer(b"".join(builder.payloads), np.uint8),
+        "key_address": np.frombuffer(b"".join(k[0] for k in keys), np.uint8).reshape(-1, 20),
+        "key_field": np.array([k[1] for k in keys], np.uint8),
+        "key_slot": np.frombuffer(b"".join(k[2] for k in keys), np.uint8).reshape(-1, 32),
+    }
+
+
+def _access_lists(builder: _Builder, n_tx: int, given: Sequence[Sequence[Any]] | None) -> dict[str, Any]:
+    ends, entries, addresses = [0], [], []
+    for t in range(n_tx):
+        for item in given[t] if given is not None else ():
+            if not isinstance(item, tuple | list) or len(item) != 2:
+                raise BlockError(f"access_lists[{t}]: {item!r}: an entry is (address, [slot, ...])")
+            address = _bytes(f"access_lists[{t}] address", item[0], 20)
+            entries.append(-1 - len(addresses))
+            addresses.append(address)
+            entries.extend(builder.row(f"access_lists[{t}]", (address, 0, slot)) for slot in item[1])
+        ends.append(len(entries))
+    table = np.frombuffer(b"".join(addresses), np.uint8).reshape(-1, 20)
+    return {"list_indptr": ends, "list_entry": entries, "list_address": table}
+
+
+def _declared(builder: _Builder, name: str, given: Sequence[Sequence[Any] | None] | None) -> Any:
+    if given is None:
+        return None
+    ends, rows = [0], []
+    for t, keys in enumerate(given):
+        rows.extend(builder.row(f"{name}[{t}]", key) for key in keys or ())
+        ends.append(len(rows))
+    return ends, rows, np.array([keys is not None for keys in given], bool)
+
+
+def programs_of(block: Block) -> list[list[tuple[Any, ...]]]:
+    """The programs of a block in plain Python."""
+    words, data = integers(block.words), block.payload_data.tobytes()
+    out = []
+    for t in range(block.n_tx):
+        program: list[tuple[Any, ...]] = []
+        for i in range(block.op_indptr[t], block.op_indptr[t + 1]):
+            code, arg = Op(int(block.op_code[i])), int(block.op_arg[i])
+            op: list[Any] = [code]
+            if code.takes_key:
+                op.append(block.key(int(block.op_key[i])))
+            if code is Op.KECCAK:
+                op.append(data[block.payload_indptr[arg] : block.payload_indptr[arg + 1]])
+            elif code.takes_count:
+                op.append(arg)
+            elif code.takes_word:
+                op.append("TOP" if arg == TOP else words[arg])
+            program.append(tuple(op))
+        out.append(program)
+    return out
+
+
+def access_lists_of(block: Block) -> list[list[tuple[bytes, list[bytes]]]]:
+    """The access lists of a block in plain Python, as `Block.from_programs` takes them."""
+    out: list[list[tuple[bytes, list[bytes]]]] = []
+    for t in range(block.n_tx):
+        entries: list[tuple[bytes, list[bytes]]] = []
+        for e in block.list_entry[block.list_indptr[t] : block.list_indptr[t + 1]]:
+            if e < 0:
+                entries.append((block.list_address[-1 - e].tobytes(), []))
+            else:
+                entries[-1][1].append(block.key_slot[e].tobytes())
+        out.append(entries)
+    return out
+
+
+def state_of(block: Block, values: NDArray[np.uint64]) -> dict[tuple[bytes, int, bytes], int]:
+    """The non-zero keys of `values` (n_keys, 4) as a dict."""
+    known = np.flatnonzero(values.any(axis=1))
+    return {block.key(int(k)): value for k, value in zip(known, integers(values[known]))}

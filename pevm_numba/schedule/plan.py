@@ -1,0 +1,116 @@
+"""`Schedule`: waves of transactions *and* the serial order whose result they promise; without the second, waves mean nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import door
+from ..errors import BlockError
+
+__all__ = ["Schedule"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Schedule:
+    """Transactions grouped in waves that run one after the other; within a wave all may run at once.
+
+    Parameters
+    ----------
+    policy : str
+        What made it.
+    wave_indptr : (n_waves + 1,) int64
+        CSR offsets of waves into `wave_tx`; no wave is empty.
+    wave_tx : (n_tx,) int32
+        Each transaction (block position) once, wave by wave; within a wave in the order of `serial_order`.
+    serial_order : (n_tx,) int32
+        The serial order that the result equals. Block order ``0, 1, …`` for order-fixed policies; for order-free ones
+        the block that was built, which is `wave_tx`.
+
+    Examples
+    --------
+    >>> Schedule.from_waves("by hand", [[0, 2], [1]])
+    <Schedule by hand: 3 txs in 2 waves, block order>
+    """
+
+    policy: str
+    wave_indptr: NDArray[np.int64]
+    wave_tx: NDArray[np.int32]
+    serial_order: NDArray[np.int32]
+
+    @classmethod
+    def from_arrays(
+        cls, policy: str, wave_indptr: ArrayLike, wave_tx: ArrayLike, serial_order: ArrayLike | None = None
+    ) -> Schedule:
+        """Check and freeze arrays as in `Schedule`; serial_order defaults to block order.
+
+        Raises
+        ------
+        BlockError
+            If a wave is empty, an entry is not a transaction, or one is missing or repeated. Whether the schedule fits
+            a block's conflicts is what `check_schedule` tells.
+        """
+        tx = door.array("wave_tx", wave_tx, np.int32, (None,), low=0)
+        n_tx = len(tx)
+        indptr = door.csr("wave_indptr", wave_indptr, None, n_tx)
+        empty = np.flatnonzero(indptr[1:] == indptr[:-1])
+        if len(empty):
+            raise BlockError(f"wave {empty[0]} is empty: every wave must have a transaction")
+        order = np.arange(n_tx, dtype=np.int32) if serial_order is None else serial_order
+        order = door.array("serial_order", order, np.int32, (n_tx,), low=0)
+        for name, part in (("wave_tx", tx), ("serial_order", order)):
+            counts = np.bincount(part, minlength=n_tx)
+            wrong = np.flatnonzero(counts != 1)
+            if len(wrong):
+                raise BlockError(f"{name} holds transaction {wrong[0]} {counts[wrong[0]]} times: must be once")
+        position = np.empty(n_tx, np.int64)
+        position[order] = np.arange(n_tx)
+        wave = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+        return cls.trusted(policy, indptr.copy(), tx[np.lexsort((position[tx], wave))], order.copy())
+
+    @classmethod
+    def from_waves(cls, policy: str, waves: list[list[int]], serial_order: ArrayLike | None = None) -> Schedule:
+        """From lists of transactions."""
+        ends = np.cumsum([0] + [len(wave) for wave in waves])
+        return cls.from_arrays(policy, ends, np.array([t for wave in waves for t in wave], np.int32), serial_order)
+
+    @classmethod
+    def trusted(
+        cls, policy: str, wave_indptr: NDArray[np.int64], wave_tx: NDArray[np.int32], serial_order: NDArray[np.int32]
+    ) -> Schedule:
+        """Freeze arrays that a kernel has just made and that nobody else holds; nothing is checked."""
+        for part in (wave_indptr, wave_tx, serial_order):
+            part.flags.writeable = False
+        return cls(policy, wave_indptr, wave_tx, serial_order)
+
+    @property
+    def n_tx(self) -> int:
+        """Number of transactions."""
+        return len(self.wave_tx)
+
+    @property
+    def n_waves(self) -> int:
+        """Number of waves."""
+        return len(self.wave_indptr) - 1
+
+    @property
+    def wave_of(self) -> NDArray[np.int32]:
+        """(n_tx,) int32: the wave of each transaction, by block position."""
+        out = np.empty(self.n_tx, np.int32)
+        out[self.wave_tx] = np.repeat(np.arange(self.n_waves, dtype=np.int32), np.diff(self.wave_indptr))
+        return out
+
+    @property
+    def block_order(self) -> bool:
+        """Whether the promised order is that of the block."""
+        return bool((self.serial_order == np.arange(self.n_tx)).all())
+
+    def waves(self) -> list[list[int]]:
+        """The waves as lists."""
+        return [part.tolist() for part in np.split(self.wave_tx, self.wave_indptr[1:-1])] if self.n_tx else []
+
+    def __repr__(self) -> str:
+        order = "block order" if self.block_order else "own order"
+        return f"<Schedule {self.policy}: {self.n_tx:,} txs in {self.n_waves:,} waves, {order}>"
