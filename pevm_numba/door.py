@@ -97,8 +97,10 @@ def array(
         given = np.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:
         raise BlockError(f"{name}: not an array of {want}: {error}") from None
-    if given.size == 0 and given.ndim < len(shape):
-        given = given.astype(want).reshape([0 if n is None else n for n in shape])
+    if given.size == 0:  # an empty list comes as float64, and without its second dimension
+        given = given.astype(want)
+        if given.ndim < len(shape):
+            given = given.reshape([0 if n is None else n for n in shape])
     if given.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, given.shape)):
         text = ", ".join("any" if n is None else str(n) for n in shape)
         raise BlockError(f"{name} has shape {given.shape}: must be ({text})")
@@ -291,6 +293,8 @@ def programs(
     arg = array("op_arg", ops[3], np.int32, (n,))
     literals = array("words", np.zeros((0, 4), np.uint64) if words is None else words, np.uint64, (None, 4))
     data = array("payload_data", np.zeros(0, np.uint8) if payloads[1] is None else payloads[1], np.uint8, (None,))
+    if len(data) >= 2**31:
+        raise BlockError(f"payload_data has {len(data)} bytes: must be fewer than 2**31")
     ends = csr("payload_indptr", [0] if payloads[0] is None else payloads[0], None, len(data))
     place, rule = _k.check_ops(*inputs(code, key, arg, rows.kind), len(literals), len(ends) - 1)
     if rule:

@@ -1,0 +1,180 @@
+"""Keccak-256 of many independent messages, several at a time: one SIMD lane a message, state (25, LANES) uint64.
+
+LLVM does not vectorise the permutation by itself (measured: lane loops run at scalar speed), so the round is emitted as
+vector instructions. Messages in one group have the same number of 136-byte blocks.
+"""
+
+from __future__ import annotations
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .jit import DISABLED, U64, kernel
+
+__all__ = ["LANES", "RATE", "hash_groups"]
+
+#: Bytes absorbed per permutation.
+RATE = 136
+#: Messages hashed at once: as many 64-bit lanes as a vector register holds (AVX-512: 8, else 4, as two NEON pairs on ARM).
+LANES = 8 if llvm.get_host_cpu_features().get("avx512f") else 4
+
+
+def _rotations_and_constants() -> tuple[list[int], list[int]]:
+    """Rotation of lane x + 5y, and the 24 round constants, from their definitions in the Keccak reference."""
+    rotation = [0] * 25
+    x, y = 1, 0
+    for step in range(24):
+        rotation[x + 5 * y] = (step + 1) * (step + 2) // 2 % 64
+        x, y = y, (2 * x + 3 * y) % 5
+    constants, lfsr = [], 1
+    for _ in range(24):
+        constant = 0
+        for j in range(7):
+            if lfsr & 1:
+                constant |= 1 << ((1 << j) - 1)
+            lfsr = (lfsr << 1 ^ (lfsr >> 7) * 0x171) & 0xFF
+        constants.append(constant)
+    return rotation, constants
+
+
+_ROTATION, _CONSTANTS = _rotations_and_constants()
+
+
+def _round(a, constant, rotate, andnot, xor):
+    """One round on 25 lane values, by whatever xor, rotate and and-not are given."""
+    columns = [xor(a[x], xor(a[x + 5], xor(a[x + 10], xor(a[x + 15], a[x + 20])))) for x in range(5)]
+    masks = [xor(columns[(x + 4) % 5], rotate(columns[(x + 1) % 5], 1)) for x in range(5)]
+    b = [None] * 25
+    for x in range(5):
+        for y in range(5):
+            b[y + 5 * ((2 * x + 3 * y) % 5)] = rotate(xor(a[x + 5 * y], masks[x]), _ROTATION[x + 5 * y])
+    out = [xor(b[i], andnot(b[i - i % 5 + (i + 1) % 5], b[i - i % 5 + (i + 2) % 5])) for i in range(25)]
+    out[0] = xor(out[0], constant)
+    return out
+
+
+if DISABLED:
+
+    def _permute(state):
+        """Keccak-f[1600] on every column of state (25, LANES), with NumPy."""
+        a = [state[i].copy() for i in range(25)]
+
+        def rotate(x, n):
+            return (x << U64(n)) | (x >> U64(64 - n)) if n else x
+
+        for constant in _CONSTANTS:
+            a = _round(a, U64(constant), rotate, lambda x, y: ~x & y, lambda x, y: x ^ y)
+        for i in range(25):
+            state[i] = a[i]
+
+else:
+
+    @intrinsic
+    def _permute(typingctx, state):
+        """Keccak-f[1600] on every column of state, a C-contiguous (25, LANES) uint64 array, in place."""
+        sig = types.void(state)
+
+        def codegen(context, builder, signature, args):
+            vector = ir.VectorType(ir.IntType(64), LANES)
+
+            def splat(value):
+                return ir.Constant(vector, [value] * LANES)
+
+            def rotate(x, n):
+                return builder.or_(builder.shl(x, splat(n)), builder.lshr(x, splat(64 - n))) if n else x
+
+            def andnot(x, y):
+                return builder.and_(builder.xor(x, splat(2**64 - 1)), y)
+
+            array = context.make_array(signature.args[0])(context, builder, args[0])
+            base = builder.bitcast(array.data, vector.as_pointer())
+            places = [builder.gep(base, [ir.Constant(ir.IntType(64), i)]) for i in range(25)]
+            start = [builder.load(place, align=8) for place in places]
+
+            table = ir.ArrayType(ir.IntType(64), 24)
+            constants = cgutils.global_constant(
+                builder, "keccak_round_constants", ir.Constant(table, [ir.Constant(ir.IntType(64), c) for c in _CONSTANTS])
+            )
+            before = builder.block
+            loop = builder.append_basic_block("keccak_round")
+            after = builder.append_basic_block("keccak_done")
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            number = builder.phi(ir.IntType(64))
+            number.add_incoming(ir.Constant(ir.IntType(64), 0), before)
+            lanes = [builder.phi(vector) for _ in range(25)]
+            for lane, value in zip(lanes, start):
+                lane.add_incoming(value, before)
+            scalar = builder.load(builder.gep(constants, [ir.Constant(ir.IntType(64), 0), number]))
+            first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+            zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+            constant = builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
+            out = _round(lanes, constant, rotate, andnot, builder.xor)
+            following = builder.add(number, ir.Constant(ir.IntType(64), 1))
+            number.add_incoming(following, loop)
+            for lane, value in zip(lanes, out):
+                lane.add_incoming(value, loop)
+            builder.cbranch(builder.icmp_unsigned("<", following, ir.Constant(ir.IntType(64), 24)), loop, after)
+            builder.position_at_end(after)
+            for place, value in zip(places, out):
+                builder.store(value, place, align=8)
+            return context.get_dummy_value()
+
+        return sig, codegen
+
+
+@kernel(inline=True)
+def _swap(x):
+    """Reverse the bytes of a word."""
+    x = ((x & U64(0x00FF00FF00FF00FF)) << U64(8)) | ((x >> U64(8)) & U64(0x00FF00FF00FF00FF))
+    x = ((x & U64(0x0000FFFF0000FFFF)) << U64(16)) | ((x >> U64(16)) & U64(0x0000FFFF0000FFFF))
+    return (x << U64(32)) | (x >> U64(32))
+
+
+@kernel(inline=True)
+def _load(data, at):
+    """Eight bytes from `at`, little-endian."""
+    return (
+        U64(data[at]) | U64(data[at + 1]) << U64(8) | U64(data[at + 2]) << U64(16) | U64(data[at + 3]) << U64(24)
+        | U64(data[at + 4]) << U64(32) | U64(data[at + 5]) << U64(40)
+        | U64(data[at + 6]) << U64(48) | U64(data[at + 7]) << U64(56)
+    )  # fmt: skip
+
+
+@kernel
+def hash_groups(start, stop, group_indptr, members, indptr, data, digests):
+    """Hash the messages of groups start:stop; writes digests[message] (4 limbs of the big-endian hash) of their members.
+
+    members[group_indptr[g]:group_indptr[g + 1]] are at most LANES messages with the same number of blocks; message m is
+    data[indptr[m]:indptr[m + 1]].
+    """
+    state = np.empty((25, LANES), np.uint64)
+    for g in range(start, stop):
+        first = group_indptr[g]
+        used = group_indptr[g + 1] - first
+        state[:] = U64(0)
+        n_blocks = (indptr[members[first] + 1] - indptr[members[first]]) // RATE + 1
+        for block in range(n_blocks):
+            for j in range(used):
+                at = indptr[members[first + j]] + block * RATE
+                left = indptr[members[first + j] + 1] - at
+                if left >= RATE:
+                    for i in range(17):
+                        state[i, j] ^= _load(data, at + 8 * i)
+                else:
+                    whole = left >> 3
+                    for i in range(whole):
+                        state[i, j] ^= _load(data, at + 8 * i)
+                    tail = U64(1) << U64(8 * (left & 7))
+                    for b in range(left & 7):
+                        tail |= U64(data[at + 8 * whole + b]) << U64(8 * b)
+                    state[whole, j] ^= tail
+                    state[16, j] ^= U64(0x8000000000000000)
+            _permute(state)
+        for j in range(used):
+            for i in range(4):
+                digests[members[first + j], 3 - i] = _swap(state[i, j])
