@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .block import Block
 
-__all__ = ["DEFAULT_GAS_LIMIT", "META_COLUMNS", "KeyRows", "array", "csr", "integer", "intern_rows"]
+__all__ = ["DEFAULT_GAS_LIMIT", "META_COLUMNS", "KeyRows", "array", "columns_of", "csr", "integer", "intern_rows"]
 
 DEFAULT_GAS_LIMIT: Final = 2**24
 
@@ -374,7 +374,7 @@ def footprint(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 # -------------------------------------------------------------------- joining and cutting
 
 
-def _columns(block: Block) -> dict[str, Any]:
+def columns_of(block: Block) -> dict[str, Any]:
     """The arrays of a block in the form that `Block.from_arrays` takes, with every key of the block in the pre-state."""
     same = (
         "sender", "nonce", "gas_limit", "op_indptr", "op_code", "op_key", "op_arg", "words", "payload_indptr",
@@ -389,7 +389,7 @@ def _columns(block: Block) -> dict[str, Any]:
 
 def slice_columns(block: Block, start: int, stop: int) -> dict[str, Any]:
     """Columns of the transactions start:stop, on the whole pre-state."""
-    out = _columns(block)
+    out = columns_of(block)
     for name in ("sender", "nonce", "gas_limit"):
         out[name] = out[name][start:stop]
     parts = {"op_indptr": ("op_code", "op_key", "op_arg"), "list_indptr": ("list_entry",)}
@@ -407,7 +407,7 @@ def slice_columns(block: Block, start: int, stop: int) -> dict[str, Any]:
 
 def concat_columns(blocks: Sequence[Block]) -> dict[str, Any]:
     """Columns of several blocks one after the other; a key's pre-value is that of the first block that has it."""
-    every = [_columns(block) for block in blocks]
+    every = [columns_of(block) for block in blocks]
     keys = _starts(len(c["key_field"]) for c in every)
     words, payloads = _starts(len(c["words"]) for c in every), _starts(len(c["payload_indptr"]) - 1 for c in every)
     named = _starts(len(c["list_address"]) for c in every)

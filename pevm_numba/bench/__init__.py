@@ -1,0 +1,1 @@
+"""`python -m pevm_numba.bench`: parallel against serial execution, each result compared before its time is shown."""

@@ -1,0 +1,161 @@
+"""The command line: the seed system's commands with their flags, and a few of ours; --help imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import console as con
+from .errors import BlockError
+
+if TYPE_CHECKING:
+    from .block import Block
+
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True,
+    help="A laboratory for parallel EVM execution.",
+)  # fmt: skip
+
+_Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")]
+_Number = Annotated[int | None, typer.Option(help="Block number, if the input holds several.")]
+
+
+@app.command()
+def generate(
+    output: Annotated[Path, typer.Option(help="Block file: .parquet, .json or .json.gz.")],
+    preset: Annotated[str | None, typer.Option(help="Named workload; other options override it.")] = None,
+    n_tx: Annotated[int | None, typer.Option(help="Number of transactions.")] = None,
+    key_space: Annotated[int | None, typer.Option(help="Keys in the shared pool.")] = None,
+    conflict_ratio: Annotated[float | None, typer.Option(help="Chance that a key is drawn from the pool.")] = None,
+    cold_ratio: Annotated[float | None, typer.Option(help="Share of keys that access lists leave cold.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same block.")] = 42,
+    pattern: Annotated[str, typer.Option(help="uniform, zipf, chain, star, clique or independent.")] = "uniform",
+    exponent: Annotated[float, typer.Option(help="Of the zipf pattern.")] = 1.1,
+    dependency_ratio: Annotated[float | None, typer.Option(help="Share of transactions that read an earlier one's.")] = None,
+    dependency_distance: Annotated[int, typer.Option(help="How much earlier, in transactions.")] = 1,
+    number: Annotated[int, typer.Option(help="Block number.")] = 0,
+    verbose: _Verbose = 0,
+) -> None:
+    """Make a synthetic block and write it."""
+    con.log_to_stderr(verbose)
+    from .generate import generate as make
+    from .io.files import write_blocks
+
+    with con.status("generating"):
+        block = make(
+            preset, n_tx=n_tx, key_space=key_space, conflict_ratio=conflict_ratio, cold_ratio=cold_ratio, seed=seed,
+            pattern=pattern, exponent=exponent, dependency_ratio=dependency_ratio,
+            dependency_distance=dependency_distance, number=number,
+        )  # fmt: skip
+        write_blocks(output, [block])
+    print(f"{output}: {block.n_tx:,} transactions, {block.n_ops:,} ops, {block.n_keys:,} keys, digest {block.digest()}")
+
+
+@app.command()
+def execute(
+    input: Annotated[Path, typer.Option(help="Block file, folder or seed JSON.")],
+    mode: Annotated[str, typer.Option(help="serial or parallel; parallel results are checked against serial.")] = "parallel",
+    workers: Annotated[int | None, typer.Option(help="Threads; default all that Numba has.")] = None,
+    number: _Number = None,
+    verbose: _Verbose = 0,
+) -> None:
+    """Execute a block and show what it did."""
+    con.log_to_stderr(verbose)
+    if mode not in ("serial", "parallel"):
+        raise BlockError(f"--mode {mode!r} is unknown: one of serial, parallel")
+    from .execute.run import execute as run
+
+    block = _read(input, number)
+    with con.status("executing"):
+        result = run(block, "serial" if mode == "serial" else "waves", workers=workers)
+        if mode == "parallel":
+            result.check_equal(run(block, "serial"))
+    counters = result.counters
+    lines: list[tuple[str, Any]] = [
+        ("block", f"{block.number}: {block.n_tx:,} transactions, {block.n_ops:,} ops, {block.n_keys:,} keys"),
+        ("executor", f"{result.executor}, {counters['workers']} worker(s), {counters['waves']:,} wave(s)"),
+        ("failed", f"{int((result.status != 0).sum()):,}"),
+        ("gas used", f"{int(result.gas_used.sum()):,}"),
+        ("state", f"{int(result.values.any(axis=1).sum()):,} keys not zero"),
+        ("time", f"{result.timings['execute_ns'] / 1e6:.3f} ms, compiling excluded only if kernels were loaded before"),
+    ]
+    if mode == "parallel":
+        lines.append(("verified", "receipts, observed accesses and state equal to serial execution"))
+    _print_pairs(lines)
+
+
+@app.command()
+def benchmark(
+    output: Annotated[Path, typer.Option(help="JSON file for the metrics.")],
+    preset: Annotated[str | None, typer.Option(help="Generated block.")] = None,
+    input: Annotated[Path | None, typer.Option(help="Block file, folder or seed JSON with one block.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads; default all that Numba has.")] = None,
+    verbose: _Verbose = 0,
+) -> None:
+    """Measure one block, parallel against serial, and write its metrics (one JSON object)."""
+    con.log_to_stderr(verbose)
+    if (preset is None) == (input is None):
+        raise BlockError("benchmark: give either --preset or --input")
+    from .bench.report import write_json
+    from .bench.session import Request, run
+    from .io.files import block_numbers
+
+    if input is not None and len(block_numbers(input)) != 1:
+        raise BlockError(f"{input}: holds {len(block_numbers(input))} blocks: benchmark takes one; see pevm_numba.bench")
+    request = Request((preset,) if preset else (), (input,) if input else (), workers=workers)
+    write_json(output, run(request)[0])
+
+
+@app.command()
+def inspect(
+    input: Annotated[Path, typer.Option(help="Block file, folder or seed JSON.")],
+    number: _Number = None,
+    top: Annotated[int, typer.Option(help="Hot keys to show.")] = 5,
+    verbose: _Verbose = 0,
+) -> None:
+    """Show size, ops, conflicts, hot keys and critical path of a block."""
+    con.log_to_stderr(verbose)
+    from .inspection import inspect_lines
+
+    if top < 0:
+        raise BlockError(f"--top {top}: must be at least 0")
+    block = _read(input, number)
+    with con.status("analysing"):
+        lines = inspect_lines(block, top)
+    _print_pairs(lines)
+
+
+@app.command()
+def convert(
+    input: Annotated[Path, typer.Option(help="Anything that can be read.")],
+    output: Annotated[Path, typer.Option(help="Block file: .parquet, .json or .json.gz.")],
+    number: _Number = None,
+    verbose: _Verbose = 0,
+) -> None:
+    """Read blocks in any known form and write them as block file (or one as seed JSON)."""
+    con.log_to_stderr(verbose)
+    from .io.files import block_numbers, read_blocks, write_blocks
+
+    wanted = block_numbers(input) if number is None else [number]
+    write_blocks(output, con.progress(read_blocks(input, wanted), "converting", len(wanted)))
+    print(f"{output}: {len(wanted):,} block(s)")
+
+
+def _read(path: Path, number: int | None) -> Block:
+    from .io.files import read_block
+
+    with con.status(f"reading {path.name}"):
+        return read_block(path, number)
+
+
+def _print_pairs(lines: list[tuple[str, Any]]) -> None:
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        print(f"{name:<{width}}  {text}")
+
+
+def main() -> None:
+    """Entry point."""
+    con.run_app(app)

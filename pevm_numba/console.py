@@ -1,0 +1,73 @@
+"""What both command lines share: logging, one-line errors with an exit code, and a progress bar that is silent when piped.
+
+Exit codes: 0 done, 1 bad input, 2 misuse of the command line, 3 a result that differs from serial execution.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .errors import ExecutionError, PevmError
+
+if TYPE_CHECKING:
+    import typer
+
+__all__ = ["log_to_stderr", "progress", "run_app", "status"]
+
+_Item = TypeVar("_Item")
+
+
+def log_to_stderr(verbose: int) -> None:
+    """Show the package's log: warnings, with -v what is done, with -vv details."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
+    logging.getLogger("pevm_numba").setLevel(level)
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command line; a complaint of the package becomes one line on stderr and an exit code."""
+    try:
+        app()
+    except ExecutionError as error:
+        _fail(error, 3)
+    except PevmError as error:
+        _fail(error, 1)
+    except OSError as error:
+        _fail(error, 1)
+
+
+def _fail(error: Exception, code: int) -> None:
+    print(f"error: {error}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _stderr() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+@contextmanager
+def status(text: str) -> Iterator[None]:
+    """Show `text` with a spinner while something long runs; nothing when stderr is not a terminal."""
+    console = _stderr()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield
+
+
+def progress(items: Iterable[_Item], text: str, total: int | None = None) -> Iterator[_Item]:
+    """Pass `items` on with a progress bar on stderr; nothing when stderr is not a terminal."""
+    console = _stderr()
+    if not console.is_terminal:
+        yield from items
+        return
+    from rich.progress import track
+
+    yield from track(items, description=text, total=total, console=console, transient=True)
