@@ -276,7 +276,8 @@ class Block:
         arrays |= door.footprint(arrays)
         for array in arrays.values():
             array.flags.writeable = False
-        return cls(number=number, fork=fork, header=header or Header(), meta=door.meta_table(meta, n_tx), **arrays)
+        head: dict[str, Any] = {"number": number, "fork": fork, "header": header or Header()}
+        return cls(**(head | arrays), meta=door.meta_table(meta, n_tx))
 
     @classmethod
     def from_programs(

@@ -97,6 +97,8 @@ def array(
         given = np.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:
         raise BlockError(f"{name}: not an array of {want}: {error}") from None
+    if given.dtype.kind == "f" and isinstance(value, list | tuple):  # 0 beside 2**63: NumPy finds no common integer
+        given = np.asarray(value, dtype=object)
     if given.size == 0:  # an empty list comes as float64, and without its second dimension
         given = given.astype(want)
         if given.ndim < len(shape):
@@ -188,7 +190,8 @@ def intern_rows(
     table = np.full((1 << max(4, (2 * n - 1).bit_length()), 2), -1, np.int32)
     ids, first = np.empty(n, np.int32), np.empty(n, np.int64)
     words = inputs(address.view(np.uint32), kind, slot.view(np.uint64))
-    n_keys = _k.intern(*words, np.uint64(_HASH_SEED), table, ids, first)
+    with np.errstate(over="ignore"):  # only plain-Python kernels warn of the wrap-around that hashing means
+        n_keys = _k.intern(*words, np.uint64(_HASH_SEED), table, ids, first)
     return ids, first[:n_keys]
 
 
@@ -416,7 +419,8 @@ def concat_columns(blocks: Sequence[Block]) -> dict[str, Any]:
         shift = np.where(code == Op.KECCAK, payloads[i], np.where(np.isin(code, (Op.NOOP, Op.BURN)), 0, words[i]))
         c["op_arg"] = np.where(np.isin(code, (Op.NOOP, Op.BURN)), arg, np.where(arg < 0, arg, arg + shift))
         c["op_key"] = np.where(c["op_key"] < 0, -1, c["op_key"] + keys[i])
-        c["list_entry"] = np.where(c["list_entry"] < 0, c["list_entry"].astype(np.int64) - named[i], c["list_entry"] + keys[i])
+        entry = c["list_entry"].astype(np.int64)
+        c["list_entry"] = np.where(entry < 0, entry - named[i], entry + keys[i])
         for name in ("declared_reads", "declared_writes"):
             indptr, key, declares = c[name]
             c[name] = (indptr, key + keys[i], declares)

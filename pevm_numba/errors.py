@@ -1,4 +1,4 @@
-"""Every complaint of the package is a `PevmError`; what a *transaction* does wrong is never one: that is a status in its receipt."""
+"""Every complaint of the package is a `PevmError`; what a *transaction* does wrong is a status in its receipt, never one."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _count(modes: NDArray[np.uint8], bit: int) -> int:
 
 def _hot_lines(access: AccessSets, block: Block, top: int) -> list[tuple[str, Any]]:
     heat = key_heat(access)
-    lines = []
+    lines: list[tuple[str, Any]] = []
     for k in heat.top(top).tolist():
         counts = f"{heat.accessors[k]:,} transactions, {heat.writers[k]:,} write, {heat.crediters[k]:,} only credit"
         lines.append((f"hot key {len(lines) + 1}", f"{block.key_name(k)}: {counts}"))

@@ -142,7 +142,8 @@ def columns(
 
 
 def _access_lists(builder: _Builder, n_tx: int, given: Sequence[Sequence[Any]] | None) -> dict[str, Any]:
-    ends, entries, addresses = [0], [], []
+    ends, entries = [0], list[int]()
+    addresses: list[bytes] = []
     for t in range(n_tx):
         for item in given[t] if given is not None else ():
             if not isinstance(item, tuple | list) or len(item) != 2:
@@ -159,7 +160,7 @@ def _access_lists(builder: _Builder, n_tx: int, given: Sequence[Sequence[Any]] |
 def _declared(builder: _Builder, name: str, given: Sequence[Sequence[Any] | None] | None) -> Any:
     if given is None:
         return None
-    ends, rows = [0], []
+    ends, rows = [0], list[int]()
     for t, keys in enumerate(given):
         rows.extend(builder.row(f"{name}[{t}]", key) for key in keys or ())
         ends.append(len(rows))

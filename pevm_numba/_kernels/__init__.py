@@ -1,1 +1,1 @@
-"""Every Numba kernel of the package, one file per public module. Kernels take arrays only and check nothing: validate at the door."""
+"""Every Numba kernel of the package. Kernels take arrays only and check nothing: validate at the door."""

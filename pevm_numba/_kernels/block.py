@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from .codes import BURN, CREDIT, CREDITED, KECCAK, NOOP, READ, SLOAD, SSTORE, TOUCH, WRITE
 from .jit import U64, kernel
 
 __all__ = ["check_access_list", "check_ops", "intern", "renumber", "static_sets"]
-
-_SLOAD, _SSTORE, _ADD, _SUB, _KECCAK, _NOOP, _TOUCH, _CREDIT, _BURN = range(9)
-_READ, _WRITE, _CREDITED = np.uint8(1), np.uint8(2), np.uint8(4)
 
 
 @kernel(inline=True)
@@ -90,25 +88,25 @@ def check_ops(op_code, op_key, op_arg, row_field, n_words, n_payloads):
         code = op_code[i]
         key = op_key[i]
         arg = op_arg[i]
-        if code > _BURN:
+        if code > BURN:
             return i, 1
-        if code == _SLOAD or code == _SSTORE or code == _TOUCH or code == _CREDIT:
+        if code == SLOAD or code == SSTORE or code == TOUCH or code == CREDIT:
             if key < 0 or key >= n_rows:
                 return i, 2
-            if code == _CREDIT and row_field[key] != 1:
+            if code == CREDIT and row_field[key] != 1:
                 return i, 3
         elif key != -1:
             return i, 4
-        if code == _SLOAD or code == _TOUCH:
+        if code == SLOAD or code == TOUCH:
             if arg != -1:
                 return i, 5
-        elif code == _SSTORE:
+        elif code == SSTORE:
             if arg < -1 or arg >= n_words:
                 return i, 6
-        elif code == _KECCAK:
+        elif code == KECCAK:
             if arg < 0 or arg >= n_payloads:
                 return i, 7
-        elif code == _NOOP or code == _BURN:
+        elif code == NOOP or code == BURN:
             if arg < 0:
                 return i, 8
         elif arg < 0 or arg >= n_words:
@@ -162,12 +160,12 @@ def static_sets(op_indptr, op_code, op_key, n_keys, indptr, keys, modes):
             if key < 0:
                 continue
             code = op_code[i]
-            if code == _SSTORE:
-                mode = _WRITE
-            elif code == _CREDIT:
-                mode = _CREDITED
+            if code == SSTORE:
+                mode = WRITE
+            elif code == CREDIT:
+                mode = CREDITED
             else:
-                mode = _READ
+                mode = READ
             p = place[key]
             if p >= start:
                 modes[p] |= mode

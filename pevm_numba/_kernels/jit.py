@@ -23,7 +23,10 @@ import numpy as np
 from numba import config, njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
-__all__ = ["DISABLED", "U64", "cache_directory", "inputs", "kernel", "parallel_kernel", "was_compiled"]
+__all__ = [
+    "DISABLED", "U64", "cache_directory", "dispatchers_with_code", "inputs", "kernel", "most_threads",
+    "parallel_kernel", "was_compiled",
+]  # fmt: skip
 
 log = logging.getLogger("pevm_numba")
 
@@ -37,6 +40,7 @@ U64 = np.uint64
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 
 _compiled_here = 0
+_dispatchers: list[Callable] = []
 
 
 @functools.cache
@@ -125,12 +129,23 @@ def was_compiled() -> int:
     return _compiled_here
 
 
+def most_threads() -> int:
+    """How many threads Numba has at most, whatever is set at present."""
+    return 1 if DISABLED else int(config.NUMBA_NUM_THREADS)
+
+
 def _jit(function: Callable, **options: object) -> Callable:
     if DISABLED:
         return function
     dispatcher = njit(**_OPTIONS, **options)(function)
     dispatcher._cache = _KernelCache(function)
+    _dispatchers.append(dispatcher)
     return dispatcher
+
+
+def dispatchers_with_code() -> list[tuple[str, int]]:
+    """Kernels that have machine code in this process, and for how many argument types (one, if all is well)."""
+    return [(f"{d.__module__}.{d.__name__}", len(d.signatures)) for d in _dispatchers if d.signatures]
 
 
 def kernel(function: Callable | None = None, *, inline: bool = False) -> Callable:

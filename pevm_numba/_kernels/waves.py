@@ -10,13 +10,12 @@ import numpy as np
 from numba import prange
 
 from .atomics import fetch_add
+from .codes import CREDITED, READ
 from .interpreter import run, settle
 from .jit import kernel, parallel_kernel
 from .keccak import hash_groups
 
-__all__ = ["run_waves", "settle_waves"]
-
-_READ, _CREDITED = np.uint8(1), np.uint8(4)
+__all__ = ["group_waves", "run_waves", "settle_waves"]
 
 #: Distance between counters that different threads write, in int64: two cache lines.
 PAD = 16
@@ -37,9 +36,9 @@ def settle_waves(serial_order, planned, indptr, keys, modes, n_keys, wave):
         chosen = max(plan, np.int32(0))
         for i in range(indptr[t], indptr[t + 1]):
             k = keys[i]
-            if modes[i] == _READ:
+            if modes[i] == READ:
                 need = max(after[k, 0], after[k, 2])
-            elif modes[i] == _CREDITED:
+            elif modes[i] == CREDITED:
                 need = max(after[k, 0], after[k, 1])
             else:
                 need = max(after[k, 0], max(after[k, 1], after[k, 2]))
@@ -51,15 +50,42 @@ def settle_waves(serial_order, planned, indptr, keys, modes, n_keys, wave):
         following = np.int32(chosen + 1)
         for i in range(indptr[t], indptr[t + 1]):
             k = keys[i]
-            if modes[i] == _READ:
+            if modes[i] == READ:
                 after[k, 1] = max(after[k, 1], following)
-            elif modes[i] == _CREDITED:
+            elif modes[i] == CREDITED:
                 after[k, 2] = max(after[k, 2], following)
             else:
                 after[k, 0] = max(after[k, 0], following)
         wave[t] = chosen
         n_waves = max(n_waves, following)
     return n_waves, conflicts, put_off
+
+
+@kernel
+def group_waves(serial_order, wave, start, tx):
+    """Counting sort of transactions by wave, in serial order within one; empty waves vanish; returns how many remain.
+
+    start (number of waves + 1) is zero on entry and holds the CSR offsets on return.
+    """
+    for t in range(wave.shape[0]):
+        start[wave[t] + 1] += 1
+    for w in range(start.shape[0] - 1):
+        start[w + 1] += start[w]
+    for position in range(serial_order.shape[0]):
+        t = serial_order[position]
+        tx[start[wave[t]]] = t
+        start[wave[t]] += 1
+    n_waves = 0  # start[w] is now the end of wave w
+    end = 0
+    for w in range(start.shape[0] - 1):
+        if start[w] > end:
+            end = start[w]
+            start[n_waves] = end
+            n_waves += 1
+    for w in range(n_waves, 0, -1):
+        start[w] = start[w - 1]
+    start[0] = 0
+    return n_waves
 
 
 @kernel
@@ -92,7 +118,8 @@ def _hash(counter, chunk, group_indptr, members, indptr, data, digests):
 
 @parallel_kernel
 def run_waves(
-    n_workers, wave_indptr, wave_work, least_work, group_indptr, members, payload_indptr, payload_data, hash_work, shared_keys,
+    n_workers, wave_indptr, wave_work, least_work, group_indptr, members, payload_indptr, payload_data, hash_work,
+    shared_keys,
     order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
     footprint_indptr, footprint_keys, shared, values, sums, stack, saved, saved_place,
     status, gas_used, refunds, output, digest_out, sink, finish,

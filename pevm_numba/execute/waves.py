@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import waves as _k
-from .._kernels.jit import DISABLED, inputs
+from .._kernels.jit import DISABLED, inputs, most_threads
 from ..block import Block
 from ..schedule.plan import Schedule
 from .workspace import Workspace
@@ -45,7 +45,7 @@ def threads(workers: int) -> Iterator[None]:
         return
     with _launching:
         before = numba.get_num_threads()
-        numba.set_num_threads(min(workers, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(workers, most_threads()))
         try:
             yield
         finally:
@@ -74,9 +74,9 @@ def settle(block: Block, schedule: Schedule | None) -> tuple[NDArray[np.int64], 
     n_waves, conflicts, put_off = _k.settle_waves(*footprint, block.n_keys, wave)
     if schedule is not None and put_off == 0:
         return schedule.wave_indptr, schedule.wave_tx, 0, 0
-    sizes = np.bincount(wave, minlength=n_waves)
-    tx = order[np.argsort(wave[order], kind="stable")]
-    return np.append(0, np.cumsum(sizes[sizes > 0])).astype(np.int64), tx, int(conflicts), int(put_off)
+    start, tx = np.zeros(n_waves + 1, np.int64), np.empty(block.n_tx, np.int32)
+    n_waves = _k.group_waves(*inputs(order, wave), start, tx)
+    return start[: n_waves + 1], tx, int(conflicts), int(put_off)
 
 
 def run_waves(space: Workspace, schedule: Schedule | None) -> tuple[dict[str, int], dict[str, int]]:

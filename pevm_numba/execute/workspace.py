@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import interpreter, keccak, serial, waves
+from .._kernels import codes, encode, keccak, serial, waves
 from .._kernels.jit import inputs
 from ..block import Block
 from ..machine.gas import GasSchedule, gas_schedule
@@ -75,7 +75,7 @@ def _encode(block: Block, prices: GasSchedule, partial_sums: bool) -> Program:
         credited = block.footprint_keys[block.footprint_modes == Mode.CREDIT]
         shared_keys = np.flatnonzero(np.bincount(credited, minlength=block.n_keys) > 1).astype(np.int32)
         shared[shared_keys] = np.arange(len(shared_keys), dtype=np.int32)
-    rows = np.empty((block.n_ops, interpreter.ENCODED_WIDTH), np.int32)
+    rows = np.empty((block.n_ops, codes.ENCODED_WIDTH), np.int32)
     op_gas, intrinsic = np.empty(block.n_ops, np.int64), np.empty(block.n_tx, np.int64)
     static_gas, flags = np.empty(block.n_tx, np.int64), np.empty(block.n_tx, np.uint8)
     work = np.empty(block.n_tx, np.int64)
@@ -84,14 +84,16 @@ def _encode(block: Block, prices: GasSchedule, partial_sums: bool) -> Program:
         block.list_indptr, block.list_entry, block.gas_limit, prices.array,
         block.footprint_indptr, block.footprint_keys, block.footprint_modes, shared,
     )  # fmt: skip
-    most = interpreter.encode(*given, rows, op_gas, intrinsic, static_gas, flags, work)
+    most = encode.encode(*given, rows, op_gas, intrinsic, static_gas, flags, work)
     indptr, members = _hash_groups(block.payload_indptr)
     n_blocks = int((np.diff(block.payload_indptr) // keccak.RATE + 1).sum())
-    return Program(
-        inputs(indptr, members, block.payload_indptr, block.payload_data),
-        *inputs(rows, op_gas, intrinsic, static_gas, flags, prices.array, shared, shared_keys),
-        most_written=int(most), work=work, hash_work=60 * n_blocks,
-    )  # fmt: skip
+    arrays: dict[str, NDArray[Any]] = {
+        "rows": rows, "op_gas": op_gas, "intrinsic": intrinsic, "static_gas": static_gas, "flags": flags,
+        "prices": prices.array, "shared": shared, "shared_keys": shared_keys, "work": work,
+    }  # fmt: skip
+    frozen: dict[str, Any] = dict(zip(arrays, inputs(*arrays.values())))
+    hashing = inputs(indptr, members, block.payload_indptr, block.payload_data)
+    return Program(hashing=hashing, most_written=int(most), hash_work=60 * n_blocks, **frozen)
 
 
 def _hash_groups(payload_indptr: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -136,6 +138,14 @@ class Workspace:
         self._saved_place = np.zeros((workers, p.most_written + 16), np.int32)
         self._digests = np.zeros((len(block.payload_indptr) - 1, 4), np.uint64)
         self.block_order = np.arange(n_tx, dtype=np.int32)
+        self._fixed = (
+            *inputs(block.op_indptr, p.rows, p.op_gas, block.words),
+            self._digests,
+            *inputs(block.gas_limit, p.intrinsic, p.static_gas, p.flags, p.prices),
+            *inputs(block.footprint_indptr, block.footprint_keys, p.shared),
+            self.values,
+            self._sums,
+        )
         self.reset()
 
     def reset(self) -> None:
@@ -144,12 +154,7 @@ class Workspace:
 
     def _arguments(self, order: NDArray[np.int32] | None) -> tuple[Any, ...]:
         """Arguments that all run kernels share, up to `values`."""
-        b, p = self.block, self.program
-        first = inputs(self.block_order if order is None else order, b.op_indptr, p.rows, p.op_gas, b.words)
-        rest = inputs(
-            b.gas_limit, p.intrinsic, p.static_gas, p.flags, p.prices, b.footprint_indptr, b.footprint_keys, p.shared
-        )
-        return (*first, self._digests, *rest, self.values, self._sums)
+        return (*inputs(self.block_order if order is None else order), *self._fixed)
 
     @property
     def _receipts(self) -> tuple[Any, ...]:

@@ -99,7 +99,8 @@ class GasSchedule:
 
 _LONDON = GasSchedule("london", (21000, 2400, 1900, 2100, 100, 2100, 20000, 2900, 4800, 5, 2300, 3, 30, 6, 1))
 
-#: Known forks by name; those after London have London's prices for what this machine does. `free` prices storage and the transaction itself at nothing: for replays from before Berlin.
+#: Known forks by name; those after London have its prices for what this machine does. `free` prices storage and the
+#: transaction itself at nothing: for replays from before Berlin.
 FORKS: Final[dict[str, GasSchedule]] = {
     "berlin": _LONDON.replace("berlin", CLEAR_REFUND=15000, REFUND_QUOTIENT=2),
     **{

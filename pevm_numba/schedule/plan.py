@@ -1,4 +1,4 @@
-"""`Schedule`: waves of transactions *and* the serial order whose result they promise; without the second, waves mean nothing."""
+"""`Schedule`: waves of transactions *and* the serial order whose result they promise, without which waves mean nothing."""
 
 from __future__ import annotations
 

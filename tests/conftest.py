@@ -1,0 +1,34 @@
+"""Suite-wide settings. Examples are not timed: machines here are shared, and the first example compiles kernels."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "quick", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("soak", parent=settings.get_profile("quick"), max_examples=1000)
+settings.load_profile("soak" if os.environ.get("PEVM_NUMBA_SOAK") else "quick")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real blocks and references beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no folder {SHARED.name!r} of real blocks beside the checkout")
+    return SHARED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests run in the soak only; tests of real blocks need them."""
+    for item in items:
+        if item.get_closest_marker("soak") and not os.environ.get("PEVM_NUMBA_SOAK"):
+            item.add_marker(pytest.mark.skip(reason="long: run with PEVM_NUMBA_SOAK=1, as .ci/soak does"))
+        if item.get_closest_marker("corpus") and not (SHARED / "corpus").is_dir():
+            item.add_marker(pytest.mark.skip(reason="no folder of real blocks beside the checkout"))

@@ -1,0 +1,236 @@
+"""Every executor, whatever schedule or estimate it is given, equals serial execution in the promised order."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import blocks
+from test_machine import receipts_of, spec_run
+
+import pevm_numba as pn
+from pevm_numba import programs
+from pevm_numba._kernels.jit import DISABLED
+from pevm_numba.access.oracles import degrade
+from pevm_numba.block import Block
+from pevm_numba.errors import BlockError, ExecutionError
+from pevm_numba.execute import waves
+from pevm_numba.execute.run import execute, pick
+from pevm_numba.generate import generate
+from pevm_numba.machine.ops import Mode
+from pevm_numba.schedule.plan import Schedule
+from pevm_numba.schedule.policies import schedule
+
+A, B = (1, 0, 0), (2, 0, 0)
+FEE = (9, 1, 0)
+
+
+@pytest.fixture(params=[0, waves.LEAST_WORK], ids=["every wave launched", "small waves on one thread"])
+def least_work(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run small blocks both ways: on all threads, and as the executor would choose."""
+    monkeypatch.setattr(waves, "LEAST_WORK", request.param)
+    return int(request.param)
+
+
+def check(block: Block, executor: str, order: list[int] | None = None, **options: Any) -> Any:
+    """Execute and compare with the specification in `order`."""
+    result = execute(block, executor, **options)
+    receipts, state = spec_run(block, order)
+    assert receipts_of(result) == receipts
+    assert result.state() == state
+    return result
+
+
+@given(blocks(), st.sampled_from(["serial", "waves", "auto"]), st.sampled_from([0.0, 0.01, 0.5, 1.0]), st.data())
+def test_every_executor_equals_the_specification_at_any_miss_rate(
+    block: Block, executor: str, miss_rate: float, data: st.DataObject
+) -> None:
+    workers = data.draw(st.sampled_from([1, 2, 3, 8]))
+    access = degrade(pn.access_sets(block), miss_rate, data.draw(st.sampled_from([0.0, 0.3])), data.draw(st.integers(0, 9)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(waves, "LEAST_WORK", data.draw(st.sampled_from([0, 8000])))
+        check(block, executor, access=access, workers=workers)
+        plan = schedule(access, data.draw(st.sampled_from(["levels", "mis", "mis-parallel"])), block=block)
+        check(block, executor, plan.serial_order.tolist(), schedule=plan, workers=workers)
+
+
+@given(blocks(), st.randoms(use_true_random=False), st.sampled_from(["serial", "waves"]))
+def test_any_schedule_at_all_gives_its_own_serial_order(block: Block, random: Any, executor: str) -> None:
+    order = list(range(block.n_tx))
+    random.shuffle(order)
+    waves_of: list[list[int]] = []
+    for t in order:
+        if waves_of and random.random() < 0.5:
+            waves_of[random.randrange(len(waves_of))].append(t)
+        else:
+            waves_of.append([t])
+    plan = Schedule.from_waves("anything", waves_of, order)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(waves, "LEAST_WORK", 0)
+        check(block, executor, order, schedule=plan, workers=3)
+
+
+def three() -> Block:
+    """T0 writes A; T1 writes A and B; T2 writes B: a MIS puts T0 and T2 first, and T2's write is lost."""
+    return Block.from_programs(
+        [[("SSTORE", A, 10)], [("SSTORE", A, 11), ("SSTORE", B, 21)], [("SSTORE", B, 22)]]
+    )
+
+
+@pytest.mark.parametrize("executor", ["serial", "waves", "auto"])
+def test_three_transactions_keep_block_order(executor: str, least_work: int) -> None:
+    result = check(three(), executor, workers=2)
+    assert sorted(result.state().values()) == [11, 22]
+
+
+@pytest.mark.parametrize("executor", ["serial", "waves"])
+def test_a_mis_schedule_promises_another_order_and_keeps_that_promise(executor: str, least_work: int) -> None:
+    plan = schedule(three(), "mis")
+    assert plan.waves() == [[0, 2], [1]]
+    result = check(three(), executor, [0, 2, 1], schedule=plan, workers=2)
+    assert sorted(result.state().values()) == [11, 21]
+
+
+def test_mis_waves_forced_into_block_order_are_put_off_and_counted(least_work: int) -> None:
+    plan = Schedule.from_waves("mis, in block order", [[0, 2], [1]], [0, 1, 2])
+    result = check(three(), "waves", schedule=plan, workers=2)
+    assert sorted(result.state().values()) == [11, 22]
+    assert (result.counters["runtime_conflicts"], result.counters["requeued"], result.counters["waves"]) == (1, 1, 3)
+
+
+def test_conflicts_are_counted_only_if_the_estimate_missed_them(least_work: int) -> None:
+    block = generate(n_tx=300, key_space=40, conflict_ratio=0.8, seed=3)
+    exact = pn.access_sets(block)
+    assert check(block, "waves", access=exact).counters["runtime_conflicts"] == 0
+    counts = [check(block, "waves", access=degrade(exact, rate, 0.0, 1)).counters for rate in (0.01, 0.5, 1.0)]
+    assert 0 < counts[0]["requeued"] < counts[1]["requeued"] <= counts[2]["requeued"] < block.n_tx
+    assert all(c["reexecuted"] == 0 for c in counts)
+
+
+def test_a_fee_recipient_paid_by_all_does_not_serialise_the_block(least_work: int) -> None:
+    pay = [[("SSTORE", (t + 1, 0, 0), t + 1), ("CREDIT", FEE, 2**255 + t)] for t in range(50)]
+    block = Block.from_programs([*pay, [("SLOAD", FEE), ("SSTORE", A, "TOP")], *pay], {FEE: 5})
+    result = check(block, "waves", workers=3)
+    assert result.counters["waves"] == 3
+
+
+def test_a_failed_transaction_takes_back_its_credit(least_work: int) -> None:
+    pay = [("CREDIT", FEE, 7), ("BURN", 1000)]
+    block = Block.from_programs([pay] * 3, {FEE: 1}, gas_limits=[22000, 21999, 22000])
+    result = check(block, "waves", workers=2)
+    assert result.status.tolist() == [0, 1, 0]
+    assert list(result.state().values()) == [15]
+
+
+@given(blocks(), st.sampled_from(["serial", "waves"]))
+def test_recorded_changes_replay_to_the_final_state(block: Block, executor: str) -> None:
+    result = execute(block, executor, record="changes")
+    now = block.pre_values.copy()
+    footprint, observed = pn.access_sets(block), result.observed
+    for t in range(block.n_tx):
+        part = slice(result.changes.indptr[t], result.changes.indptr[t + 1])
+        keys, values = result.changes.keys[part], result.changes.values[part]
+        assert (now[keys] != values).any(axis=1).all()  # net changes only
+        assert set(keys.tolist()) <= {k for k, m in footprint[t].items() if m & (Mode.WRITE | Mode.CREDIT)}
+        if result.status[t]:
+            assert len(keys) == 0
+        assert set(keys.tolist()) <= set(observed[t])
+        now[keys] = values
+    assert np.array_equal(now, result.values)
+
+
+@pytest.mark.skipif(DISABLED, reason="needs real threads")
+def test_concurrent_executions_from_python_threads_are_safe() -> None:
+    block = generate(n_tx=400, key_space=60, conflict_ratio=0.7, seed=5)
+    reference = execute(block, "serial")
+    problems: list[str | None] = []
+
+    def work() -> None:
+        for _ in range(10):
+            problems.append(execute(block, "waves", workers=2).difference(reference))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == [None] * 40
+
+
+@pytest.mark.skipif(DISABLED, reason="needs Numba's threads")
+def test_the_users_thread_count_is_left_alone() -> None:
+    before = numba.get_num_threads()
+    execute(generate("small"), "waves", workers=1)
+    assert numba.get_num_threads() == before
+
+
+def test_executing_changes_no_array_of_the_block() -> None:
+    block = generate("small")
+    before = block.digest()
+    result = execute(block, "waves", workers=2)
+    block._derived.pop("digest")
+    assert block.digest() == before
+    with pytest.raises(ValueError, match="read-only"):
+        result.gas_used[0] = 1
+
+
+def test_a_difference_names_the_first_place() -> None:
+    block = three()
+    one, other = execute(block, "serial"), execute(block, "serial", schedule=schedule(block, "mis"))
+    with pytest.raises(ExecutionError, match=r"gas_used of transaction 1: 48100 \(serial\), 31000 \(serial\)"):
+        one.check_equal(other)
+    assert one.difference(execute(block, "waves")) is None
+    assert "different blocks" in str(one.difference(execute(generate("small"), "serial")))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"executor": "magic"}, "executor 'magic' is unknown: one of auto, serial, waves"),
+        ({"workers": 0}, "workers = 0: must be in"),
+        ({"workers": 2.5}, "workers = 2.5: must be an integer"),
+        ({"record": "all"}, "record = 'all'"),
+        ({"gas": "byzantium"}, "fork 'byzantium' is unknown"),
+        ({"schedule": Schedule.from_waves("x", [[0]])}, "schedule has 1 transactions: the block has 3"),
+        ({"access": pn.AccessSets.from_dicts([{}], 1)}, "access sets of 1 transactions and 1 keys"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name_value_and_rule(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(BlockError, match=message):
+        execute(three(), **options)
+
+
+def test_auto_weighs_work_against_planning() -> None:
+    assert pick(generate("small"), 2)[0] == "serial"
+    heavy = Block.from_programs([[("SSTORE", (t, 0, 0), 1), ("NOOP", 100_000)] for t in range(20)])
+    assert pick(heavy, 2)[0] == "waves"
+    assert pick(heavy, 1)[0] == "serial"
+    assert execute(heavy, workers=2).executor == "waves"
+
+
+def test_an_empty_block_executes() -> None:
+    for executor in ("serial", "waves", "auto"):
+        result = execute(Block.from_programs([], {A: 3}), executor, record="changes")
+        assert list(result.state().values()) == [3]
+        assert result.changes.indptr.tolist() == [0]
+
+
+def test_results_show_themselves() -> None:
+    result = execute(three(), "serial")
+    assert repr(result) == "<Execution of block 0 by serial: 0 failed, 117,200 gas>"
+    assert "117,200" in result._repr_html_()
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("name", ["small_42", "medium_42", "hot_200_100_0.9_1", "chain3"])
+def test_the_seed_systems_own_blocks_keep_block_order(name: str, shared: Any, least_work: int) -> None:
+    path = shared / "seed_blocks" / f"{name}.json.gz"
+    block = pn.read_block(path if path.exists() else path.with_suffix(""))
+    check(block, "waves", workers=2)
+    if name == "chain3":
+        assert sorted(programs.integers(execute(block, "waves").values)) == [11, 22]
