@@ -119,6 +119,21 @@ def test_a_fee_recipient_paid_by_all_does_not_serialise_the_block(least_work: in
     assert result.counters["waves"] == 3
 
 
+@pytest.mark.skipif(DISABLED, reason="needs real threads")
+def test_reading_one_credited_balance_leaves_the_partial_sums_of_another_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # found on mainnet block 3688112: a reader of one shared balance also settled the fee recipient's, which other workers
+    # were crediting at that moment
+    monkeypatch.setattr(waves, "LEAST_WORK", 0)
+    n = 3000
+    own = [(t + 100, 1, 0) for t in range(n)]
+    paid = [[("CREDIT", key, 1), ("CREDIT", FEE, 1)] for key in own for _ in range(2)]
+    read = [[("SLOAD", key), ("SSTORE", (t + 100, 0, 0), "TOP"), ("CREDIT", FEE, 1)] for t, key in enumerate(own)]
+    block = Block.from_programs([*paid, *read])
+    reference = execute(block, "serial")
+    for _ in range(20):
+        execute(block, "waves", workers=4).check_equal(reference)
+
+
 def test_a_failed_transaction_takes_back_its_credit(least_work: int) -> None:
     pay = [("CREDIT", FEE, 7), ("BURN", 1000)]
     block = Block.from_programs([pay] * 3, {FEE: 1}, gas_limits=[22000, 21999, 22000])
@@ -217,6 +232,7 @@ def test_an_empty_block_executes() -> None:
     for executor in ("serial", "waves", "auto"):
         result = execute(Block.from_programs([], {A: 3}), executor, record="changes")
         assert list(result.state().values()) == [3]
+        assert result.difference(execute(result.block, "serial")) is None
         assert result.changes.indptr.tolist() == [0]
 
 

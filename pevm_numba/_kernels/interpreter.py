@@ -1,6 +1,7 @@
 """The micro-op interpreter: a bare loop for transactions that cannot fail, and a careful one for those that may.
 
-`encode` has resolved what does not depend on values. `_run_careful` tests stack, sentry and gas at each op, in the order of
+`encode` has resolved what does not depend on values. `_run_careful` tests stack, sentry and gas at each op,
+in the order of
 the specification. Values are changed in place: whoever calls sees to it that nobody else touches the same keys.
 """
 
@@ -12,6 +13,7 @@ from .codes import (
     CAREFUL,
     CLEAR,
     CREDIT,
+    CREDITED,
     E_ADD,
     E_AGAIN,
     E_CREDIT,
@@ -187,7 +189,7 @@ def _run_careful(
 @kernel
 def run(
     first, last, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
-    footprint_indptr, footprint_keys, shared, values, sums, worker, stack, saved, saved_place,
+    footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, worker, stack, saved, saved_place,
     status, gas_used, refunds, output, digest_out, sink, stop,
 ):  # fmt: skip
     """Run transactions order[first:last] on `values`, one after the other.
@@ -202,7 +204,7 @@ def run(
         if flags[t]:
             if flags[t] & SETTLES:
                 for j in range(footprint_indptr[t], footprint_indptr[t + 1]):
-                    if shared[footprint_keys[j]] >= 0:
+                    if shared[footprint_keys[j]] >= 0 and footprint_modes[j] != CREDITED:
                         settle(footprint_keys[j], shared[footprint_keys[j]], values, sums)
             if flags[t] & CAREFUL:
                 _run_careful(

@@ -90,8 +90,9 @@ def group_waves(serial_order, wave, start, tx):
 
 @kernel
 def _work(
-    counter, stop, chunk, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
-    footprint_indptr, footprint_keys, shared, values, sums, worker, stack, saved, saved_place,
+    counter, stop, chunk, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags,
+    prices,
+    footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, worker, stack, saved, saved_place,
     status, gas_used, refunds, output, digest_out, sink, finish,
 ):  # fmt: skip
     """One worker in one wave: claim chunks until none is left. Any worker alone would finish the wave."""
@@ -101,7 +102,8 @@ def _work(
             return
         run(
             first, min(first + chunk, stop), order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic,
-            static_gas, flags, prices, footprint_indptr, footprint_keys, shared, values, sums, worker, stack, saved,
+            static_gas, flags, prices, footprint_indptr, footprint_keys, footprint_modes, shared, values, sums,
+            worker, stack, saved,
             saved_place, status, gas_used, refunds, output, digest_out, sink, finish,
         )  # fmt: skip
 
@@ -121,12 +123,13 @@ def run_waves(
     n_workers, wave_indptr, wave_work, least_work, group_indptr, members, payload_indptr, payload_data, hash_work,
     shared_keys,
     order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
-    footprint_indptr, footprint_keys, shared, values, sums, stack, saved, saved_place,
+    footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, stack, saved, saved_place,
     status, gas_used, refunds, output, digest_out, sink, finish,
 ):  # fmt: skip
     """Hash all payloads, then run wave after wave; each iteration of a prange is a worker and writes what it claims.
 
-    A wave whose work (nanoseconds, guessed) is below least_work runs on this thread: launching costs more. stack, saved,
+    A wave whose work (nanoseconds, guessed) is below least_work runs on this thread: launching costs more. stack,
+    saved,
     saved_place and sums have one entry for each worker. Returns the number of waves that ran in parallel.
     """
     counter = np.zeros(PAD, np.int64)
@@ -142,7 +145,8 @@ def run_waves(
         if stop - start == 1 or wave_work[w] < least_work:
             run(
                 start, stop, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags,
-                prices, footprint_indptr, footprint_keys, shared, values, sums, 0, stack[0], saved[0], saved_place[0],
+                prices, footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, 0, stack[0],
+                saved[0], saved_place[0],
                 status, gas_used, refunds, output, digest_out, sink, finish,
             )  # fmt: skip
             continue
@@ -152,7 +156,8 @@ def run_waves(
         for worker in prange(n_workers):
             _work(
                 counter, stop, chunk, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas,
-                flags, prices, footprint_indptr, footprint_keys, shared, values, sums, worker, stack[worker],
+                flags, prices, footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, worker,
+                stack[worker],
                 saved[worker], saved_place[worker], status, gas_used, refunds, output, digest_out, sink, finish,
             )  # fmt: skip
     for i in range(shared_keys.shape[0]):

@@ -110,7 +110,8 @@ class Execution:
             return f"different blocks: {self.block!r} and {other.block!r}"
         for name in ("status", "gas_used", "refund", "output", "digest"):
             mine, theirs = getattr(self, name), getattr(other, name)
-            bad = np.flatnonzero((mine != theirs).reshape(len(mine), -1).any(axis=1))
+            differs = mine != theirs
+            bad = np.flatnonzero(differs.any(axis=1) if differs.ndim > 1 else differs)
             if len(bad):
                 t = int(bad[0])
                 return f"{name} of transaction {t}: {mine[t]} ({self.executor}), {theirs[t]} ({other.executor})"

@@ -142,7 +142,7 @@ class Workspace:
             *inputs(block.op_indptr, p.rows, p.op_gas, block.words),
             self._digests,
             *inputs(block.gas_limit, p.intrinsic, p.static_gas, p.flags, p.prices),
-            *inputs(block.footprint_indptr, block.footprint_keys, p.shared),
+            *inputs(block.footprint_indptr, block.footprint_keys, block.footprint_modes, p.shared),
             self.values,
             self._sums,
         )
@@ -205,7 +205,6 @@ class Workspace:
         size, widest = len(block.footprint_keys), int(np.diff(block.footprint_indptr).max(initial=0))
         indptr, keys = np.zeros(block.n_tx + 1, np.int64), np.empty(size, np.int32)
         values, before = np.empty((size, 4), np.uint64), np.empty((widest, 4), np.uint64)
-        modes = inputs(block.footprint_modes)
         arguments = (*self.program.hashing, *self._arguments(order), *self._one_worker, *self._receipts)
-        total = serial.run_changes(*modes, indptr, keys, values, before, *arguments)
+        total = serial.run_changes(indptr, keys, values, before, *arguments)
         return indptr, keys[:total].copy(), values[:total].copy()

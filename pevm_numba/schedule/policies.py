@@ -41,7 +41,7 @@ def schedule(
         A block is scheduled by its static access sets.
     policy : str
         ``"levels"``: block order, the fewest waves possible with barriers. ``"mis"``: order free; waves are independent
-        sets by minimum dynamic degree. ``"mis-parallel"``: the same schedule, made on all Numba threads.
+        sets by minimum dynamic degree. ``"mis-parallel"``: the same schedule, made in rounds on Numba's threads.
     workers : int, optional
         At least 1. Checked; none of these policies depends on it.
     cost : (n_tx,) integers or floats, optional
