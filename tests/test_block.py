@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,7 @@ def _share_literals(columns: Columns, rng: random.Random) -> None:
     code, arg = columns["op_code"], columns["op_arg"].copy()
     words = sorted({tuple(word) for word in columns["words"].tolist()}, reverse=True)
     data, ends = columns["payload_data"].tobytes(), columns["payload_indptr"].tolist()
-    payloads = [data[a:b] for a, b in zip(ends, ends[1:])]
+    payloads = [data[a:b] for a, b in pairwise(ends)]
     shared = list(dict.fromkeys([b"not used", *payloads]))
     rng.shuffle(shared)
     for i, (op, value) in enumerate(zip(code.tolist(), arg.tolist())):
@@ -202,7 +203,7 @@ def test_the_footprint_is_the_union_of_what_the_ops_could_touch(block):
 @given(blocks(deep=False), st.lists(st.integers(0, 8), max_size=3))
 def test_the_slices_of_a_block_join_to_the_block(block, cuts):
     ends = [0, *sorted(min(cut, block.n_tx) for cut in cuts), block.n_tx]
-    parts = [block.slice(a, b) for a, b in zip(ends, ends[1:])]
+    parts = [block.slice(a, b) for a, b in pairwise(ends)]
     assert [part.n_tx for part in parts] == np.diff(ends).tolist()
     assert Block.concat(parts) == block
     assert block.slice(0) == block
@@ -260,10 +261,16 @@ def test_a_slice_beyond_the_block_is_refused(start, stop):
 # -------------------------------------------------------------------- comparing and showing
 
 
+def ops(first: str = "SLOAD", hashed: bytes = b"xyz", steps: int = 4, credited: int = 7) -> list[list[tuple[Any, ...]]]:
+    """Two programs with most kinds of op."""
+    one = [(first, A), ("SSTORE", B, "TOP"), ("KECCAK", hashed), ("NOOP", steps)]
+    return [one, [("CREDIT", C, credited), ("BURN", 2)]]
+
+
 def example(**changed: Any) -> Block:
     """A block with something in every array."""
     given_: dict[str, Any] = {
-        "programs": [[("SLOAD", A), ("SSTORE", B, "TOP"), ("KECCAK", b"xyz"), ("NOOP", 4)], [("CREDIT", C, 7), ("BURN", 2)]],
+        "programs": ops(),
         "state": {A: 5, (9, 9): 1},
         "senders": [11, 12],
         "nonces": [0, 3],
@@ -282,10 +289,10 @@ def example(**changed: Any) -> Block:
     "changed",
     [
         {"programs": [[("SLOAD", A)], []]},
-        {"programs": [[("SLOAD", A), ("SSTORE", B, "TOP"), ("KECCAK", b"xyZ"), ("NOOP", 4)], [("CREDIT", C, 7), ("BURN", 2)]]},
-        {"programs": [[("SLOAD", A), ("SSTORE", B, "TOP"), ("KECCAK", b"xyz"), ("NOOP", 4)], [("CREDIT", C, 8), ("BURN", 2)]]},
-        {"programs": [[("SLOAD", A), ("SSTORE", B, "TOP"), ("KECCAK", b"xyz"), ("NOOP", 5)], [("CREDIT", C, 7), ("BURN", 2)]]},
-        {"programs": [[("TOUCH", A), ("SSTORE", B, "TOP"), ("KECCAK", b"xyz"), ("NOOP", 4)], [("CREDIT", C, 7), ("BURN", 2)]]},
+        {"programs": ops(hashed=b"xyZ")},
+        {"programs": ops(credited=8)},
+        {"programs": ops(steps=5)},
+        {"programs": ops(first="TOUCH")},
         {"state": {A: 6, (9, 9): 1}},
         {"state": {A: 5, (9, 8): 1}},
         {"state": {A: 5}},
@@ -364,8 +371,8 @@ def test_a_block_shows_itself_in_one_line_and_as_a_table():
 
 
 def test_keys_have_names_for_people():
-    programs = [[("TOUCH", (0x1234, 0, 0)), ("TOUCH", (1, 0, 0xAB)), ("TOUCH", (1, 1, 0)), ("TOUCH", (1, 2, 0)), ("TOUCH", (1, 3, 0))]]
-    block = Block.from_programs(programs)
+    keys = [(0x1234, 0, 0), (1, 0, 0xAB), (1, 1, 0), (1, 2, 0), (1, 3, 0)]
+    block = Block.from_programs([[("TOUCH", key) for key in keys]])
     one = "0x" + "0" * 39 + "1"
     wanted = ["0x" + "0" * 36 + "1234 slot 0x0", f"{one} slot 0xab", f"{one} balance", f"{one} nonce", f"{one} code"]
     assert [block.key_name(k) for k in range(5)] == wanted
@@ -555,7 +562,7 @@ BAD: dict[str, tuple[Callable[[Columns], None], str]] = {
     "op_key: negative": (put("op_key", 2, -2), r"op_key\[2\] = -2 \(transaction 0, op code 1\): .* row of the key table"),
     "op_key: surplus": (put("op_key", 7, 0), r"op_key\[7\] = 0 \(transaction 1, op code 5\): an op without a key has -1"),
     "op_key: surplus -2": (put("op_key", 1, -2), r"op_key\[1\] = -2 \(transaction 0, op code 2\): an op without a key"),
-    "op_key: credit of storage": (put("op_key", 5, 0), r"op_key\[5\] = 0 \(transaction 1, op code 7\): CREDIT names a balance"),
+    "op_key: credit of storage": (put("op_key", 5, 0), r"op_key\[5\] = 0 \(transaction 1, op code 7\): CREDIT names a b"),
     "op_key: wide": (wide("op_key", 0, 2**31), r"op_key, element 0 = 2147483648: must be in"),
     "op_key: length": (give("op_key", longer), r"op_key has shape \(9,\): must be \(8\)"),
     "op_key: float": (give("op_key", as_floats), "op_key has dtype float64: must be int32"),
@@ -568,7 +575,7 @@ BAD: dict[str, tuple[Callable[[Columns], None], str]] = {
     "op_arg: count": (put("op_arg", 7, -1), rf"op_arg\[7\] = -1 .*NOOP and BURN have a count in 0\.\.{MAX_COUNT}"),
     "op_arg: count 2**31": (wide("op_arg", 7, 2**31), r"op_arg, element 7 = 2147483648: must be in"),
     "op_arg: word": (put("op_arg", 1, 2), r"op_arg\[1\] = 2 \(transaction 0, op code 2\): ADD, SUB and CREDIT"),
-    "op_arg: credit of the top": (put("op_arg", 5, -1), r"op_arg\[5\] = -1 \(transaction 1, op code 7\): ADD, SUB and CREDIT"),
+    "op_arg: credit of the top": (put("op_arg", 5, -1), r"op_arg\[5\] = -1 \(transaction 1, op code 7\): ADD, SUB"),
     "op_arg: length": (give("op_arg", longer), r"op_arg has shape \(9,\): must be \(8\)"),
     "op_arg: float": (give("op_arg", as_floats), "op_arg has dtype float64: must be int32"),
     "words: shape": (give("words", lambda a: a[:, :3]), r"words has shape \(2, 3\): must be \(any, 4\)"),
@@ -622,7 +629,7 @@ BAD: dict[str, tuple[Callable[[Columns], None], str]] = {
         part("declared_writes", 2, [True, False]), "declared_writes: transaction 1 has rows but declares is False"),
     "state_key: out of range": (put("state_key", 1, 4), r"state_key\[1\] = 4: must be in \[0, 3\]"),
     "state_key: negative": (put("state_key", 0, -1), r"state_key\[0\] = -1: must be in \[0, 3\]"),
-    "state_key: twice": (put("state_key", 1, 0), r"state_key\[1\] names the key of state_key\[0\] again \(0x0+1 field 0 slot"),
+    "state_key: twice": (put("state_key", 1, 0), r"state_key\[1\] names the key of state_key\[0\] again \(0x0+1 field 0"),
     "state_key: float": (give("state_key", as_floats), "state_key has dtype float64: must be int32"),
     "state_key: missing": (give("state_key", None), r"state_value has shape \(2, 4\): must be \(0, 4\)"),
     "state_value: length": (give("state_value", longer), r"state_value has shape \(3, 4\): must be \(2, 4\)"),
@@ -640,7 +647,8 @@ BAD: dict[str, tuple[Callable[[Columns], None], str]] = {
     "meta: type": (give("meta", {"gas_hint": ["a", "b"]}), "meta column 'gas_hint': must hold uint64"),
     "meta: width": (give("meta", {"to": [b"abc", None]}), r"meta column 'to': must hold fixed_size_binary\[20\]"),
     "meta: negative": (give("meta", {"blob_count": [0, -1]}), "meta column 'blob_count': must hold uint8"),
-    "meta: gas": (give("meta", {"chain_gas_used": np.array([0, 2**63], np.uint64)}), r"meta column 'chain_gas_used': gas must be below 2\*\*63"),
+    "meta: gas": (
+        give("meta", {"chain_gas_used": np.array([0, 2**63], np.uint64)}), r"'chain_gas_used': gas must be below 2\*\*63"),
 }  # fmt: skip
 
 
@@ -665,15 +673,16 @@ def test_every_array_of_the_door_is_in_the_table_of_bad_input():
 
 
 @pytest.mark.parametrize("name", sorted(columns()))
-@pytest.mark.parametrize("value", ["text", 5, None, [[1], [1, 2]], {"a": 1}, np.zeros((2, 2, 2)), object()], ids=repr)
-def test_nonsense_for_any_array_is_a_block_error_or_means_nothing_given(name, value):
-    given_ = columns() | {name: value}
-    try:
-        Block.from_arrays(**given_)
-    except BlockError as error:
-        assert len(str(error)) > 10
-    else:
-        assert value is None
+@pytest.mark.parametrize("value", ["text", 5, [[1], [1, 2]], {"a": 1}, np.zeros((2, 2, 2)), object()], ids=lambda v: type(v).__name__)
+def test_nonsense_for_any_array_is_a_block_error(name, value):
+    with pytest.raises(BlockError, match=name):
+        Block.from_arrays(**(columns() | {name: value}))
+
+
+@pytest.mark.parametrize("name", ["sender", "op_indptr", "op_code", "op_key", "op_arg", "key_address", "key_field", "key_slot"])
+def test_none_for_a_needed_array_is_a_block_error(name):
+    with pytest.raises(BlockError, match=name):
+        Block.from_arrays(**(columns() | {name: None}))
 
 
 @pytest.mark.parametrize(
