@@ -673,13 +673,17 @@ def test_every_array_of_the_door_is_in_the_table_of_bad_input():
 
 
 @pytest.mark.parametrize("name", sorted(columns()))
-@pytest.mark.parametrize("value", ["text", 5, [[1], [1, 2]], {"a": 1}, np.zeros((2, 2, 2)), object()], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "value", ["text", 5, [[1], [1, 2]], {"a": 1}, np.zeros((2, 2, 2)), object()], ids=lambda v: type(v).__name__
+)
 def test_nonsense_for_any_array_is_a_block_error(name, value):
     with pytest.raises(BlockError, match=name):
         Block.from_arrays(**(columns() | {name: value}))
 
 
-@pytest.mark.parametrize("name", ["sender", "op_indptr", "op_code", "op_key", "op_arg", "key_address", "key_field", "key_slot"])
+@pytest.mark.parametrize(
+    "name", ["sender", "op_indptr", "op_code", "op_key", "op_arg", "key_address", "key_field", "key_slot"]
+)
 def test_none_for_a_needed_array_is_a_block_error(name):
     with pytest.raises(BlockError, match=name):
         Block.from_arrays(**(columns() | {name: None}))

@@ -142,60 +142,78 @@ def check_access_list(indptr, entry, list_address, key_address, key_field):
     return -1, -1, 0
 
 
+@kernel(inline=True)
+def _mode_of(code):
+    if code == SSTORE:
+        return WRITE
+    if code == CREDIT:
+        return CREDITED
+    return READ
+
+
+@kernel
+def _long_set(first, last, op_code, op_key, place, start, keys, modes):
+    """The set of one long program, ops first:last, written from `start` on; returns its end. place (n_keys,) is scratch.
+
+    place[key] is where the key stands in the output, and stale (below start) if this transaction has not met it.
+    """
+    total = start
+    for i in range(first, last):
+        key = op_key[i]
+        if key < 0:
+            continue
+        mode = _mode_of(op_code[i])
+        p = place[key]
+        if p >= start:
+            modes[p] |= mode
+        else:
+            place[key] = total
+            keys[total] = key
+            modes[total] = mode
+            total += 1
+    both = np.empty(total - start, np.int64)
+    for i in range(start, total):
+        both[i - start] = (np.int64(keys[i]) << 3) | np.int64(modes[i])
+    both.sort()
+    for i in range(start, total):
+        keys[i] = both[i - start] >> 3
+        modes[i] = both[i - start] & 7
+    return total
+
+
 @kernel
 def static_sets(op_indptr, op_code, op_key, n_keys, indptr, keys, modes):
     """Access sets of straight-line programs: per transaction its distinct keys, ascending, with all modes of all its ops.
 
-    keys and modes have room for every op that names a key; returns the number of entries. O(accesses) but for the sort
-    within a transaction.
+    keys and modes have room for every op that names a key; returns the number of entries. A short program is sorted by
+    insertion (ids are in first-touch order, so most keys come last anyway), a long one by marking, then sorting.
     """
-    place = np.full(n_keys, -1, np.int32)  # where the key stands in the output, valid if within this transaction
+    place = np.empty(0, np.int32)
     total = 0
     for t in range(op_indptr.shape[0] - 1):
         start = total
         indptr[t] = start
-        ascending = True
+        if op_indptr[t + 1] - op_indptr[t] > 48:
+            if place.shape[0] == 0:
+                place = np.full(n_keys, -1, np.int32)
+            total = _long_set(op_indptr[t], op_indptr[t + 1], op_code, op_key, place, start, keys, modes)
+            continue
         for i in range(op_indptr[t], op_indptr[t + 1]):
             key = op_key[i]
             if key < 0:
                 continue
-            code = op_code[i]
-            if code == SSTORE:
-                mode = WRITE
-            elif code == CREDIT:
-                mode = CREDITED
-            else:
-                mode = READ
-            p = place[key]
-            if p >= start:
-                modes[p] |= mode
-            else:
-                place[key] = total
-                if total > start and keys[total - 1] > key:
-                    ascending = False
-                keys[total] = key
-                modes[total] = mode
-                total += 1
-        if ascending:
-            continue
-        if total - start <= 24:
-            for i in range(start + 1, total):
-                key, mode = keys[i], modes[i]
-                j = i - 1
-                while j >= start and keys[j] > key:
-                    keys[j + 1] = keys[j]
-                    modes[j + 1] = modes[j]
-                    j -= 1
-                keys[j + 1] = key
-                modes[j + 1] = mode
-        else:
-            both = np.empty(total - start, np.int64)
-            for i in range(start, total):
-                both[i - start] = (np.int64(keys[i]) << 3) | np.int64(modes[i])
-            both.sort()
-            for i in range(start, total):
-                keys[i] = both[i - start] >> 3
-                modes[i] = both[i - start] & 7
-        # `place` of these keys is stale now, but below the next transaction's start
+            mode = _mode_of(op_code[i])
+            j = total - 1
+            while j >= start and keys[j] > key:
+                j -= 1
+            if j >= start and keys[j] == key:
+                modes[j] |= mode
+                continue
+            for q in range(total - 1, j, -1):
+                keys[q + 1] = keys[q]
+                modes[q + 1] = modes[q]
+            keys[j + 1] = key
+            modes[j + 1] = mode
+            total += 1
     indptr[op_indptr.shape[0] - 1] = total
     return total

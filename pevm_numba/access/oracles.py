@@ -144,7 +144,7 @@ def _static(block: Block) -> AccessSets:
     keys, modes = np.empty(block.n_ops, np.int32), np.empty(block.n_ops, np.uint8)
     program = inputs(block.op_indptr, block.op_code, block.op_key)
     total = _block_k.static_sets(*program, block.n_keys, indptr, keys, modes)
-    return AccessSets.trusted(block.n_keys, indptr, keys[:total].copy(), modes[:total].copy())
+    return AccessSets.trusted(block.n_keys, indptr, keys[:total].copy(), modes[:total].copy(), block)
 
 
 def _declared(block: Block, *, needed: bool = True) -> AccessSets:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from .. import door
 from ..errors import BlockError
 from ..machine.ops import Mode
+
+if TYPE_CHECKING:
+    from ..block import Block
 
 __all__ = ["AccessSets"]
 
@@ -47,6 +51,8 @@ class AccessSets:
     indptr: NDArray[np.int64]
     keys: NDArray[np.int32]
     modes: NDArray[np.uint8]
+    #: The block whose programs these sets were worked out from, if they were: they are exact then, not an estimate.
+    exact_for: Block | None = field(default=None, kw_only=True)
 
     @classmethod
     def from_arrays(cls, n_keys: int, indptr: ArrayLike, keys: ArrayLike, modes: ArrayLike) -> AccessSets:
@@ -71,12 +77,17 @@ class AccessSets:
 
     @classmethod
     def trusted(
-        cls, n_keys: int, indptr: NDArray[np.int64], keys: NDArray[np.int32], modes: NDArray[np.uint8]
+        cls,
+        n_keys: int,
+        indptr: NDArray[np.int64],
+        keys: NDArray[np.int32],
+        modes: NDArray[np.uint8],
+        exact_for: Block | None = None,
     ) -> AccessSets:
         """Freeze arrays that a kernel has just made and that nobody else holds; nothing is checked."""
         for part in (indptr, keys, modes):
             part.flags.writeable = False
-        return cls(n_keys, indptr, keys, modes)
+        return cls(n_keys, indptr, keys, modes, exact_for=exact_for)
 
     @classmethod
     def from_dicts(cls, sets: Sequence[Mapping[int, int]], n_keys: int) -> AccessSets:

@@ -163,8 +163,9 @@ def ceiling(
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     figures = compare(folder, name, rounds, repeat)
     n_tx = figures["n_tx"]
-    print(f"{name}: {n_tx:,} transactions, {figures['n_ops']:,} ops; state, gas and refunds equal; one core, {rounds} turns")
     print(f"{name}: {n_tx:,} txs, {figures['n_ops']:,} ops; state, gas and refunds equal; one core, {rounds} turns")
+    names = {"ours": "pevm_numba serial", "eth": "C, one keccak at a time", "ethb": "C, four keccaks at a time"}
+    for key, text in names.items():
         values = np.array(figures[key])
         ratio = np.array(figures["ours"]) / values
         print(

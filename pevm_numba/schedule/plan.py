@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import door
 from ..errors import BlockError
+
+if TYPE_CHECKING:
+    from ..block import Block
 
 __all__ = ["Schedule"]
 
@@ -39,6 +43,8 @@ class Schedule:
     wave_indptr: NDArray[np.int64]
     wave_tx: NDArray[np.int32]
     serial_order: NDArray[np.int32]
+    #: The block whose exact access sets it was made from by a policy of this package, if so: it needs no check there.
+    proved_for: Block | None = field(default=None, kw_only=True)
 
     @classmethod
     def from_arrays(
@@ -78,12 +84,17 @@ class Schedule:
 
     @classmethod
     def trusted(
-        cls, policy: str, wave_indptr: NDArray[np.int64], wave_tx: NDArray[np.int32], serial_order: NDArray[np.int32]
+        cls,
+        policy: str,
+        wave_indptr: NDArray[np.int64],
+        wave_tx: NDArray[np.int32],
+        serial_order: NDArray[np.int32],
+        proved_for: Block | None = None,
     ) -> Schedule:
         """Freeze arrays that a kernel has just made and that nobody else holds; nothing is checked."""
         for part in (wave_indptr, wave_tx, serial_order):
             part.flags.writeable = False
-        return cls(policy, wave_indptr, wave_tx, serial_order)
+        return cls(policy, wave_indptr, wave_tx, serial_order, proved_for=proved_for)
 
     @property
     def n_tx(self) -> int:

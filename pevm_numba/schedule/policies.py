@@ -92,7 +92,7 @@ def schedule(
         first, next_of = sender_chains(block.sender, block.nonce)
     graph = adjacency(access, limit=limit, block=block)
     wave_indptr, wave_tx = independent_waves(*graph, first, next_of, parallel=policy == "mis-parallel")
-    return Schedule.trusted(policy, wave_indptr, wave_tx, wave_tx.copy())
+    return Schedule.trusted(policy, wave_indptr, wave_tx, wave_tx.copy(), access.exact_for)
 
 
 def _access_of(given: Block | AccessSets, block: Block | None) -> tuple[AccessSets, Block | None]:
@@ -114,4 +114,4 @@ def _levels(access: AccessSets) -> Schedule:
     wave_start: NDArray[np.int64] = np.zeros(n_levels + 2, np.int64)
     wave_tx = np.empty(n_tx, np.int32)
     _k.group_by_wave(*inputs(level), wave_start, wave_tx)
-    return Schedule.trusted("levels", wave_start[:-1].copy(), wave_tx, np.arange(n_tx, dtype=np.int32))
+    return Schedule.trusted("levels", wave_start[:-1].copy(), wave_tx, np.arange(n_tx, dtype=np.int32), access.exact_for)
