@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import door
+from . import door, joining
 from . import programs as plain
 from .errors import BlockError
 from .machine.gas import gas_schedule
 from .machine.ops import Op
+from .metadata import Header, concat_meta, hash_meta, meta_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,41 +28,6 @@ __all__ = ["Block", "Header", "KeyTuple"]
 
 #: A key in plain Python: (address of 20 bytes, field, slot of 32 bytes).
 KeyTuple = tuple[bytes, int, bytes]
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a block carries besides its transactions; all of it optional.
-
-    Parameters
-    ----------
-    fee_recipient : bytes of length 20, optional
-    block_gas_limit : int in [0, 2**64), optional
-        In gas.
-    timestamp : int in [0, 2**64), optional
-        Unix time in seconds.
-    parent_hash : bytes of length 32, optional
-
-    Raises
-    ------
-    BlockError
-        If a length or range is wrong.
-    """
-
-    fee_recipient: bytes | None = None
-    block_gas_limit: int | None = None
-    timestamp: int | None = None
-    parent_hash: bytes | None = None
-
-    def __post_init__(self) -> None:
-        for name, size in (("fee_recipient", 20), ("parent_hash", 32)):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, bytes) or len(value) != size):
-                raise BlockError(f"{name} = {value!r}: must be {size} bytes")
-        for name in ("block_gas_limit", "timestamp"):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, door.integer(name, value, 0, 2**64 - 1))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -163,8 +129,6 @@ class Block:
     meta: pa.Table | None = None
     _derived: dict[Any, Any] = field(default_factory=dict)
 
-    # ---------------------------------------------------------------- sizes
-
     @property
     def n_tx(self) -> int:
         """Number of transactions."""
@@ -197,8 +161,6 @@ class Block:
 
     def __len__(self) -> int:
         return self.n_tx
-
-    # ---------------------------------------------------------------- making
 
     @classmethod
     def from_arrays(
@@ -264,7 +226,7 @@ class Block:
         O(ops + key rows + bytes): one hashing pass over the rows and a few linear ones.
         """
         number = door.integer("number", number, 0, 2**64 - 1)
-        gas_schedule(fork)
+        gas_schedule(door.text("fork", fork))
         rows = door.KeyRows(key_address, key_field, key_slot)
         arrays = door.transactions(sender, nonce, gas_limit)
         n_tx = len(arrays["sender"])
@@ -277,7 +239,7 @@ class Block:
         for array in arrays.values():
             array.flags.writeable = False
         head: dict[str, Any] = {"number": number, "fork": fork, "header": header or Header()}
-        return cls(**(head | arrays), meta=door.meta_table(meta, n_tx))
+        return cls(**(head | arrays), meta=meta_table(meta, n_tx))
 
     @classmethod
     def from_programs(
@@ -397,8 +359,8 @@ class Block:
             number=first.number if number is None else number,
             fork=first.fork if fork is None else fork,
             header=first.header if header is None else header,
-            meta=door.concat_meta([(block.meta, block.n_tx) for block in blocks]),
-            **door.concat_columns(blocks),
+            meta=concat_meta([(block.meta, block.n_tx) for block in blocks]),
+            **joining.concat_columns(blocks),
         )
 
     def slice(self, start: int, stop: int | None = None) -> Block:
@@ -419,10 +381,8 @@ class Block:
         stop = door.integer("stop", stop, start, self.n_tx)
         meta = None if self.meta is None else self.meta.slice(start, stop - start)
         return Block.from_arrays(
-            number=self.number, fork=self.fork, header=self.header, meta=meta, **door.slice_columns(self, start, stop)
+            number=self.number, fork=self.fork, header=self.header, meta=meta, **joining.slice_columns(self, start, stop)
         )
-
-    # ---------------------------------------------------------------- comparing and showing
 
     def digest(self) -> str:
         """SHA-256 of the whole content in hexadecimal: equal for equal blocks, whatever they were made from."""
@@ -434,7 +394,7 @@ class Block:
                 if isinstance(value, np.ndarray) and not item.name.startswith("footprint"):
                     sha.update(f"{item.name}{value.shape}{value.dtype.str}".encode())
                     sha.update(value.data if value.size else b"")
-            door.hash_meta(sha, self.meta)
+            hash_meta(sha, self.meta)
             self._derived["digest"] = sha.hexdigest()
         return self._derived["digest"]
 
@@ -451,12 +411,8 @@ class Block:
 
     def _repr_html_(self) -> str:
         counts = np.bincount(self.op_code, minlength=len(Op))
-        rows = [
-            ("transactions", f"{self.n_tx:,}"),
-            ("ops", ", ".join(f"{counts[op]:,} {op.name}" for op in Op if counts[op]) or "none"),
-            ("keys", f"{self.n_keys:,}"),
-            ("accesses", f"{len(self.footprint_keys):,}"),
-            ("fork", self.fork),
-        ]
+        ops = ", ".join(f"{counts[op]:,} {op.name}" for op in Op if counts[op]) or "none"
+        numbers = (f"{n:,}" for n in (self.n_tx, self.n_keys, len(self.footprint_keys)))
+        rows = [*zip(("transactions", "keys", "accesses"), numbers), ("ops", ops), ("fork", self.fork)]
         body = "".join(f"<tr><th style='text-align:left'>{name}</th><td>{text}</td></tr>" for name, text in rows)
         return f"<table><caption>Block {self.number}</caption>{body}</table>"

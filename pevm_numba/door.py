@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import operator
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -18,28 +18,9 @@ from ._kernels.jit import inputs
 from .errors import BlockError
 from .machine.ops import MAX_COUNT, TOP, Field, Op
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from .block import Block
-
-__all__ = ["DEFAULT_GAS_LIMIT", "META_COLUMNS", "KeyRows", "array", "columns_of", "csr", "integer", "intern_rows"]
+__all__ = ["DEFAULT_GAS_LIMIT", "KeyRows", "array", "csr", "integer", "intern_rows", "take_ranges"]
 
 DEFAULT_GAS_LIMIT: Final = 2**24
-
-#: Optional per-transaction facts: they are carried, written and compared, never executed. Width in bytes for binaries.
-META_COLUMNS: Final[dict[str, str | int]] = {
-    "tx_hash": 32,
-    "to": 20,
-    "value": 32,
-    "input": "binary",
-    "chain_gas_used": "uint64",
-    "chain_success": "bool",
-    "blob_count": "uint8",
-    "max_fee_per_blob_gas": "uint64",
-    "gas_hint": "uint64",
-    "blob_size": "uint64",
-}
 
 _OP_RULES: Final = {
     1: ("op_code", "an op code is in 0..8"),
@@ -74,6 +55,13 @@ def integer(name: str, value: Any, low: int, high: int) -> int:
     return number
 
 
+def text(name: str, value: Any) -> str:
+    """`value` if it is a string, or a BlockError that names it."""
+    if not isinstance(value, str):
+        raise BlockError(f"{name} = {value!r}: must be a string")
+    return value
+
+
 def array(
     name: str,
     value: ArrayLike,
@@ -101,8 +89,9 @@ def array(
         given = np.asarray(value, dtype=object)
     if given.size == 0:  # an empty list comes as float64, and without its second dimension
         given = given.astype(want)
-        if given.ndim < len(shape):
-            given = given.reshape([0 if n is None else n for n in shape])
+        empty = [0 if n is None else n for n in shape]
+        if given.ndim < len(shape) and 0 in empty:
+            given = given.reshape(empty)
     if given.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, given.shape)):
         text = ", ".join("any" if n is None else str(n) for n in shape)
         raise BlockError(f"{name} has shape {given.shape}: must be ({text})")
@@ -347,6 +336,8 @@ def declared(
     """Checked declared reads or writes."""
     if given is None:
         given = (np.zeros(n_tx + 1, np.int64), np.zeros(0, np.int32), np.zeros(n_tx, bool))
+    if not isinstance(given, tuple | list) or len(given) != 3:
+        raise BlockError(f"declared_{name}s = {given!r}: must be (indptr, rows, declares)")
     keys = array(f"declared_{name}s rows", given[1], np.int32, (None,), low=0, high=len(rows) - 1)
     offsets = csr(f"declared_{name}s indptr", given[0], n_tx, len(keys))
     declares = array(f"declared_{name}s declares", given[2], np.bool_, (n_tx,))
@@ -372,141 +363,3 @@ def footprint(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         "footprint_keys": keys[:total].copy(),
         "footprint_modes": modes[:total].copy(),
     }
-
-
-# -------------------------------------------------------------------- joining and cutting
-
-
-def columns_of(block: Block) -> dict[str, Any]:
-    """The arrays of a block in the form that `Block.from_arrays` takes, with every key of the block in the pre-state."""
-    same = (
-        "sender", "nonce", "gas_limit", "op_indptr", "op_code", "op_key", "op_arg", "words", "payload_indptr",
-        "payload_data", "key_address", "key_field", "key_slot", "list_indptr", "list_entry", "list_address",
-    )  # fmt: skip
-    columns = {name: getattr(block, name) for name in same}
-    columns["declared_reads"] = (block.read_indptr, block.read_key, block.declares_reads)
-    columns["declared_writes"] = (block.write_indptr, block.write_key, block.declares_writes)
-    columns["state_key"], columns["state_value"] = np.arange(block.n_keys), block.pre_values
-    return columns
-
-
-def slice_columns(block: Block, start: int, stop: int) -> dict[str, Any]:
-    """Columns of the transactions start:stop, on the whole pre-state."""
-    out = columns_of(block)
-    for name in ("sender", "nonce", "gas_limit"):
-        out[name] = out[name][start:stop]
-    parts = {"op_indptr": ("op_code", "op_key", "op_arg"), "list_indptr": ("list_entry",)}
-    for name, members in parts.items():
-        offsets = out[name][start : stop + 1]
-        out[name] = offsets - offsets[0]
-        for member in members:
-            out[member] = out[member][offsets[0] : offsets[-1]]
-    for name in ("declared_reads", "declared_writes"):
-        indptr, key, declares = out[name]
-        offsets = indptr[start : stop + 1]
-        out[name] = (offsets - offsets[0], key[offsets[0] : offsets[-1]], declares[start:stop])
-    return out
-
-
-def concat_columns(blocks: Sequence[Block]) -> dict[str, Any]:
-    """Columns of several blocks one after the other; a key's pre-value is that of the first block that has it."""
-    every = [columns_of(block) for block in blocks]
-    keys = _starts(len(c["key_field"]) for c in every)
-    words, payloads = _starts(len(c["words"]) for c in every), _starts(len(c["payload_indptr"]) - 1 for c in every)
-    named = _starts(len(c["list_address"]) for c in every)
-    for i, c in enumerate(every):
-        code, arg = c["op_code"], c["op_arg"].astype(np.int64)
-        shift = np.where(code == Op.KECCAK, payloads[i], np.where(np.isin(code, (Op.NOOP, Op.BURN)), 0, words[i]))
-        c["op_arg"] = np.where(np.isin(code, (Op.NOOP, Op.BURN)), arg, np.where(arg < 0, arg, arg + shift))
-        c["op_key"] = np.where(c["op_key"] < 0, -1, c["op_key"] + keys[i])
-        entry = c["list_entry"].astype(np.int64)
-        c["list_entry"] = np.where(entry < 0, entry - named[i], entry + keys[i])
-        for name in ("declared_reads", "declared_writes"):
-            indptr, key, declares = c[name]
-            c[name] = (indptr, key + keys[i], declares)
-    out: dict[str, Any] = {}
-    for name in every[0]:
-        if name.endswith("indptr"):
-            out[name] = _join_offsets([c[name] for c in every])
-        elif name.startswith("declared"):
-            parts = list(zip(*(c[name] for c in every)))
-            out[name] = (_join_offsets(parts[0]), np.concatenate(parts[1]), np.concatenate(parts[2]))
-        elif name != "state_key":
-            out[name] = np.concatenate([c[name] for c in every])
-    _, first = intern_rows(out["key_address"], out["key_field"], out["key_slot"])
-    out["state_key"], out["state_value"] = first, out["state_value"][first]
-    return out
-
-
-def _starts(sizes: Any) -> list[int]:
-    return [0, *np.cumsum(list(sizes)).tolist()]
-
-
-def _join_offsets(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    starts = _starts(int(part[-1]) for part in parts)
-    return np.concatenate([[0], *(part[1:] + start for part, start in zip(parts, starts))])
-
-
-# -------------------------------------------------------------------- optional columns
-
-
-def meta_types() -> dict[str, pa.DataType]:
-    """Arrow type of each column of `META_COLUMNS`."""
-    import pyarrow as pa
-
-    names = {"binary": pa.large_binary(), "uint64": pa.uint64(), "bool": pa.bool_(), "uint8": pa.uint8()}
-    return {k: pa.binary(v) if isinstance(v, int) else names[v] for k, v in META_COLUMNS.items()}
-
-
-def meta_table(given: pa.Table | Mapping[str, Any] | None, n_tx: int) -> pa.Table | None:
-    """Checked optional columns in fixed order and type; columns without any value are left out, None if none is left."""
-    if given is None:
-        return None
-    import pyarrow as pa
-
-    columns = {name: given[name] for name in (given.column_names if isinstance(given, pa.Table) else given)}
-    unknown = set(columns) - set(META_COLUMNS)
-    if unknown:
-        raise BlockError(f"meta has no column {sorted(unknown)[0]!r}: one of {', '.join(META_COLUMNS)}")
-    kept = {}
-    for name, dtype in meta_types().items():
-        if name not in columns:
-            continue
-        try:
-            column = columns[name]
-            chunked = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([pa.array(column)])
-            chunked = chunked.cast(dtype)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise BlockError(f"meta column {name!r}: must hold {dtype}: {error}") from None
-        if len(chunked) != n_tx:
-            raise BlockError(f"meta column {name!r} has {len(chunked)} rows: must be {n_tx}, one a transaction")
-        if name == "chain_gas_used" and n_tx and (pa.compute.max(chunked).as_py() or 0) >= 2**63:
-            raise BlockError(f"meta column {name!r}: gas must be below 2**63")
-        if chunked.null_count < n_tx:
-            kept[name] = chunked.combine_chunks()
-    return pa.table(kept) if kept else None
-
-
-def concat_meta(parts: Sequence[tuple[pa.Table | None, int]]) -> pa.Table | None:
-    """Optional columns of several blocks, null where one has none."""
-    if all(table is None for table, _ in parts):
-        return None
-    import pyarrow as pa
-
-    columns = {}
-    for name, dtype in meta_types().items():
-        pieces = [
-            pa.nulls(n, dtype) if table is None or name not in table.column_names else table[name].combine_chunks()
-            for table, n in parts
-        ]
-        columns[name] = pa.chunked_array(pieces, type=dtype)
-    return pa.table(columns)
-
-
-def hash_meta(sha: Any, table: pa.Table | None) -> None:
-    """Feed optional columns to a hash, independently of how Arrow happens to lay them out."""
-    if table is None:
-        return
-    for name in table.column_names:
-        for value in table[name].to_pylist():
-            sha.update(f"{name}:{value!r};".encode())

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FIELDS", "Rounds", "describe_machine", "percentiles_ms", "time_fields", "versions"]
+__all__ = ["FIELDS", "Rounds", "describe_machine", "fields_page", "percentiles_ms", "time_fields", "versions"]
 
 #: Field -> (unit, definition). Times are medians over the repeats.
 FIELDS: Final[dict[str, tuple[str, str]]] = {
@@ -177,3 +177,25 @@ def describe_machine() -> dict[str, Any]:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {"cpu": llvm.get_host_cpu_name(), "cores": cores, "system": platform.system(), "machine": platform.machine()}
+
+
+def fields_page() -> str:
+    """The page docs/metrics.md: one row for each of `FIELDS`.
+
+    Examples
+    --------
+    >>> print(fields_page().splitlines()[-1])
+    | `machine` |  | processor, cores, system |
+    """
+    head = (
+        "# Fields of a measurement\n\n"
+        "Each object that `python -m pevm_numba.bench --json FILE` and `python -m pevm_numba benchmark --output FILE` write\n"
+        "has these fields. Times are medians over the rounds. A field that has no meaning for a run is null.\n\n"
+        "Written by `python -m pevm_numba.metrics > docs/metrics.md`; a test compares.\n\n"
+        "| field | unit | definition |\n|---|---|---|\n"
+    )
+    return head + "".join(f"| `{name}` | {unit} | {text} |\n" for name, (unit, text) in FIELDS.items())
+
+
+if __name__ == "__main__":
+    print(fields_page(), end="")

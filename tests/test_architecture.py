@@ -20,7 +20,7 @@ STAGES = [
     ("errors",),
     ("machine",),
     ("_kernels",),
-    ("door", "programs", "block"),
+    ("door", "metadata", "joining", "programs", "block"),
     ("workload", "generate"),
     ("access",),
     ("schedule",),
@@ -84,18 +84,17 @@ def test_only_jit_names_numba_options() -> None:
 
 
 def test_only_the_machine_its_kernels_and_makers_of_blocks_know_opcodes() -> None:
-    allowed = ("machine", "_kernels", "io", "generate", "door", "programs", "block", "inspection", "__init__", "bench")
+    allowed = ("machine", "_kernels", "io", "generate", "door", "joining", "programs", "block", "inspection", "__init__")
     for module in MODULES:
         text = (PACKAGE / f"{module}.py").read_text()
         knows = "import MAX_COUNT, Op" in text or ".SLOAD" in text or ".SSTORE" in text
-        assert not knows or module.startswith(allowed), module
+        assert not knows or module.startswith((*allowed, "workload", "bench")), module
 
 
 def test_modules_and_functions_stay_readable() -> None:
     for module in MODULES:
         text = (PACKAGE / f"{module}.py").read_text()
-        limit = 480 if module.startswith("_kernels") else 430
-        assert text.count("\n") <= limit, f"{module} has {text.count(chr(10))} lines"
+        assert text.count("\n") <= 420, f"{module} has {text.count(chr(10))} lines"
         assert not module.endswith(("utils", "core", "helpers")), module
         if module.startswith("_kernels"):
             continue

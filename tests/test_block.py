@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import blocks
 
-from pevm_numba import door
+from pevm_numba import door, joining
 from pevm_numba.block import Block, Header
 from pevm_numba.errors import BlockError
 from pevm_numba.generate import generate
@@ -95,7 +95,7 @@ def test_key_ids_follow_the_first_touch_and_then_the_order_of_keys(block):
 
 def remade(block: Block, rng: random.Random) -> Block:
     """The same content, handed in another way: key rows shuffled and repeated, words and payloads shuffled or shared."""
-    columns = door.columns_of(block)
+    columns = joining.columns_of(block)
     order = list(range(block.n_keys)) * 2
     rng.shuffle(order)
     rows_of: list[list[int]] = [[] for _ in range(block.n_keys)]
@@ -343,7 +343,7 @@ def test_all_arrays_are_read_only_contiguous_and_of_their_type(block):
 
 
 def test_a_block_cannot_be_changed_by_its_maker_or_its_user():
-    columns = door.columns_of(example())
+    columns = joining.columns_of(example())
     columns = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in columns.items()}
     block = Block.from_arrays(**columns)
     before = block.digest()
@@ -731,7 +731,7 @@ def test_an_empty_block_is_a_block():
 def test_addresses_and_slots_may_start_at_any_byte_of_memory():
     """Interning reads them as words: unaligned views must be copied, not misread."""
     block = generate(n_tx=30, seed=2)
-    given_ = door.columns_of(block)
+    given_ = joining.columns_of(block)
     for name in ("key_address", "key_slot"):
         array = given_[name]
         room = np.zeros(array.size + 1, np.uint8)

@@ -229,7 +229,7 @@ if corpus.is_dir():
         for number in (numbers[0], numbers[-1]):
             tour(pn.read_block(corpus / part, number))
 found = jit.dispatchers_with_code()
-print(len(found))
+print(len(found), jit.was_compiled())
 for name, n in found:
     if n != 1:
         print(name, n)
@@ -240,8 +240,11 @@ def test_every_kernel_has_one_specialisation_after_a_tour_of_the_public_function
     script = tmp_path / "tour.py"
     script.write_text(TOUR)
     code = f"import runpy, sys; sys.argv = ['tour', {str(tmp_path)!r}, {str(CORPUS)!r}]; runpy.run_path({str(script)!r})"
-    count, *several = run(code).splitlines()
-    assert several == []
+    for _ in range(2):  # a kernel that is compiled here also compiles its callees, for the types of that caller
+        (count, compiled), *several = (line.split() for line in run(code).splitlines())
+        if compiled == "0":
+            break
+    assert (compiled, several) == ("0", [])
     assert int(count) >= 40
 
 

@@ -9,7 +9,7 @@ from time import perf_counter_ns
 
 import numpy as np
 
-from .. import door
+from .. import door, joining
 from ..block import Block
 from ..execute.workspace import Workspace
 from ..generate import generate
@@ -56,7 +56,7 @@ def add_noops(block: Block, count: int) -> Block:
     [[(<Op.BURN: 8>, 1), (<Op.NOOP: 5>, 1000)]]
     """
     count = door.integer("count", count, 1, MAX_COUNT)
-    columns = door.columns_of(block)
+    columns = joining.columns_of(block)
     ends = block.op_indptr[1:]
     for name, value in (("op_code", int(Op.NOOP)), ("op_key", -1), ("op_arg", count)):
         columns[name] = np.insert(columns[name], ends, value)

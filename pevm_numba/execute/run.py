@@ -97,7 +97,7 @@ def execute(
     >>> block = Block.from_programs([[("SSTORE", a, 5)], [("SLOAD", a), ("ADD", 1), ("SSTORE", a, "TOP")]])
     >>> result = execute(block, "serial")
     >>> result.gas_used.tolist(), list(result.state().values())
-    ([43100, 26103], [6])
+    ([43100, 26003], [6])
     """
     if executor not in EXECUTORS:
         raise BlockError(f"executor {executor!r} is unknown: one of {', '.join(EXECUTORS)}")

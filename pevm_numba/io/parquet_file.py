@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..door import META_COLUMNS
 from ..errors import FileFormatError
+from ..metadata import META_COLUMNS
 from .parquet_tables import SCHEMA_KEY
 from .paths import reading
 
@@ -39,6 +39,7 @@ _OPTIONAL: Final = {
 
 
 def companion(path: Path, kind: str) -> Path:
+    """Name of the blocks or state file beside a block file."""
     return path.with_name(f"{path.name.removesuffix(SUFFIX)}.{kind}{SUFFIX}")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import door
+from .. import door, metadata
 from ..machine.ops import CREDIT_FIELD, MAX_COUNT, TOP, Field, Op
 from .columns import Column, column
 
@@ -64,7 +64,7 @@ def transaction_columns(path: Path, table: pa.Table, rows: NDArray[np.int64], ke
     for name in ("declared_reads", "declared_writes"):
         if name in names:
             out[name] = _declared(get(name), keys)
-    out["meta"] = {name: _meta(get(name), kind) for name, kind in door.META_COLUMNS.items() if name in names} or None
+    out["meta"] = {name: _meta(get(name), kind) for name, kind in metadata.META_COLUMNS.items() if name in names} or None
     return out
 
 
@@ -165,7 +165,7 @@ def _keys(address: Column, kind: Column, slot: Column) -> _Rows:
 
 
 def _meta(given: Column, kind: str | int) -> pa.Array:
-    """A column that the block only carries, in the exact type of `door.meta_types`."""
+    """A column that the block only carries, in the exact type of `metadata.meta_types`."""
     import pyarrow as pa
 
     if kind == "bool":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import door
+from .. import metadata
 from ..errors import TooLargeError
 from ..machine.ops import TOP, Field, Op
 
@@ -59,7 +59,7 @@ def block_schema() -> pa.Schema:
     u64, keys = pa.uint64(), pa.list_(_key_type())
     required = {"block_number": u64, "tx_index": pa.uint32(), "sender": pa.binary(20), "program": pa.list_(_op_type())}
     optional = {"nonce": u64, "gas_limit": u64, "access_list": pa.list_(_entry_type())}
-    optional |= {"declared_reads": keys, "declared_writes": keys, **door.meta_types(), "input": pa.binary()}
+    optional |= {"declared_reads": keys, "declared_writes": keys, **metadata.meta_types(), "input": pa.binary()}
     return pa.schema(_fields(required, optional), metadata={SCHEMA_KEY: b"pevm_numba.block/1"})
 
 
@@ -228,7 +228,7 @@ def block_tables(block: Block) -> Iterator[pa.Table]:
             "declared_reads": _declared_lists(block, *reads),
             "declared_writes": _declared_lists(block, *writes),
         }
-        for name in door.META_COLUMNS:
+        for name in metadata.META_COLUMNS:
             kind = schema.field(name).type
             if block.meta is None or name not in block.meta.column_names:
                 columns[name] = pa.nulls(n, kind)
