@@ -58,7 +58,7 @@ def integer(name: str, value: Any, low: int, high: int) -> int:
 def text(name: str, value: Any) -> str:
     """`value` if it is a string, or a BlockError that names it."""
     if not isinstance(value, str):
-        raise BlockError(f"{name} = {value!r}: must be a string")
+        raise BlockError(f"{name} {value!r} is unknown: must be a name")
     return value
 
 

@@ -77,6 +77,7 @@ def meta_table(given: pa.Table | Mapping[str, Any] | None, n_tx: int) -> pa.Tabl
     if given is None:
         return None
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     columns = {name: given[name] for name in (given.column_names if isinstance(given, pa.Table) else given)}
     unknown = set(columns) - set(META_COLUMNS)
@@ -94,7 +95,7 @@ def meta_table(given: pa.Table | Mapping[str, Any] | None, n_tx: int) -> pa.Tabl
             raise BlockError(f"meta column {name!r}: must hold {dtype}: {error}") from None
         if len(chunked) != n_tx:
             raise BlockError(f"meta column {name!r} has {len(chunked)} rows: must be {n_tx}, one a transaction")
-        if name == "chain_gas_used" and n_tx and (pa.compute.max(chunked).as_py() or 0) >= 2**63:
+        if name == "chain_gas_used" and n_tx and (pc.max(chunked).as_py() or 0) >= 2**63:
             raise BlockError(f"meta column {name!r}: gas must be below 2**63")
         if chunked.null_count < n_tx:
             kept[name] = chunked.combine_chunks()

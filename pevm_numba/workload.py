@@ -120,6 +120,7 @@ class Recipe:
 
 
 def share(name: str, value: Any) -> float:
+    """`value` as a float in [0, 1], or a BlockError that names it."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not 0 <= value <= 1:
         raise BlockError(f"{name} = {value!r}: must be a number in [0, 1]")
     return float(value)

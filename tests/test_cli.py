@@ -194,7 +194,7 @@ def test_inspect_of_a_block_without_transactions(command, tmp_path):
 
 @pytest.mark.parametrize("name", ["execute", "inspect"])
 def test_a_file_of_several_blocks_needs_a_number(command, two, name):
-    one_line(command(name, "--input", two), 1, str(two), "2 blocks")
+    one_line(command(name, "--input", two), 1, str(two), "holds blocks 1, 2: say which")
     said = command(name, "--input", two, "--number", 2)
     assert said.code == 0
     assert said.out.startswith("block")

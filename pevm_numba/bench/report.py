@@ -24,10 +24,10 @@ _COLUMNS = (
 
 def table(results: Sequence[dict[str, Any]]) -> Table:
     """One row for each measurement."""
-    first = results[0]
+    first, workers = results[0], max(r["workers"] for r in results)
     what = f"{first['executor'] if len({r['executor'] for r in results}) == 1 else 'parallel'} against serial execution"
     work = f", {first['work_us']:g} us of work added to each transaction" if first["work_us"] else ""
-    shown = Table(title=f"{what}, {first['workers']} workers{work}", title_justify="left")
+    shown = Table(title=f"{what}, {workers} worker{'s' if workers > 1 else ''}{work}", title_justify="left")
     for name, justify in _COLUMNS:
         shown.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # a literal string
     for row in results:

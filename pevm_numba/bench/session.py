@@ -12,6 +12,7 @@ from rich.console import Console
 
 from .. import door
 from .._kernels.jit import cache_directory
+from ..access.oracles import ORACLES
 from ..console import progress, status
 from ..errors import BlockError
 from ..execute.run import EXECUTORS
@@ -51,10 +52,15 @@ class Request:
         """
         for name, value, known in (
             ("--executor", self.executor, ("all", *EXECUTORS)), ("--policy", self.policy, POLICIES),
+            ("--oracle", self.oracle, ORACLES),
             *(("--preset", preset, PRESETS) for preset in self.presets),
         ):  # fmt: skip
             if value not in known:
                 raise BlockError(f"{name} {value!r} is unknown: one of {', '.join(known)}")
+        if not 0 <= self.miss_rate <= 1:
+            raise BlockError(f"--miss-rate {self.miss_rate:g}: must be in [0, 1]")
+        if self.miss_rate and self.oracle != "degraded":
+            raise BlockError(f"--miss-rate {self.miss_rate:g} with --oracle {self.oracle}: only degraded misses accesses")
         if not 0 <= self.work_us <= 1e6:
             raise BlockError(f"--work {self.work_us:g}: must be in [0, 1000000] microseconds")
         door.integer("--repeat", self.repeat, 1, 10_000)

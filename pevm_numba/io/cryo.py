@@ -85,8 +85,10 @@ def read_cryo(path: str | PathLike[str], numbers: Iterable[int] | None = None) -
 
     Examples
     --------
-    >>> for block in read_cryo("cryo", [18085863]):   # doctest: +SKIP
-    ...     print(block)
+    >>> list(read_cryo("nowhere"))
+    Traceback (most recent call last):
+        ...
+    pevm_numba.errors.FileFormatError: nowhere: ...
     """
     folder = _folder(path)
     known = _numbers(folder)

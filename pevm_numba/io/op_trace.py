@@ -84,8 +84,10 @@ def read_op_trace(path: str | PathLike[str], numbers: Iterable[int] | None = Non
 
     Examples
     --------
-    >>> for block in read_op_trace("op_trace", [18085863]):   # doctest: +SKIP
-    ...     print(block)
+    >>> list(read_op_trace("nowhere"))
+    Traceback (most recent call last):
+        ...
+    pevm_numba.errors.FileFormatError: nowhere: ...
     """
     index = _index(Path(path))
     folder = Path(path).absolute()

@@ -61,6 +61,7 @@ class Rows:
 
 
 def rows_of(columns: Columns) -> Rows:
+    """Checked rows of one block's trace, in order."""
     tx = columns.integers("transaction_index", -1, 2**31 - 2)
     _check_order(columns, tx)
     op = columns.codes("op", OPS)

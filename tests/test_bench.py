@@ -1,0 +1,362 @@
+"""The benchmark: its figures follow from each other, and nothing is shown for a result that was not proved."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import blocks
+from test_cli import Command, in_process, one_line, shell
+
+from pevm_numba._kernels.jit import DISABLED
+from pevm_numba.access.oracles import access_sets
+from pevm_numba.bench import __main__ as main
+from pevm_numba.bench import session
+from pevm_numba.bench.scenarios import DEFAULT_PRESETS, add_noops
+from pevm_numba.block import Block
+from pevm_numba.errors import BlockError
+from pevm_numba.execute import waves
+from pevm_numba.execute.run import execute
+from pevm_numba.generate import PRESETS, generate
+from pevm_numba.io.files import block_numbers, read_block, write_blocks
+from pevm_numba.machine.ops import Op
+from pevm_numba.metrics import FIELDS, Rounds, percentiles_ms, time_fields
+from pevm_numba.schedule.bounds import critical_path_cost
+from pevm_numba.schedule.conflicts import conflict_counts
+
+pytestmark = pytest.mark.skipif(DISABLED, reason="times of kernels, and no kernel is compiled")
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """`python -m pevm_numba.bench WORDS` in this process."""
+    return in_process(main.main, monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Block files: `hot` (many conflicts, number 3), `free` (none, number 4) and `empty` (number 5)."""
+    path = tmp_path_factory.mktemp("blocks")
+    write_blocks(path / "hot.parquet", generate(n_tx=200, key_space=20, conflict_ratio=0.8, seed=1, number=3))
+    write_blocks(path / "free.parquet", generate(n_tx=100, pattern="independent", number=4))
+    write_blocks(path / "empty.parquet", Block.from_programs([], number=5))
+    return path
+
+
+def rows_of(bench: Command, path: Path, *words: object) -> list[dict[str, Any]]:
+    """The JSON of a run that went well."""
+    said = bench(*words, "--json", path, "--repeat", 3)
+    assert (said.code, said.err) == (0, ""), said
+    rows = json.loads(path.read_text())
+    assert isinstance(rows, list)
+    return rows
+
+
+def consistent(row: dict[str, Any]) -> None:
+    """Laws between the fields of one measurement."""
+    assert set(row) == set(FIELDS)
+    assert row["verified"] is True
+    assert row["speedup"] == row["serial_time_ms"] / row["parallel_time_ms"]
+    assert row["speedup_execute"] == row["serial_time_ms"] / row["execute_time_ms"]
+    assert row["execute_time_ms"] <= row["parallel_time_ms"]
+    assert row["speedup_execute_low"] <= row["speedup_execute_high"]
+    assert row["bound_share"] == row["speedup_execute"] / row["bound"]
+    if row["executor"] == "waves":
+        assert 1 <= row["bound"] <= row["workers"]
+        assert 1 <= row["bound_gas"] <= row["workers"]
+    n_tx, n_waves = row["n_tx"], row["waves"]
+    pairs = n_tx * (n_tx - 1) / 2
+    assert row["conflict_rate"] == (row["conflict_pairs"] / pairs if pairs else 0)
+    assert row["avg_wave_size"] == (n_tx / n_waves if n_waves else None)
+    assert row["work_per_tx_us"] == (row["serial_time_ms"] * 1e3 / n_tx if n_tx else None)
+    assert row["tx_latency_p50_ms"] <= row["tx_latency_p95_ms"] <= row["tx_latency_p99_ms"]
+    assert 0 <= row["rounds_quiet"] <= row["rounds"] == 3
+    assert 0 <= row["preexec_precision"] <= 1
+    assert 0 <= row["preexec_recall"] <= 1
+    assert row["critical_path"] <= max(n_tx, 0)
+    numbers = [value for value in row.values() if isinstance(value, float)]
+    assert all(math.isfinite(value) and value >= 0 for value in numbers)
+    assert json.loads(json.dumps(row)) == row
+
+
+# -------------------------------------------------------------------- what it writes
+
+
+def test_every_field_is_defined_and_follows_from_the_others(bench, folder, tmp_path):
+    rows = rows_of(bench, tmp_path / "x.json", "--input", folder, "--executor", "all", "--workers", 2)
+    assert [(r["scenario"], r["executor"]) for r in rows] == [
+        (f"{folder.stem} {number}", executor) for number in (3, 4, 5) for executor in ("serial", "waves")
+    ]
+    for row in rows:
+        consistent(row)
+        assert row["reexecuted"] == row["requeued"] == row["runtime_conflicts"] == row["failed"] == 0
+        assert row["preexec_recall"] == row["preexec_precision"] == 1
+        assert row["chain_gas_exact"] is None
+
+
+def test_the_figures_of_a_block_are_those_of_the_library(bench, folder, tmp_path):
+    (row,) = rows_of(bench, tmp_path / "x.json", "--input", folder / "hot.parquet")
+    block = read_block(folder / "hot.parquet")
+    access = access_sets(block)
+    result = execute(block, "serial")
+    assert row["total_gas"] == result.gas_used.sum()
+    assert row["conflict_pairs"] == conflict_counts(access).pairs
+    assert row["critical_path"] == critical_path_cost(access) == row["waves"]
+    assert (row["n_tx"], row["n_ops"], row["n_keys"]) == (block.n_tx, block.n_ops, block.n_keys)
+    accesses = row["iops"] * row["execute_time_ms"] / 1e3
+    assert accesses == pytest.approx(result.observed.n_accesses)
+
+
+def test_several_presets_and_inputs_make_one_list(bench, folder, tmp_path):
+    words = ["--preset", "small", "--preset", "full-conflicts"]
+    words += ["--input", folder / "free.parquet", "--input", folder / "hot.parquet"]
+    rows = rows_of(bench, tmp_path / "x.json", *words)
+    assert [row["scenario"] for row in rows] == ["small", "full-conflicts", "free 4", "hot 3"]
+    assert [row["waves"] for row in rows][1:3] == [1000, 1]
+
+
+def test_the_table_has_a_row_a_summary_and_the_comparison_of_graphs(bench):
+    said = bench("--preset", "small", "--repeat", 3, "--executor", "all", "--workers", 2)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith("parallel against serial execution, 2 workers ")
+    assert "2 measurements, 200 transactions, all 2 verified" in said.out
+    assert "Slower than serial: " in said.out
+    assert "by key index" in said.out
+    assert "testing all pairs" in said.out
+    assert "Kernels ready in" in said.out
+
+
+def test_without_arguments_the_three_presets_are_measured(bench, monkeypatch):
+    measured = []
+
+    def stub(scenario, options, warm):
+        measured.append(scenario.name)
+        raise BlockError("enough")
+
+    monkeypatch.setattr(session, "measure", stub)
+    one_line(bench(), 1, "enough")
+    assert measured == ["small"]
+    scenarios, total = session.Request().scenarios()
+    assert (total, DEFAULT_PRESETS) == (3, ("small", "medium", "large"))
+    assert [s.name for s in scenarios] == list(DEFAULT_PRESETS)
+
+
+def test_the_seed_changes_the_presets(bench, tmp_path):
+    gas = [rows_of(bench, tmp_path / "x.json", "--preset", "small", "--seed", s)[0]["n_keys"] for s in (42, 43, 42)]
+    assert gas[0] == gas[2] == generate("small").n_keys
+    assert gas[1] == generate("small", seed=43).n_keys
+
+
+# -------------------------------------------------------------------- options
+
+
+@pytest.mark.parametrize("policy", ["mis", "mis-parallel"])
+def test_an_order_free_policy_is_measured_against_serial_in_its_own_order(bench, folder, tmp_path, policy):
+    (row,) = rows_of(bench, tmp_path / "x.json", "--input", folder / "hot.parquet", "--policy", policy)
+    consistent(row)
+    assert row["policy"] == policy
+    assert row["graph_ms"] > 0
+    assert row["requeued"] == 0
+
+
+def test_missed_accesses_are_counted_and_cost_no_correctness(bench, folder, tmp_path):
+    words = ["--input", folder / "hot.parquet", "--oracle", "degraded", "--miss-rate"]
+    (half,) = rows_of(bench, tmp_path / "x.json", *words, 0.5)
+    consistent(half)
+    assert half["requeued"] > 0
+    assert half["runtime_conflicts"] >= half["requeued"]
+    assert half["preexec_recall"] == pytest.approx(0.5, abs=0.1)
+    assert half["preexec_precision"] == 1
+    (none,) = rows_of(bench, tmp_path / "x.json", *words, 1.0)
+    assert none["preexec_recall"] == 0
+    assert none["requeued"] >= half["requeued"]
+
+
+@pytest.mark.parametrize("microseconds", [5, 50])
+def test_work_makes_a_transaction_cost_about_that_much_more(bench, folder, tmp_path, microseconds):
+    words = ["--input", folder / "free.parquet", "--executor", "serial"]
+    (plain,) = rows_of(bench, tmp_path / "x.json", *words)
+    (worked,) = rows_of(bench, tmp_path / "x.json", *words, "--work", microseconds)
+    added = worked["work_per_tx_us"] - plain["work_per_tx_us"]
+    assert microseconds / 3 < added < 3 * microseconds
+    assert worked["n_ops"] == plain["n_ops"] + plain["n_tx"]
+    assert worked["work_us"] == microseconds
+
+
+def test_auto_reports_the_executor_that_it_picked(bench, folder, tmp_path):
+    (row,) = rows_of(bench, tmp_path / "x.json", "--input", folder / "free.parquet", "--executor", "auto")
+    assert row["executor"] in ("serial", "waves")
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--preset", "tiny"], ["--preset 'tiny' is unknown", "small, medium, large"]),
+        (["--preset", "small", "--executor", "gpu"], ["--executor 'gpu' is unknown", "all, auto, serial, waves"]),
+        (["--preset", "small", "--policy", "best"], ["--policy 'best' is unknown", "levels, mis, mis-parallel"]),
+        (["--preset", "small", "--oracle", "delphi"], ["--oracle 'delphi' is unknown", "static"]),
+        (["--preset", "small", "--miss-rate", "0.5"], ["--miss-rate 0.5 with --oracle static", "degraded"]),
+        (["--preset", "small", "--oracle", "degraded", "--miss-rate", "2"], ["--miss-rate 2", "[0, 1]"]),
+        (["--preset", "small", "--repeat", "-3"], ["--repeat = -3", "[1, "]),
+        (["--preset", "small", "--repeat", "0"], ["--repeat = 0", "[1, "]),
+        (["--preset", "small", "--workers", "0"], ["--workers = 0", "[1, "]),
+        (["--preset", "small", "--work", "-1"], ["--work -1", "[0, 1000000]"]),
+        (["--preset", "small", "--work", "nan"], ["--work nan"]),
+        (["--preset", "small", "--seed", "-1"], ["seed = -1"]),
+        (["--input", "nowhere.parquet"], ["nowhere.parquet"]),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
+)
+def test_a_bad_argument_is_one_line_and_no_figure(bench, tmp_path, words, parts):
+    one_line(bench(*words, "--json", tmp_path / "x.json"), 1, *parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_misuse_is_exit_code_two_and_help_is_quick(bench):
+    assert bench("--repeat", "often").code == 2
+    assert bench("small").code == 2
+    said = bench("--help")
+    assert said.code == 0
+    assert all(f"--{name}" in said.out for name in ("preset", "input", "executor", "workers", "work", "repeat", "json"))
+
+
+def test_the_json_must_have_somewhere_to_go(bench, folder, tmp_path):
+    path = tmp_path / "none" / "x.json"
+    one_line(bench("--input", folder / "free.parquet", "--repeat", 1, "--json", path), 1, str(path.parent))
+
+
+# -------------------------------------------------------------------- proof before figures
+
+
+@pytest.mark.parametrize("name", ["values", "status", "gas_used", "digest", "output", "refund"])
+def test_a_wrong_result_ends_the_run_without_a_table_or_json(bench, folder, tmp_path, monkeypatch, name):
+    real = waves.run_waves
+
+    def broken(space, plan):
+        done = real(space, plan)
+        if space.block.number == 3:  # the second block of the run: by then there would be a row to show
+            array = getattr(space, name)
+            array[-1] = array[-1] + array.dtype.type(1)
+        return done
+
+    monkeypatch.setattr(waves, "run_waves", broken)
+    words = ["--input", folder / "free.parquet", "--input", folder / "hot.parquet", "--json", tmp_path / "x.json"]
+    one_line(bench(*words), 3, "block 3: waves differs from serial")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_old_json_survives_a_run_that_fails(bench, folder, tmp_path, monkeypatch):
+    path = tmp_path / "x.json"
+    path.write_text("old")
+    monkeypatch.setattr(session, "measure", lambda *_: (_ for _ in ()).throw(BlockError("no")))
+    one_line(bench("--input", folder / "free.parquet", "--json", path), 1, "no")
+    assert path.read_text() == "old"
+
+
+def test_the_first_run_says_that_it_compiles(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "cache_directory", lambda: tmp_path / "nothing here")
+    said = bench("--preset", "small", "--repeat", 1)
+    assert said.code == 0
+    assert said.err == f"Compiling kernels: about a minute, this once; they are kept in {tmp_path / 'nothing here'}.\n"
+
+
+def test_a_process_of_its_own_is_quiet_when_piped(folder):
+    said = shell("--input", folder / "free.parquet", "--repeat", 3, module="pevm_numba.bench")
+    assert (said.code, said.err) == (0, "")
+    assert "\x1b" not in said.out
+
+
+# -------------------------------------------------------------------- real blocks
+
+
+@pytest.mark.corpus
+def test_a_real_block_uses_the_gas_of_the_chain(bench, shared, tmp_path):
+    path = max((shared / "corpus" / "op_trace").glob("*.parquet"))
+    (number,) = block_numbers(path)
+    (row,) = rows_of(bench, tmp_path / "x.json", "--input", path)
+    consistent(row)
+    assert row["block_number"] == number
+    assert row["scenario"].endswith(str(number))
+    assert row["chain_gas_exact"] == row["n_tx"] > 0
+    (worked,) = rows_of(bench, tmp_path / "x.json", "--input", path, "--work", 5)
+    assert worked["chain_gas_exact"] is None
+
+
+# -------------------------------------------------------------------- stand-in work
+
+
+@given(blocks(failures=False), st.integers(1, 300))
+def test_added_noops_change_gas_and_nothing_else(block, count):
+    more = add_noops(block, count)
+    assert more.to_programs() == [[*program, (Op.NOOP, count)] for program in block.to_programs()]
+    assert more.state() == block.state()
+    one, other = execute(block, "serial"), execute(more, "serial")
+    for name in ("status", "refund", "output", "digest", "values"):
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+    assert one.observed == other.observed
+    extra = other.gas_used - one.gas_used
+    assert (extra[one.refund <= 0] == count).all()  # else the cap of the refund grows with the gas
+    assert ((extra > 0) & (extra <= count)).all() or block.n_tx == 0
+
+
+@given(blocks(), st.integers(1, 50))
+def test_added_noops_keep_all_else_of_the_block(block, count):
+    more = add_noops(block, count)
+    assert (more.number, more.fork, more.header, more.meta) == (block.number, block.fork, block.header, block.meta)
+    assert np.array_equal(more.sender, block.sender)
+    assert np.array_equal(more.nonce, block.nonce)
+    assert np.array_equal(more.gas_limit, block.gas_limit + count)
+    assert access_sets(more) == access_sets(block)
+
+
+@pytest.mark.parametrize("count", [0, -1, 2**31, 1.5])
+def test_added_noops_must_be_a_count(count):
+    with pytest.raises(BlockError, match="count = "):
+        add_noops(Block.from_programs([[]]), count)
+
+
+# -------------------------------------------------------------------- arithmetic of the figures
+
+
+@st.composite
+def some_rounds(draw: st.DrawFn) -> Rounds:
+    """Raw times of one to six rounds."""
+    n = draw(st.integers(1, 6))
+    column = st.lists(st.integers(1, 10**9), min_size=n, max_size=n)
+    return Rounds(*(draw(column) for _ in range(8)))
+
+
+@given(some_rounds(), st.booleans())
+def test_time_fields_are_medians_of_the_rounds_kept(rounds, has_graph):
+    found = time_fields(rounds, has_graph=has_graph)
+    pairs = list(zip(rounds.serial_before, rounds.serial_after))
+    quiet = [abs(a - b) <= 0.15 * min(a, b) for a, b in pairs]
+    keep = [i for i, q in enumerate(quiet) if q or sum(quiet) < 3]
+    assert (found["rounds"], found["rounds_quiet"]) == (len(pairs), sum(quiet))
+    assert found["serial_time_ms"] == pytest.approx(np.median([sum(pairs[i]) / 2 for i in keep]) / 1e6)
+    assert found["execute_time_ms"] == pytest.approx(np.median([rounds.execute[i] for i in keep]) / 1e6)
+    parts = (rounds.estimate, rounds.graph, rounds.schedule, rounds.execute)
+    assert found["parallel_time_ms"] == pytest.approx(np.median([sum(p[i] for p in parts) for i in keep]) / 1e6)
+    assert found["speedup"] == found["serial_time_ms"] / found["parallel_time_ms"]
+    assert (found["graph_ms"] is None) == (not has_graph)
+    assert found["speedup_execute_low"] <= found["speedup_execute_high"]
+
+
+@given(st.lists(st.integers(0, 10**12), max_size=30))
+def test_percentiles_lie_between_the_extremes(nanoseconds):
+    found = percentiles_ms(np.array(nanoseconds, np.int64))
+    p50, p95, p99 = (found[f"tx_latency_p{q}_ms"] for q in (50, 95, 99))
+    low, high = (min(nanoseconds), max(nanoseconds)) if nanoseconds else (0, 0)
+    assert low / 1e6 <= p50 * (1 + 1e-9)
+    assert p50 <= p95 <= p99 <= high / 1e6 * (1 + 1e-9)
+
+
+def test_every_preset_of_the_generator_can_be_named():
+    request = session.Request(presets=tuple(PRESETS))
+    assert [options.executor for options in request.options()] == ["waves"]
