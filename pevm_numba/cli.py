@@ -24,7 +24,7 @@ _Number = Annotated[int | None, typer.Option(help="Block number, if the input ho
 
 @app.command()
 def generate(
-    output: Annotated[Path, typer.Option(help="Block file: .parquet, .json or .json.gz.")],
+    output: Annotated[Path, typer.Option(help="Block file NAME.parquet (seed JSON cannot hold the state before a block).")],
     preset: Annotated[str | None, typer.Option(help="Named workload; other options override it.")] = None,
     n_tx: Annotated[int | None, typer.Option(help="Number of transactions.")] = None,
     key_space: Annotated[int | None, typer.Option(help="Keys in the shared pool.")] = None,

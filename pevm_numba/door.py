@@ -179,8 +179,7 @@ def intern_rows(
     table = np.full((1 << max(4, (2 * n - 1).bit_length()), 2), -1, np.int32)
     ids, first = np.empty(n, np.int32), np.empty(n, np.int64)
     words = inputs(address.view(np.uint32), kind, slot.view(np.uint64))
-    with np.errstate(over="ignore"):  # only plain-Python kernels warn of the wrap-around that hashing means
-        n_keys = _k.intern(*words, np.uint64(_HASH_SEED), table, ids, first)
+    n_keys = _k.intern(*words, np.uint64(_HASH_SEED), table, ids, first)
     return ids, first[:n_keys]
 
 

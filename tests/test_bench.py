@@ -189,6 +189,11 @@ def test_work_makes_a_transaction_cost_about_that_much_more(bench, folder, tmp_p
     assert worked["work_us"] == microseconds
 
 
+def test_the_warm_up_covers_every_executor_that_will_be_measured():
+    for executor, warmed in (("all", "waves"), ("auto", "waves"), ("waves", "waves"), ("serial", "serial")):
+        assert session._widest(session.Request(executor=executor).options()).executor == warmed
+
+
 def test_auto_reports_the_executor_that_it_picked(bench, folder, tmp_path):
     (row,) = rows_of(bench, tmp_path / "x.json", "--input", folder / "free.parquet", "--executor", "auto")
     assert row["executor"] in ("serial", "waves")

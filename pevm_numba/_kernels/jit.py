@@ -134,9 +134,20 @@ def most_threads() -> int:
     return 1 if DISABLED else int(config.NUMBA_NUM_THREADS)
 
 
+def _plain(function: Callable) -> Callable:
+    """A kernel as plain Python: NumPy warns of the wrap-around of scalars, which kernels mean."""
+
+    @functools.wraps(function)
+    def quiet(*arguments: object) -> object:
+        with np.errstate(over="ignore"):
+            return function(*arguments)
+
+    return quiet
+
+
 def _jit(function: Callable, **options: object) -> Callable:
     if DISABLED:
-        return function
+        return function if "forceinline" in options else _plain(function)
     dispatcher = njit(**_OPTIONS, **options)(function)
     dispatcher._cache = _KernelCache(function)
     _dispatchers.append(dispatcher)
