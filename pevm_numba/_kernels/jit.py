@@ -7,6 +7,7 @@ and the code-generation flags, so any change starts an empty directory.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import logging
@@ -105,13 +106,17 @@ class _Impl(CompileResultCacheImpl):
         self._filename_base = self.get_filename_base(py_func.__qualname__, "")
 
 
+#: What reading a cut or overwritten pickle raises.
+_DAMAGED = (EOFError, pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, ImportError)
+
+
 class _KernelCache(FunctionCache):
     _impl_class = _Impl
 
     def load_overload(self, sig, target_context):
         try:
             return super().load_overload(sig, target_context)
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
+        except (OSError, *_DAMAGED) as error:
             log.debug("kernel cache: %s not read (%s): compiling", self._name, error)
             return None
 
@@ -122,6 +127,11 @@ class _KernelCache(FunctionCache):
             super().save_overload(sig, data)
         except OSError as error:
             _warn_unwritable(error.strerror or type(error).__name__)
+        except _DAMAGED as error:  # Numba reads the old index before it adds to it
+            log.debug("kernel cache: index of %s not read (%s): starting a new one", self._name, error)
+            with contextlib.suppress(OSError):
+                self._cache_file.flush()
+                super().save_overload(sig, data)
 
 
 def was_compiled() -> int:

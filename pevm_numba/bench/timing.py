@@ -15,7 +15,7 @@ from ..access.oracles import access_sets
 from ..access.quality import accuracy
 from ..access.sets import AccessSets
 from ..block import Block
-from ..errors import BlockError, TooLargeError
+from ..errors import ExecutionError, TooLargeError
 from ..execute import serial, waves
 from ..execute.result import Execution
 from ..execute.run import collect, pick
@@ -207,7 +207,7 @@ def _intern_ns(block: Block) -> int:
 
 def _block_fields(subject: _Subject, fields: dict[str, Any]) -> dict[str, Any]:
     """What follows from the block, its costs and its schedule."""
-    block, options, reference = subject.block, subject.options, subject.reference
+    block, reference = subject.block, subject.reference
     truth = access_sets(block, "static")
     counts = conflict_counts(truth)
     quality = accuracy(subject.access, reference.observed, max_pairs=0)
@@ -215,7 +215,8 @@ def _block_fields(subject: _Subject, fields: dict[str, Any]) -> dict[str, Any]:
     begin, end = subject.baseline.timed_serial()
     cost = end - begin
     n_waves = subject.counters["waves"]
-    bound = speedup_bound(truth, cost, options.workers) if block.n_tx else 1.0
+    workers = subject.counters["workers"]
+    bound = speedup_bound(truth, cost, workers) if block.n_tx else 1.0
     execute_s = fields["execute_time_ms"] / 1e3
     return {
         "waves": n_waves,
@@ -226,7 +227,7 @@ def _block_fields(subject: _Subject, fields: dict[str, Any]) -> dict[str, Any]:
         "preexec_precision": quality.precision, "preexec_recall": quality.recall,
         "critical_path": int(critical_path_cost(truth)),
         "bound": bound,
-        "bound_gas": speedup_bound(truth, reference.gas_used, options.workers) if block.n_tx else 1.0,
+        "bound_gas": speedup_bound(truth, reference.gas_used, workers) if block.n_tx else 1.0,
         "bound_share": fields["speedup_execute"] / bound if fields["speedup_execute"] else None,
         **percentiles_ms(cost),
         "work_per_tx_us": fields["serial_time_ms"] * 1e3 / block.n_tx if block.n_tx else None,
@@ -241,7 +242,7 @@ def compare_graphs(block: Block, limit: int = 6000) -> tuple[float, float, int] 
 
     Raises
     ------
-    BlockError
+    ExecutionError
         If the two graphs differ.
     """
     if block.n_tx < 2 or block.n_tx > limit:
@@ -253,5 +254,5 @@ def compare_graphs(block: Block, limit: int = 6000) -> tuple[float, float, int] 
         return None
     naive, naive_ns = _time(all_pairs_graph, access)
     if (graph != naive).nnz:
-        raise BlockError(f"block {block.number}: the conflict graphs by index and by all pairs differ")
+        raise ExecutionError(f"block {block.number}: the conflict graphs by index and by all pairs differ")
     return index_ns / 1e6, naive_ns / 1e6, graph.nnz // 2
