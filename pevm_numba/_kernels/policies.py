@@ -10,7 +10,7 @@ import numpy as np
 
 from .jit import kernel
 
-__all__ = ["check", "finish_times", "group_by_wave", "levels"]
+__all__ = ["check", "finish_times", "group_by_wave", "levels", "repair"]
 
 _READ, _CREDIT = 1, 4
 
@@ -49,13 +49,52 @@ def levels(indptr, keys, modes, state, level):
 
 
 @kernel
-def group_by_wave(wave, wave_start, wave_tx):
-    """Stable counting sort; wave_start (n_waves + 2,) int64, zero-filled, ends as the offsets and one unused entry."""
+def repair(order, planned, indptr, keys, modes, state, wave):
+    """Move each transaction to the first wave, not before the planned one, after all its predecessors in `order`.
+
+    state (n_keys, 4) int32, zero-filled, as in `levels`. Writes wave[t]; returns (waves used, accesses whose predecessor
+    the plan would have run in the same or a later wave, transactions put off).
+    """
+    n_waves, conflicts, put_off = 0, 0, 0
+    for position in range(order.shape[0]):
+        t = order[position]
+        first, end = indptr[t], indptr[t + 1]
+        here = planned[t]
+        for i in range(first, end):
+            key = keys[i]
+            mode = modes[i]
+            need = state[key, 1]
+            if mode != _READ:
+                need = max(need, state[key, 0])
+            if mode != _CREDIT:
+                need = max(need, state[key, 2])
+            if need > planned[t]:
+                conflicts += 1
+                here = max(here, need)
+        if here > planned[t]:
+            put_off += 1
+        wave[t] = here
+        here += np.int32(1)
+        n_waves = max(n_waves, here)
+        for i in range(first, end):
+            key = keys[i]
+            group = 0 if modes[i] == _READ else (2 if modes[i] == _CREDIT else 1)
+            state[key, group] = max(state[key, group], here)
+    return n_waves, conflicts, put_off
+
+
+@kernel
+def group_by_wave(order, wave, wave_start, wave_tx):
+    """Counting sort by wave, in `order` within one.
+
+    wave_start (n_waves + 2,) int64, zero-filled, ends as the offsets and one unused entry.
+    """
     for t in range(wave.shape[0]):
         wave_start[wave[t] + 2] += 1
     for w in range(1, wave_start.shape[0]):
         wave_start[w] += wave_start[w - 1]
-    for t in range(wave.shape[0]):
+    for position in range(order.shape[0]):
+        t = order[position]
         w = wave[t] + 1
         wave_tx[wave_start[w]] = t
         wave_start[w] += 1

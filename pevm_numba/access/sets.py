@@ -90,6 +90,12 @@ class AccessSets:
         return cls(n_keys, indptr, keys, modes, exact_for=exact_for)
 
     @classmethod
+    def footprint(cls, block: Block) -> AccessSets:
+        """The exact sets of a block, as they were worked out when it was made."""
+        arrays = block.footprint_indptr, block.footprint_keys, block.footprint_modes
+        return cls(block.n_keys, *arrays, exact_for=block)
+
+    @classmethod
     def from_dicts(cls, sets: Sequence[Mapping[int, int]], n_keys: int) -> AccessSets:
         """From one mapping of key id to mode bits per transaction."""
         ends = np.cumsum([0] + [len(entry) for entry in sets])

@@ -125,10 +125,11 @@ class _Subject:
         estimate = plan_ns = 0
         if self.parallel:
             access, estimate = _time(self.estimate)
-            self.plan, plan_ns = _time(self.schedule, access)
-            (self.counters, times) = waves.run_waves(self.space, self.plan)
+            plan, plan_ns = _time(self.schedule, access)
+            self.plan = plan
+            self.counters, times = waves.run_waves(self.space, plan)
         else:
-            (self.counters, times) = serial.run_serial(self.space, self.plan)
+            self.counters, times = serial.run_serial(self.space, None)
         rounds.cpu.append(process_time_ns() - cpu)
         rounds.estimate.append(estimate)
         rounds.schedule.append(plan_ns)

@@ -110,15 +110,18 @@ def execute(
         log.info("block %d: auto picks %s (%s)", block.number, executor, reason)
     timings = {}
     start = perf_counter_ns()
-    if executor == "waves" and schedule is None and access is not None:
-        schedule = policies.schedule(access, "levels")
+    plan = schedule
+    if executor == "waves" and plan is None:
+        plan = policies.schedule(AccessSets.footprint(block) if access is None else access, "levels")
     timings["schedule_ns"] = perf_counter_ns() - start
     start = perf_counter_ns()
     space = Workspace(block, gas, workers=workers if executor == "waves" else 1, partial_sums=executor == "waves")
     timings["prepare_ns"] = perf_counter_ns() - start
-    runner = {"serial": serial.run_serial, "waves": waves.run_waves}[executor]
-    counters, times = runner(space, schedule)
-    result = collect(space, executor, schedule, counters, timings | times)
+    if executor == "waves" and plan is not None:
+        counters, times = waves.run_waves(space, plan)
+    else:
+        counters, times = serial.run_serial(space, plan)
+    result = collect(space, executor, plan, counters, timings | times)
     if record is None:
         return result
     return _with_changes(result, gas)

@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .._kernels import waves as _k
+from .._kernels import policies as _k
 from .._kernels.jit import DISABLED, inputs, most_threads
 from ..block import Block
 from ..schedule.plan import Schedule
@@ -53,14 +53,13 @@ def threads(workers: int) -> Iterator[None]:
             numba.set_num_threads(before)
 
 
-def settle(block: Block, schedule: Schedule | None) -> tuple[NDArray[np.int64], NDArray[np.int32], int, int]:
+def settle(block: Block, schedule: Schedule) -> tuple[NDArray[np.int64], NDArray[np.int32], int, int]:
     """Waves that keep every conflicting pair of the footprints in the promised order, as near the schedule as possible.
 
     Parameters
     ----------
     block : Block
-    schedule : Schedule or None
-        None: block order, each transaction in its first possible wave.
+    schedule : Schedule
 
     Returns
     -------
@@ -68,21 +67,20 @@ def settle(block: Block, schedule: Schedule | None) -> tuple[NDArray[np.int64], 
     wave_tx : (n_tx,) int32
     runtime_conflicts, requeued : int
     """
-    if schedule is not None and schedule.proved_for is block:
+    if schedule.proved_for is block:
         return schedule.wave_indptr, schedule.wave_tx, 0, 0
-    order = np.arange(block.n_tx, dtype=np.int32) if schedule is None else schedule.serial_order
-    planned = np.full(block.n_tx, -1, np.int32) if schedule is None else schedule.wave_of
     wave = np.empty(block.n_tx, np.int32)
-    footprint = inputs(order, planned, block.footprint_indptr, block.footprint_keys, block.footprint_modes)
-    n_waves, conflicts, put_off = _k.settle_waves(*footprint, block.n_keys, wave)
-    if schedule is not None and put_off == 0:
+    plan = inputs(schedule.serial_order, schedule.wave_of)
+    footprint = inputs(block.footprint_indptr, block.footprint_keys, block.footprint_modes)
+    n_waves, conflicts, put_off = _k.repair(*plan, *footprint, np.zeros((block.n_keys, 4), np.int32), wave)
+    if put_off == 0:
         return schedule.wave_indptr, schedule.wave_tx, 0, 0
-    start, tx = np.zeros(n_waves + 1, np.int64), np.empty(block.n_tx, np.int32)
-    n_waves = _k.group_waves(*inputs(order, wave), start, tx)
-    return start[: n_waves + 1], tx, int(conflicts), int(put_off)
+    start, tx = np.zeros(n_waves + 2, np.int64), np.empty(block.n_tx, np.int32)
+    _k.group_by_wave(*inputs(schedule.serial_order, wave), start, tx)
+    return np.unique(start[:-1]), tx, int(conflicts), int(put_off)  # a wave that was emptied vanishes
 
 
-def run_waves(space: Workspace, schedule: Schedule | None) -> tuple[dict[str, int], dict[str, int]]:
+def run_waves(space: Workspace, schedule: Schedule) -> tuple[dict[str, int], dict[str, int]]:
     """Run on a fresh workspace (made with partial sums); returns counters and timings."""
     start = perf_counter_ns()
     wave_indptr, wave_tx, conflicts, put_off = settle(space.block, schedule)

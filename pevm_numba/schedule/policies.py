@@ -113,5 +113,6 @@ def _levels(access: AccessSets) -> Schedule:
     n_levels = _k.levels(*inputs(access.indptr, access.keys, access.modes), state, level)
     wave_start: NDArray[np.int64] = np.zeros(n_levels + 2, np.int64)
     wave_tx = np.empty(n_tx, np.int32)
-    _k.group_by_wave(*inputs(level), wave_start, wave_tx)
-    return Schedule.trusted("levels", wave_start[:-1].copy(), wave_tx, np.arange(n_tx, dtype=np.int32), access.exact_for)
+    order = np.arange(n_tx, dtype=np.int32)
+    _k.group_by_wave(*inputs(order, level), wave_start, wave_tx)
+    return Schedule.trusted("levels", wave_start[:-1].copy(), wave_tx, order, access.exact_for)
