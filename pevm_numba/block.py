@@ -127,7 +127,13 @@ class Block:
     footprint_keys: NDArray[np.int32]
     footprint_modes: NDArray[np.uint8]
     meta: pa.Table | None = None
-    _derived: dict[Any, Any] = field(default_factory=dict)
+    _derived: dict[Any, Any] = field(default_factory=dict, init=False)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        door.freeze(self, **(state | {"_derived": {}}))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_derived"}
 
     @property
     def n_tx(self) -> int:

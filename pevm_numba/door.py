@@ -55,6 +55,20 @@ def integer(name: str, value: Any, low: int, high: int) -> int:
     return number
 
 
+def freeze(target: Any, **values: Any) -> None:
+    """Set attributes of a frozen dataclass that is being made; arrays become read-only."""
+    for name, value in values.items():
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+        object.__setattr__(target, name, value)
+
+
+def instance(name: str, value: Any, wanted: type) -> None:
+    """A BlockError that names `value` unless it is of the type wanted."""
+    if not isinstance(value, wanted):
+        raise BlockError(f"{name} = {value!r:.200}: must be a {wanted.__name__}")
+
+
 def text(name: str, value: Any) -> str:
     """`value` if it is a string, or a BlockError that names it."""
     if not isinstance(value, str):

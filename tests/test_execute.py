@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
 import threading
 from typing import Any
 
@@ -132,6 +134,39 @@ def test_reading_one_credited_balance_leaves_the_partial_sums_of_another_alone(m
     reference = execute(block, "serial")
     for _ in range(20):
         execute(block, "waves", workers=4).check_equal(reference)
+
+
+@pytest.mark.skipif(DISABLED, reason="needs real threads")
+def test_several_readers_of_one_credited_balance_in_a_wave_see_it_settled_once() -> None:
+    # found in review: readers settled partial sums themselves, and two readers of one balance can share a wave
+    keys = [(i + 1, 1, 0) for i in range(2000)]
+    paid = [[("CREDIT", key, 1) for key in keys] for _ in range(2)]
+    block = Block.from_programs([*paid, *([("TOUCH", key) for key in keys] for _ in range(32))])
+    reference = execute(block, "serial")
+    for _ in range(10):
+        execute(block, "waves", workers=4).check_equal(reference)
+
+
+def test_many_credits_of_shared_balances_are_encoded_in_linear_time() -> None:
+    # found in review: each credit searched the whole footprint; 20,000 of them took a second, and would take 4 x 25 now
+    many = [[("CREDIT", (i + 1, 1, 0), 1) for i in range(100_000)] for _ in range(2)]
+    check(Block.from_programs(many), "waves", workers=2)
+
+
+def test_a_copy_of_a_schedule_is_not_taken_as_proved() -> None:
+    block = three()
+    plan = schedule(block, "levels")
+    assert plan.proved_for is block
+    spoilt = dataclasses.replace(plan, wave_indptr=np.array([0, 3]), wave_tx=np.array([2, 1, 0], np.int32))
+    assert spoilt.proved_for is None
+    check(block, "waves", schedule=spoilt, workers=2)
+    for value in (plan, pn.access_sets(block), block):
+        again = pickle.loads(pickle.dumps(value))
+        arrays = [part for part in vars(again).values() if isinstance(part, np.ndarray)]
+        assert arrays
+        assert not any(part.flags.writeable for part in arrays)
+        assert getattr(again, "proved_for", None) is None
+    assert pickle.loads(pickle.dumps(block)) == block
 
 
 def test_a_failed_transaction_takes_back_its_credit(least_work: int) -> None:

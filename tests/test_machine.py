@@ -173,6 +173,7 @@ def test_gas_prices_are_data() -> None:
     [
         (lambda: gas_schedule("paris2"), "paris2"),
         (lambda: GasSchedule("short", (1, 2)), "has 2 prices"),
+        (lambda: FORKS["london"].replace("x", STORE_SET=99), "STORE_SET = 99: must be at least WARM_ACCESS = 100"),
         (lambda: FORKS["london"].replace("x", COLD=1), "'COLD'"),
         (lambda: FORKS["london"].replace("x", COLD_LOAD=-1), "COLD_LOAD = -1"),
         (lambda: FORKS["london"].replace("x", REFUND_QUOTIENT=0), "REFUND_QUOTIENT = 0"),
@@ -192,6 +193,12 @@ def test_huge_prices_do_not_overflow() -> None:
     assert result.gas_used.tolist() == [21000 + 2**31 - 1]
     one = Block.from_programs([[("BURN", 5), *program]], gas_limits=[10**6])
     assert execute(one, "serial", gas=huge).status.tolist() == [Status.OUT_OF_GAS]
+
+
+def test_a_failed_transaction_leaves_no_trace_in_the_state_of_the_specification() -> None:
+    state: dict[Any, int] = {BALANCE: 3}
+    spec.run_transaction([("SSTORE", SLOT, 1), ("CREDIT", BALANCE, 1), ("ADD", 1)], state, 10**6)
+    assert state == {BALANCE: 3}
 
 
 def test_every_op_has_a_name_and_traits() -> None:

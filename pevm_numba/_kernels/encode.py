@@ -67,8 +67,9 @@ def encode(
     O(ops + list entries).
     """
     n_keys = key_field.shape[0]
-    # per key, valid if the stamp is this transaction's: warm stamp, written stamp, ordinal, first op that wrote it
-    mark = np.zeros((n_keys, 4), np.int32)
+    # per key, valid if the stamp is this transaction's: warm stamp, written stamp, ordinal, first op that wrote it,
+    # stamp of keys that it only credits
+    mark = np.zeros((n_keys, 5), np.int32)
     dearest = max(prices[SET], max(prices[RESET], prices[WARM]))
     most_written = 0
     for t in range(op_indptr.shape[0] - 1):
@@ -84,6 +85,13 @@ def encode(
         worst = gas
         depth, written, guess = 0, 0, 20
         flag = np.uint8(0)
+        for j in range(footprint_indptr[t], footprint_indptr[t + 1]):
+            key = footprint_keys[j]
+            if shared[key] >= 0:
+                if footprint_modes[j] == CREDITED:
+                    mark[key, 4] = stamp
+                else:
+                    flag |= SETTLES
         for i in range(op_indptr[t], op_indptr[t + 1]):
             code, key, arg = op_code[i], op_key[i], op_arg[i]
             extra = np.int32(0)
@@ -113,10 +121,8 @@ def encode(
                 extra = mark[key, 2]
                 if code == CREDIT:
                     new_code = E_CREDIT
-                    if shared[key] >= 0:
-                        for j in range(footprint_indptr[t], footprint_indptr[t + 1]):
-                            if footprint_keys[j] == key and footprint_modes[j] == CREDITED:
-                                new_code = E_SHARED
+                    if shared[key] >= 0 and mark[key, 4] == stamp:
+                        new_code = E_SHARED
                 elif key_field[key] != 0:
                     new_code = E_PLAIN
                 else:
@@ -165,9 +171,6 @@ def encode(
             worst = min(worst + cost + spare, TOO_MUCH)
         if worst >= TOO_MUCH or gas_limit[t] < worst or gas_limit[t] - worst <= prices[SENTRY]:
             flag |= CAREFUL
-        for j in range(footprint_indptr[t], footprint_indptr[t + 1]):
-            if shared[footprint_keys[j]] >= 0 and footprint_modes[j] != CREDITED:
-                flag |= SETTLES
         static_gas[t] = gas
         flags[t] = flag
         work[t] = guess

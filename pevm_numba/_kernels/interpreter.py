@@ -13,7 +13,6 @@ from .codes import (
     CAREFUL,
     CLEAR,
     CREDIT,
-    CREDITED,
     E_ADD,
     E_AGAIN,
     E_CREDIT,
@@ -34,7 +33,6 @@ from .codes import (
     RESET,
     SENTRY,
     SET,
-    SETTLES,
     SUCCESS,
     UNDERFLOW,
     WARM,
@@ -189,29 +187,25 @@ def _run_careful(
 @kernel
 def run(
     first, last, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
-    footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, worker, stack, saved, saved_place,
+    values, sums, worker, stack, saved, saved_place,
     status, gas_used, refunds, output, digest_out, sink, stop,
 ):  # fmt: skip
     """Run transactions order[first:last] on `values`, one after the other.
 
-    The caller guarantees that nobody else touches their keys meanwhile (credits to shared keys go to sums[worker]).
+    The caller guarantees that nobody else touches their keys meanwhile (credits to shared keys go to sums[worker]), and that
+    partial sums of balances that they read or write are settled.
     Writes the receipt entries of each transaction t at t; stack (1025, 4), saved (most written, 4) and saved_place
     belong to the worker. digests[m] is the hash of payload m.
     """
     warm, set_gas, reset_gas, clear = prices[WARM], prices[SET], prices[RESET], prices[CLEAR]
     for position in range(first, last):
         t = order[position]
-        if flags[t]:
-            if flags[t] & SETTLES:
-                for j in range(footprint_indptr[t], footprint_indptr[t + 1]):
-                    if shared[footprint_keys[j]] >= 0 and footprint_modes[j] != CREDITED:
-                        settle(footprint_keys[j], shared[footprint_keys[j]], values, sums)
-            if flags[t] & CAREFUL:
-                _run_careful(
-                    t, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, prices, values, sums, worker,
-                    stack, saved, saved_place, status, gas_used, refunds, output, digest_out, sink, stop,
-                )  # fmt: skip
-                continue
+        if flags[t] & CAREFUL:
+            _run_careful(
+                t, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, prices, values, sums, worker,
+                stack, saved, saved_place, status, gas_used, refunds, output, digest_out, sink, stop,
+            )  # fmt: skip
+            continue
         gas = static_gas[t]
         refund = np.int64(0)
         digest = U64(0)

@@ -14,6 +14,7 @@ import logging
 import os
 import pickle
 import platform
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,8 @@ from numba import config, njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
 __all__ = [
-    "DISABLED", "U64", "cache_directory", "dispatchers_with_code", "inputs", "kernel", "most_threads",
+    "DISABLED", "U64", "cache_directory", "dispatchers_with_code", "inputs", "kernel",
+    "kernel_sources", "launching", "most_threads",
     "parallel_kernel", "was_compiled",
 ]  # fmt: skip
 
@@ -40,15 +42,24 @@ U64 = np.uint64
 #: `fastmath` stays off: the kernels hold no floating point that could profit.
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 
+#: Held while parallel code runs.
+launching = threading.RLock()
+
 _compiled_here = 0
 _dispatchers: list[Callable] = []
+
+
+def kernel_sources() -> list[Path]:
+    """Files that machine code depends on: the kernels, and the tables of the machine that `codes` freezes into them."""
+    here = Path(__file__).parent
+    return [*sorted(here.glob("*.py")), *sorted((here.parent / "machine").glob("*.py"))]
 
 
 @functools.cache
 def _stamp() -> str:
     """Hash of all that the machine code depends on."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in kernel_sources():
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     flags = (config.BOUNDSCHECK, config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE, config.DEBUG_ARRAY_OPT)
     facts = (numba.__version__, np.__version__, platform.machine(), llvm.get_host_cpu_name(), flags)
@@ -181,8 +192,19 @@ def kernel(function: Callable | None = None, *, inline: bool = False) -> Callabl
 
 
 def parallel_kernel(function: Callable) -> Callable:
-    """Like `kernel`, with `prange` running on all threads. Keep such functions thin: each costs about a second to compile."""
-    return _jit(function, parallel=True)
+    """Like `kernel`, with `prange` running on all threads; to be called from Python, by one thread at a time.
+
+    Numba's workqueue layer aborts the process if two threads are in parallel code at once, so callers wait for each other.
+    Keep such functions thin: each costs about a second to compile.
+    """
+    compiled = _jit(function, parallel=True)
+
+    @functools.wraps(function)
+    def alone(*arguments: object) -> object:
+        with launching:
+            return compiled(*arguments)
+
+    return alone
 
 
 def inputs(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:

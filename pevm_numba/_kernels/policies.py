@@ -52,8 +52,8 @@ def levels(indptr, keys, modes, state, level):
 def repair(order, planned, indptr, keys, modes, state, wave):
     """Move each transaction to the first wave, not before the planned one, after all its predecessors in `order`.
 
-    state (n_keys, 4) int32, zero-filled, as in `levels`. Writes wave[t]; returns (waves used, accesses whose predecessor
-    the plan would have run in the same or a later wave, transactions put off).
+    state (n_keys, 8) int32, zero-filled: as in `levels`, and from column 4 on the same of the planned waves. Writes
+    wave[t]; returns (waves used, accesses that the plan itself has not after all their predecessors, transactions put off).
     """
     n_waves, conflicts, put_off = 0, 0, 0
     for position in range(order.shape[0]):
@@ -63,14 +63,14 @@ def repair(order, planned, indptr, keys, modes, state, wave):
         for i in range(first, end):
             key = keys[i]
             mode = modes[i]
-            need = state[key, 1]
+            need, wanted = state[key, 1], state[key, 5]
             if mode != _READ:
-                need = max(need, state[key, 0])
+                need, wanted = max(need, state[key, 0]), max(wanted, state[key, 4])
             if mode != _CREDIT:
-                need = max(need, state[key, 2])
-            if need > planned[t]:
+                need, wanted = max(need, state[key, 2]), max(wanted, state[key, 6])
+            here = max(here, need)
+            if wanted > planned[t]:
                 conflicts += 1
-                here = max(here, need)
         if here > planned[t]:
             put_off += 1
         wave[t] = here
@@ -80,6 +80,7 @@ def repair(order, planned, indptr, keys, modes, state, wave):
             key = keys[i]
             group = 0 if modes[i] == _READ else (2 if modes[i] == _CREDIT else 1)
             state[key, group] = max(state[key, group], here)
+            state[key, 4 + group] = max(state[key, 4 + group], planned[t] + np.int32(1))
     return n_waves, conflicts, put_off
 
 

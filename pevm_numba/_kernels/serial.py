@@ -16,7 +16,7 @@ __all__ = ["run_changes", "run_serial", "run_timed"]
 def run_serial(
     group_indptr, members, payload_indptr, payload_data,
     order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
-    footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, stack, saved, saved_place,
+    values, sums, stack, saved, saved_place,
     status, gas_used, refunds, output, digest_out, sink, finish,
 ):  # fmt: skip
     """Hash all payloads, several at a time, then run every transaction in `order`."""
@@ -24,7 +24,7 @@ def run_serial(
     run(
         0, order.shape[0], order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags,
         prices,
-        footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, 0, stack, saved, saved_place,
+        values, sums, 0, stack, saved, saved_place,
         status, gas_used, refunds, output, digest_out, sink, finish,
     )  # fmt: skip
 
@@ -49,7 +49,7 @@ else:
 def run_timed(
     begin, end, group_indptr, members, payload_indptr, payload_data,
     order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
-    footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, stack, saved, saved_place,
+    values, sums, stack, saved, saved_place,
     status, gas_used, refunds, output, digest_out, sink, finish,
 ):  # fmt: skip
     """Like `run_serial`, but notes when each transaction begins and ends (nanoseconds); returns the time of hashing."""
@@ -62,7 +62,7 @@ def run_timed(
         begin[t] = _clock(scratch)
         run(
             position, position + 1, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas,
-            flags, prices, footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, 0, stack, saved,
+            flags, prices, values, sums, 0, stack, saved,
             saved_place,
             status, gas_used, refunds, output, digest_out, sink, finish,
         )  # fmt: skip
@@ -72,9 +72,10 @@ def run_timed(
 
 @kernel
 def run_changes(
-    change_indptr, change_keys, change_values, before, group_indptr, members, payload_indptr, payload_data,
+    footprint_indptr, footprint_keys, footprint_modes, change_indptr, change_keys, change_values, before,
+    group_indptr, members, payload_indptr, payload_data,
     order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
-    footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, stack, saved, saved_place,
+    values, sums, stack, saved, saved_place,
     status, gas_used, refunds, output, digest_out, sink, finish,
 ):  # fmt: skip
     """Like `run_serial`, but notes the net changes of each transaction, in the order run.
@@ -93,7 +94,7 @@ def run_changes(
                 before[j - start, c] = values[footprint_keys[j], c]
         run(
             position, position + 1, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas,
-            flags, prices, footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, 0, stack, saved,
+            flags, prices, values, sums, 0, stack, saved,
             saved_place,
             status, gas_used, refunds, output, digest_out, sink, finish,
         )  # fmt: skip

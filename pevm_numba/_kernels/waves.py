@@ -6,6 +6,7 @@ import numpy as np
 from numba import prange
 
 from .atomics import fetch_add
+from .codes import CREDITED, SETTLES
 from .interpreter import run, settle
 from .jit import kernel, parallel_kernel
 from .keccak import hash_groups
@@ -20,7 +21,7 @@ PAD = 16
 def _work(
     counter, stop, chunk, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags,
     prices,
-    footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, worker, stack, saved, saved_place,
+    values, sums, worker, stack, saved, saved_place,
     status, gas_used, refunds, output, digest_out, sink, finish,
 ):  # fmt: skip
     """One worker in one wave: claim chunks until none is left. Any worker alone would finish the wave."""
@@ -30,10 +31,22 @@ def _work(
             return
         run(
             first, min(first + chunk, stop), order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic,
-            static_gas, flags, prices, footprint_indptr, footprint_keys, footprint_modes, shared, values, sums,
+            static_gas, flags, prices, values, sums,
             worker, stack, saved,
             saved_place, status, gas_used, refunds, output, digest_out, sink, finish,
         )  # fmt: skip
+
+
+@kernel
+def _settle_wave(start, stop, order, flags, footprint_indptr, footprint_keys, footprint_modes, shared, values, sums):
+    """Settle the balances that the wave order[start:stop] reads or writes: by one thread, since several may read one."""
+    for position in range(start, stop):
+        t = order[position]
+        if flags[t] & SETTLES:
+            for j in range(footprint_indptr[t], footprint_indptr[t + 1]):
+                key = footprint_keys[j]
+                if shared[key] >= 0 and footprint_modes[j] != CREDITED:
+                    settle(key, shared[key], values, sums)
 
 
 @kernel
@@ -49,9 +62,9 @@ def _hash(counter, chunk, group_indptr, members, indptr, data, digests):
 @parallel_kernel
 def run_waves(
     n_workers, wave_indptr, wave_work, least_work, group_indptr, members, payload_indptr, payload_data, hash_work,
-    shared_keys,
+    shared_keys, shared, footprint_indptr, footprint_keys, footprint_modes,
     order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
-    footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, stack, saved, saved_place,
+    values, sums, stack, saved, saved_place,
     status, gas_used, refunds, output, digest_out, sink, finish,
 ):  # fmt: skip
     """Hash all payloads, then run wave after wave; each iteration of a prange is a worker and writes what it claims.
@@ -70,10 +83,12 @@ def run_waves(
     launched = 0
     for w in range(wave_indptr.shape[0] - 1):
         start, stop = wave_indptr[w], wave_indptr[w + 1]
+        if shared_keys.shape[0] > 0:
+            _settle_wave(start, stop, order, flags, footprint_indptr, footprint_keys, footprint_modes, shared, values, sums)
         if stop - start == 1 or wave_work[w] < least_work:
             run(
                 start, stop, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags,
-                prices, footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, 0, stack[0],
+                prices, values, sums, 0, stack[0],
                 saved[0], saved_place[0],
                 status, gas_used, refunds, output, digest_out, sink, finish,
             )  # fmt: skip
@@ -84,7 +99,7 @@ def run_waves(
         for worker in prange(n_workers):
             _work(
                 counter, stop, chunk, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas,
-                flags, prices, footprint_indptr, footprint_keys, footprint_modes, shared, values, sums, worker,
+                flags, prices, values, sums, worker,
                 stack[worker],
                 saved[worker], saved_place[worker], status, gas_used, refunds, output, digest_out, sink, finish,
             )  # fmt: skip

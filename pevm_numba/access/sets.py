@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,7 +52,24 @@ class AccessSets:
     keys: NDArray[np.int32]
     modes: NDArray[np.uint8]
     #: The block whose programs these sets were worked out from, if they were: they are exact then, not an estimate.
-    exact_for: Block | None = field(default=None, kw_only=True)
+    exact_for: Block | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        n_keys = door.integer("n_keys", self.n_keys, 0, 2**31 - 1)
+        ids = door.array("keys", self.keys, np.int32, (None,), low=0, high=n_keys - 1)
+        offsets = door.csr("indptr", self.indptr, None, len(ids))
+        bits = door.array("modes", self.modes, np.uint8, (len(ids),), low=1, high=7)
+        same = np.ones(len(ids), bool)
+        same[offsets[:-1][offsets[:-1] < len(ids)]] = False
+        bad = np.flatnonzero(same[1:] & (ids[1:] <= ids[:-1])) + 1
+        if len(bad):
+            i = int(bad[0])
+            rule = "keys of a transaction must be distinct and ascending"
+            raise BlockError(f"keys[{i}] = {ids[i]} after {ids[i - 1]}: {rule}")
+        door.freeze(self, n_keys=n_keys, indptr=offsets.copy(), keys=ids.copy(), modes=bits.copy())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.n_keys, self.indptr, self.keys, self.modes)
 
     @classmethod
     def from_arrays(cls, n_keys: int, indptr: ArrayLike, keys: ArrayLike, modes: ArrayLike) -> AccessSets:
@@ -63,17 +80,7 @@ class AccessSets:
         BlockError
             If offsets, key range, key order or modes break a rule.
         """
-        n_keys = door.integer("n_keys", n_keys, 0, 2**31 - 1)
-        ids = door.array("keys", keys, np.int32, (None,), low=0, high=n_keys - 1)
-        offsets = door.csr("indptr", indptr, None, len(ids))
-        bits = door.array("modes", modes, np.uint8, (len(ids),), low=1, high=7)
-        same = np.ones(len(ids), bool)
-        same[offsets[:-1][offsets[:-1] < len(ids)]] = False
-        bad = np.flatnonzero(same[1:] & (ids[1:] <= ids[:-1])) + 1
-        if len(bad):
-            i = int(bad[0])
-            raise BlockError(f"keys[{i}] = {ids[i]} after {ids[i - 1]}: keys of a transaction must be distinct and ascending")
-        return cls.trusted(n_keys, offsets.copy(), ids.copy(), bits.copy())
+        return cls(n_keys, indptr, keys, modes)  # type: ignore[arg-type]  # made arrays there
 
     @classmethod
     def trusted(
@@ -85,15 +92,15 @@ class AccessSets:
         exact_for: Block | None = None,
     ) -> AccessSets:
         """Freeze arrays that a kernel has just made and that nobody else holds; nothing is checked."""
-        for part in (indptr, keys, modes):
-            part.flags.writeable = False
-        return cls(n_keys, indptr, keys, modes, exact_for=exact_for)
+        made = object.__new__(cls)
+        door.freeze(made, n_keys=n_keys, indptr=indptr, keys=keys, modes=modes, exact_for=exact_for)
+        return made
 
     @classmethod
     def footprint(cls, block: Block) -> AccessSets:
         """The exact sets of a block, as they were worked out when it was made."""
         arrays = block.footprint_indptr, block.footprint_keys, block.footprint_modes
-        return cls(block.n_keys, *arrays, exact_for=block)
+        return cls.trusted(block.n_keys, *arrays, exact_for=block)
 
     @classmethod
     def from_dicts(cls, sets: Sequence[Mapping[int, int]], n_keys: int) -> AccessSets:

@@ -60,6 +60,8 @@ class Execution:
         Fold of every value that SLOAD and TOUCH read.
     values : (n_keys, 4) uint64
         State after the block.
+    stop : (n_tx,) int64
+        One past the last op that was observed: the end of the program, or where it failed.
     changes : Changes or None
         With ``record="changes"``.
     counters : dict

@@ -11,13 +11,13 @@ import numpy as np
 from .. import door
 from ..access.sets import AccessSets
 from ..block import Block
-from ..errors import BlockError, ExecutionError
+from ..errors import BlockError
 from ..machine.gas import GasSchedule
 from ..schedule import policies
 from ..schedule.plan import Schedule
 from . import serial, waves
 from .result import Changes, Execution
-from .workspace import Workspace
+from .workspace import Workspace, program_of
 
 __all__ = ["EXECUTORS", "execute", "pick"]
 
@@ -38,8 +38,8 @@ def pick(block: Block, workers: int) -> tuple[str, str]:
     """
     if workers < 2 or block.n_tx < 2:
         return "serial", f"{workers} worker, {block.n_tx} transactions"
-    space = Workspace(block, workers=1)
-    work = int(space.program.work.sum()) + space.program.hash_work
+    program = program_of(block, partial_sums=True)
+    work = int(program.work.sum()) + program.hash_work
     saved = int(work * (1 - 1 / workers))
     planning = _PLANNING_PER_BLOCK + _PLANNING_PER_ACCESS * len(block.footprint_keys)
     name = "waves" if saved > planning else "serial"
@@ -128,6 +128,11 @@ def execute(
 
 
 def _check_fit(block: Block, schedule: Schedule | None, access: AccessSets | None) -> None:
+    door.instance("block", block, Block)
+    if schedule is not None:
+        door.instance("schedule", schedule, Schedule)
+    if access is not None:
+        door.instance("access", access, AccessSets)
     if schedule is not None and schedule.n_tx != block.n_tx:
         raise BlockError(f"schedule has {schedule.n_tx} transactions: the block has {block.n_tx}")
     if access is not None and (access.n_tx, access.n_keys) != (block.n_tx, block.n_keys):
@@ -155,8 +160,7 @@ def _with_changes(result: Execution, gas: str | GasSchedule | None) -> Execution
     space = Workspace(result.block, gas)
     order = space.block_order if result.schedule is None else result.schedule.serial_order
     indptr, keys, values = space.changes(order)
-    if not (np.array_equal(space.digest, result.digest) and np.array_equal(space.values, result.values)):
-        raise ExecutionError(f"block {result.block.number}: {result.executor} differs from the serial run for the record")
+    result.check_equal(collect(space, "serial run for the record", result.schedule, {}, {}))
     inverse = np.empty(len(order), np.int64)
     inverse[order] = np.arange(len(order))
     offsets, places = door.take_ranges(indptr, inverse)

@@ -8,7 +8,6 @@ package made from the exact access sets of the very same block goes without that
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter_ns
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import policies as _k
-from .._kernels.jit import DISABLED, inputs, most_threads
+from .._kernels.jit import DISABLED, inputs, launching, most_threads
 from ..block import Block
 from ..schedule.plan import Schedule
 from .workspace import Workspace
@@ -28,9 +27,6 @@ __all__ = ["LEAST_WORK", "default_workers", "run_waves", "settle", "threads"]
 
 #: Guessed work in nanoseconds below which a wave runs on one thread: a parallel region costs 2-4 microseconds to launch.
 LEAST_WORK: Final = 8_000
-
-#: Numba's workqueue layer aborts the process if two threads enter parallel code at once, so one at a time does.
-_launching = threading.RLock()
 
 
 def default_workers() -> int:
@@ -44,7 +40,7 @@ def threads(workers: int) -> Iterator[None]:
     if DISABLED:
         yield
         return
-    with _launching:
+    with launching:
         before = numba.get_num_threads()
         numba.set_num_threads(min(workers, most_threads()))
         try:
@@ -72,7 +68,7 @@ def settle(block: Block, schedule: Schedule) -> tuple[NDArray[np.int64], NDArray
     wave = np.empty(block.n_tx, np.int32)
     plan = inputs(schedule.serial_order, schedule.wave_of)
     footprint = inputs(block.footprint_indptr, block.footprint_keys, block.footprint_modes)
-    n_waves, conflicts, put_off = _k.repair(*plan, *footprint, np.zeros((block.n_keys, 4), np.int32), wave)
+    n_waves, conflicts, put_off = _k.repair(*plan, *footprint, np.zeros((block.n_keys, 8), np.int32), wave)
     if put_off == 0:
         return schedule.wave_indptr, schedule.wave_tx, 0, 0
     start, tx = np.zeros(n_waves + 2, np.int64), np.empty(block.n_tx, np.int32)

@@ -61,20 +61,27 @@ class Program:
 def program_of(block: Block, gas: str | GasSchedule | None = None, *, partial_sums: bool = False) -> Program:
     """The encoded block; with `partial_sums`, credits to balances that several transactions credit need no order."""
     prices = gas_schedule(block.fork if gas is None else gas)
-    tag = ("program", prices.costs, partial_sums)
+    credited = _credited_by_several(block) if partial_sums else np.zeros(0, np.int32)
+    tag = ("program", prices.costs, len(credited) > 0)
     if tag not in block._derived:
-        block._derived[tag] = _encode(block, prices, partial_sums)
+        block._derived[tag] = _encode(block, prices, credited)
     program: Program = block._derived[tag]
     return program
 
 
-def _encode(block: Block, prices: GasSchedule, partial_sums: bool) -> Program:
-    shared = np.full(block.n_keys, -1, np.int32)
-    shared_keys = np.zeros(0, np.int32)
-    if partial_sums:
+def _credited_by_several(block: Block) -> NDArray[np.int32]:
+    """Keys that at least two transactions only credit."""
+    if "credited" not in block._derived:
         credited = block.footprint_keys[block.footprint_modes == Mode.CREDIT]
-        shared_keys = np.flatnonzero(np.bincount(credited, minlength=block.n_keys) > 1).astype(np.int32)
-        shared[shared_keys] = np.arange(len(shared_keys), dtype=np.int32)
+        several = np.flatnonzero(np.bincount(credited, minlength=block.n_keys) > 1)
+        block._derived["credited"] = several.astype(np.int32)
+    found: NDArray[np.int32] = block._derived["credited"]
+    return found
+
+
+def _encode(block: Block, prices: GasSchedule, shared_keys: NDArray[np.int32]) -> Program:
+    shared = np.full(block.n_keys, -1, np.int32)
+    shared[shared_keys] = np.arange(len(shared_keys), dtype=np.int32)
     rows = np.empty((block.n_ops, codes.ENCODED_WIDTH), np.int32)
     op_gas, intrinsic = np.empty(block.n_ops, np.int64), np.empty(block.n_tx, np.int64)
     static_gas, flags = np.empty(block.n_tx, np.int64), np.empty(block.n_tx, np.uint8)
@@ -138,11 +145,11 @@ class Workspace:
         self._saved_place = np.zeros((workers, p.most_written + 16), np.int32)
         self._digests = np.zeros((len(block.payload_indptr) - 1, 4), np.uint64)
         self.block_order = np.arange(n_tx, dtype=np.int32)
+        self._footprint = inputs(block.footprint_indptr, block.footprint_keys, block.footprint_modes)
         self._fixed = (
             *inputs(block.op_indptr, p.rows, p.op_gas, block.words),
             self._digests,
             *inputs(block.gas_limit, p.intrinsic, p.static_gas, p.flags, p.prices),
-            *inputs(block.footprint_indptr, block.footprint_keys, block.footprint_modes, p.shared),
             self.values,
             self._sums,
         )
@@ -175,8 +182,9 @@ class Workspace:
         plan = inputs(wave_indptr, np.diff(total[wave_indptr]))
         head = (self.workers, *plan, least_work, *self.program.hashing, self.program.hash_work)
         scratch = (self._stack, self._saved, self._saved_place)
-        common = self._arguments(wave_tx)
-        return waves.run_waves, (*head, *inputs(self.program.shared_keys), *common, *scratch, *self._receipts)
+        shared = inputs(self.program.shared_keys, self.program.shared)
+        common = (*self._footprint, *self._arguments(wave_tx))
+        return waves.run_waves, (*head, *shared, *common, *scratch, *self._receipts)
 
     def timed_serial(self, order: NDArray[np.int32] | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Run serially and return when each transaction began and ended, in nanoseconds from an arbitrary zero.
@@ -206,5 +214,5 @@ class Workspace:
         indptr, keys = np.zeros(block.n_tx + 1, np.int64), np.empty(size, np.int32)
         values, before = np.empty((size, 4), np.uint64), np.empty((widest, 4), np.uint64)
         arguments = (*self.program.hashing, *self._arguments(order), *self._one_worker, *self._receipts)
-        total = serial.run_changes(indptr, keys, values, before, *arguments)
+        total = serial.run_changes(*self._footprint, indptr, keys, values, before, *arguments)
         return indptr, keys[:total].copy(), values[:total].copy()

@@ -63,6 +63,7 @@ class GasSchedule:
     costs: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "costs", tuple(self.costs))
         if len(self.costs) != len(GasItem):
             raise BlockError(f"gas schedule {self.name!r} has {len(self.costs)} prices: must be {len(GasItem)}, by GasItem")
         for item in GasItem:
@@ -70,6 +71,11 @@ class GasSchedule:
             low = {GasItem.SENTRY: -1, GasItem.REFUND_QUOTIENT: 1}.get(item, 0)
             if not isinstance(cost, int | np.integer) or not low <= cost < 2**31:
                 raise BlockError(f"gas schedule {self.name!r}: {item.name} = {cost!r}: must be an integer in [{low}, 2**31)")
+
+        for item in (GasItem.STORE_SET, GasItem.STORE_RESET):
+            if self.costs[item] < self.costs[GasItem.WARM_ACCESS]:
+                rule = f"must be at least WARM_ACCESS = {self.costs[GasItem.WARM_ACCESS]}, or refunds would be negative"
+                raise BlockError(f"gas schedule {self.name!r}: {item.name} = {self.costs[item]}: {rule}")
 
     def __getitem__(self, item: GasItem) -> int:
         return self.costs[item]

@@ -171,7 +171,7 @@ class _Run:
     ) -> None:
         self.state, self.warm, self.prices = state, warm, prices
         self.gas_left = gas_limit
-        self.original: dict[Hashable, int] = {}  # values before this transaction, of keys it has changed
+        self.original: dict[Hashable, int | None] = {}  # before this transaction, of keys it has changed; None: absent
         self.stack: list[int] = []
         self.receipt = Receipt()
 
@@ -187,8 +187,15 @@ class _Run:
         self.stack.append(value)
 
     def write(self, key: Hashable, value: int) -> None:
-        self.original.setdefault(key, self.state.get(key, 0))
+        self.original.setdefault(key, self.state.get(key))
         self.state[key] = value
+
+    def undo(self) -> None:
+        for key, value in self.original.items():
+            if value is None:
+                del self.state[key]
+            else:
+                self.state[key] = value
 
     def check_stack(self, pops: int, pushes: int) -> None:
         if len(self.stack) < pops:
@@ -224,7 +231,7 @@ class _Run:
             self.warm.add(key)
             self.saw(key, Mode.WRITE)  # should the rest be too dear, the failure turns this into the READ that it was
             current = self.state.get(key, 0)
-            gas, refund = store_gas(self.prices, self.original.get(key, current), current, new)
+            gas, refund = store_gas(self.prices, self.original.get(key, current) or 0, current, new)
             self.charge(gas)
             self.receipt.refund += refund
         if from_top:
@@ -305,7 +312,7 @@ def run_transaction(
         for op in program:
             run.step(op)
     except _Failed as failure:
-        state.update(run.original)
+        run.undo()
         receipt.status, receipt.gas_used, receipt.refund = failure.status, gas_limit, 0
         seen = {k: (m | Mode.READ if m & Mode.WRITE else m) & Mode.READ for k, m in receipt.observed.items()}
         receipt.observed = {k: m for k, m in seen.items() if m}

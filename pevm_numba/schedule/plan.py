@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,7 +44,32 @@ class Schedule:
     wave_tx: NDArray[np.int32]
     serial_order: NDArray[np.int32]
     #: The block whose exact access sets it was made from by a policy of this package, if so: it needs no check there.
-    proved_for: Block | None = field(default=None, kw_only=True)
+    proved_for: Block | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        tx = door.array("wave_tx", self.wave_tx, np.int32, (None,), low=0)
+        n_tx = len(tx)
+        indptr = door.csr("wave_indptr", self.wave_indptr, None, n_tx)
+        empty = np.flatnonzero(indptr[1:] == indptr[:-1])
+        if len(empty):
+            raise BlockError(f"wave {empty[0]} is empty: every wave must have a transaction")
+        order = door.array("serial_order", self.serial_order, np.int32, (n_tx,), low=0)
+        for name, part in (("wave_tx", tx), ("serial_order", order)):
+            high = np.flatnonzero(part >= n_tx)
+            if len(high):
+                raise BlockError(f"{name}[{high[0]}] = {part[high[0]]}: must be below {n_tx}, the number of transactions")
+            counts = np.bincount(part, minlength=n_tx)
+            wrong = np.flatnonzero(counts != 1)
+            if len(wrong):
+                raise BlockError(f"{name} holds transaction {wrong[0]} {counts[wrong[0]]} times: must be once")
+        position = np.empty(n_tx, np.int64)
+        position[order] = np.arange(n_tx)
+        wave = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+        in_order = tx[np.lexsort((position[tx], wave))]
+        door.freeze(self, wave_indptr=indptr.copy(), wave_tx=in_order, serial_order=order.copy())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.policy, self.wave_indptr, self.wave_tx, self.serial_order)
 
     @classmethod
     def from_arrays(
@@ -58,29 +83,15 @@ class Schedule:
             If a wave is empty, an entry is not a transaction, or one is missing or repeated. Whether the schedule fits
             a block's conflicts is what `check_schedule` tells.
         """
-        tx = door.array("wave_tx", wave_tx, np.int32, (None,), low=0)
-        n_tx = len(tx)
-        indptr = door.csr("wave_indptr", wave_indptr, None, n_tx)
-        empty = np.flatnonzero(indptr[1:] == indptr[:-1])
-        if len(empty):
-            raise BlockError(f"wave {empty[0]} is empty: every wave must have a transaction")
-        order = np.arange(n_tx, dtype=np.int32) if serial_order is None else serial_order
-        order = door.array("serial_order", order, np.int32, (n_tx,), low=0)
-        for name, part in (("wave_tx", tx), ("serial_order", order)):
-            counts = np.bincount(part, minlength=n_tx)
-            wrong = np.flatnonzero(counts != 1)
-            if len(wrong):
-                raise BlockError(f"{name} holds transaction {wrong[0]} {counts[wrong[0]]} times: must be once")
-        position = np.empty(n_tx, np.int64)
-        position[order] = np.arange(n_tx)
-        wave = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-        return cls.trusted(policy, indptr.copy(), tx[np.lexsort((position[tx], wave))], order.copy())
+        if serial_order is None:
+            serial_order = np.arange(len(door.array("wave_tx", wave_tx, np.int32, (None,))), dtype=np.int32)
+        return cls(policy, wave_indptr, wave_tx, serial_order)  # type: ignore[arg-type]  # made arrays there
 
     @classmethod
     def from_waves(cls, policy: str, waves: list[list[int]], serial_order: ArrayLike | None = None) -> Schedule:
         """From lists of transactions."""
         ends = np.cumsum([0] + [len(wave) for wave in waves])
-        return cls.from_arrays(policy, ends, np.array([t for wave in waves for t in wave], np.int32), serial_order)
+        return cls.from_arrays(policy, ends, [t for wave in waves for t in wave], serial_order)
 
     @classmethod
     def trusted(
@@ -92,9 +103,10 @@ class Schedule:
         proved_for: Block | None = None,
     ) -> Schedule:
         """Freeze arrays that a kernel has just made and that nobody else holds; nothing is checked."""
-        for part in (wave_indptr, wave_tx, serial_order):
-            part.flags.writeable = False
-        return cls(policy, wave_indptr, wave_tx, serial_order, proved_for=proved_for)
+        made = object.__new__(cls)
+        arrays = {"wave_indptr": wave_indptr, "wave_tx": wave_tx, "serial_order": serial_order}
+        door.freeze(made, policy=policy, **arrays, proved_for=proved_for)
+        return made
 
     @property
     def n_tx(self) -> int:
