@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .schedule.dependencies import dependencies as dependencies
     from .schedule.plan import Schedule as Schedule
     from .schedule.policies import schedule as schedule
+    from .workload import OpMix as OpMix
 
 __version__ = "0.1.0"
 
@@ -45,6 +46,7 @@ _HOMES = {
     "Field": "machine.ops",
     "GasSchedule": "machine.gas",
     "Header": "block",
+    "OpMix": "workload",
     "Mode": "machine.ops",
     "Op": "machine.ops",
     "PevmError": "errors",

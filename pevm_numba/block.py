@@ -30,12 +30,12 @@ __all__ = ["Block", "Header", "KeyTuple"]
 KeyTuple = tuple[bytes, int, bytes]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class Block:
     """One block of transactions: programs over interned state keys, with the state before them.
 
-    Make one with `Block.from_programs`, `Block.from_arrays`, `generate` or `read_block`; the bare constructor trusts its
-    arguments. All arrays are C-contiguous and read-only.
+    Make one with `Block.from_programs`, `Block.from_arrays`, `generate` or `read_block`; the bare constructor (and so
+    `dataclasses.replace`) refuses, since nothing would be checked. All arrays are C-contiguous and read-only.
 
     Parameters
     ----------
@@ -128,6 +128,9 @@ class Block:
     footprint_modes: NDArray[np.uint8]
     meta: pa.Table | None = None
     _derived: dict[Any, Any] = field(default_factory=dict, init=False)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise BlockError("make a Block with Block.from_programs, Block.from_arrays, generate or read_block")
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         door.freeze(self, **(state | {"_derived": {}}))
@@ -233,6 +236,8 @@ class Block:
         """
         number = door.integer("number", number, 0, 2**64 - 1)
         gas_schedule(door.text("fork", fork))
+        header = Header() if header is None else header
+        door.instance("header", header, Header)
         rows = door.KeyRows(key_address, key_field, key_slot)
         arrays = door.transactions(sender, nonce, gas_limit)
         n_tx = len(arrays["sender"])
@@ -242,10 +247,10 @@ class Block:
         arrays |= door.declared(rows, n_tx, "write", declared_writes)
         arrays |= rows.finish(state_key, state_value)
         arrays |= door.footprint(arrays)
-        for array in arrays.values():
-            array.flags.writeable = False
-        head: dict[str, Any] = {"number": number, "fork": fork, "header": header or Header()}
-        return cls(**(head | arrays), meta=meta_table(meta, n_tx))
+        made = object.__new__(cls)
+        extra = {"meta": meta_table(meta, n_tx), "_derived": dict[Any, Any]()}
+        door.freeze(made, number=number, fork=fork, header=header, **arrays, **extra)
+        return made
 
     @classmethod
     def from_programs(
@@ -293,14 +298,9 @@ class Block:
         >>> block.n_keys, int(block.pre_values[0, 0])
         (1, 32)
         """
-        columns = plain.columns(programs, state or {}, senders, access_lists, declared_reads, declared_writes)
-        n_tx = len(columns["sender"])
-        for name, given in (("nonces", nonces), ("gas_limits", gas_limits)):
-            if given is not None and len(given) != n_tx:
-                raise BlockError(f"{name} has {len(given)} entries: must be {n_tx}, one a transaction")
-        return cls.from_arrays(
-            nonce=nonces, gas_limit=gas_limits, number=number, fork=fork, header=header, meta=meta, **columns
-        )
+        per_tx = (senders, nonces, gas_limits, access_lists, declared_reads, declared_writes)
+        columns = plain.columns(programs, state, per_tx)
+        return cls.from_arrays(number=number, fork=fork, header=header, meta=meta, **columns)
 
     def to_programs(self) -> list[list[tuple[Any, ...]]]:
         """The programs in plain Python, in the form that `from_programs` takes, ops as `Op` and keys as full tuples."""
@@ -308,6 +308,7 @@ class Block:
 
     def key(self, k: int) -> KeyTuple:
         """Key number `k` as (address bytes, field, slot bytes)."""
+        k = door.integer("key", k, 0, self.n_keys - 1)
         return self.key_address[k].tobytes(), int(self.key_field[k]), self.key_slot[k].tobytes()
 
     def key_name(self, k: int) -> str:
@@ -355,11 +356,7 @@ class Block:
         >>> Block.concat([one.slice(0, 1), one.slice(1)]) == one
         True
         """
-        if not blocks:
-            raise BlockError("concat of 0 blocks: needs at least one")
-        forks = sorted({block.fork for block in blocks})
-        if fork is None and len(forks) > 1:
-            raise BlockError(f"blocks of several forks ({', '.join(forks)}): say which prices hold with fork=")
+        blocks = joining.joinable(blocks, fork)
         first = blocks[0]
         return cls.from_arrays(
             number=first.number if number is None else number,
@@ -386,9 +383,8 @@ class Block:
         start = door.integer("start", start, 0, self.n_tx)
         stop = door.integer("stop", stop, start, self.n_tx)
         meta = None if self.meta is None else self.meta.slice(start, stop - start)
-        return Block.from_arrays(
-            number=self.number, fork=self.fork, header=self.header, meta=meta, **joining.slice_columns(self, start, stop)
-        )
+        head: dict[str, Any] = {"number": self.number, "fork": self.fork, "header": self.header, "meta": meta}
+        return Block.from_arrays(**head, **joining.slice_columns(self, start, stop))
 
     def digest(self) -> str:
         """SHA-256 of the whole content in hexadecimal: equal for equal blocks, whatever they were made from."""

@@ -1,6 +1,7 @@
 """What both command lines share: logging, one-line errors with an exit code, and a progress bar that is silent when piped.
 
-Exit codes: 0 done, 1 bad input, 2 misuse of the command line, 3 a result that differs from serial execution.
+Exit codes: 0 done, 1 bad input, 2 misuse of the command line, 3 a result that differs from serial execution, 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -11,21 +12,23 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import ExecutionError, PevmError
+from .errors import ExecutionError, PevmError, UsageError
 
 if TYPE_CHECKING:
     import typer
 
-__all__ = ["log_to_stderr", "progress", "run_app", "status"]
+__all__ = ["announce_compiling", "log_to_stderr", "progress", "run_app", "status"]
 
 _Item = TypeVar("_Item")
 
 
 def log_to_stderr(verbose: int) -> None:
-    """Show the package's log: warnings, with -v what is done, with -vv details."""
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    """Show the package's log (warnings, with -v what is done, with -vv details), and when kernels are compiled."""
+    verbose = min(verbose, 2)
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[verbose]
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(message)s")
     logging.getLogger("pevm_numba").setLevel(level)
+    announce_compiling()
 
 
 def run_app(app: typer.Typer) -> None:
@@ -33,16 +36,29 @@ def run_app(app: typer.Typer) -> None:
     try:
         app()
     except ExecutionError as error:
-        _fail(error, 3)
+        _fail(str(error), 3)
+    except UsageError as error:
+        _fail(str(error), 2)
     except PevmError as error:
-        _fail(error, 1)
+        _fail(str(error), 1)
     except OSError as error:
-        _fail(error, 1)
+        _fail(f"{error.filename or 'output'}: {error.strerror}", 1)
 
 
-def _fail(error: Exception, code: int) -> None:
-    print(f"error: {error}", file=sys.stderr)
+def _fail(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
     raise SystemExit(code)
+
+
+def announce_compiling() -> None:
+    """Say once on stderr, if kernels must be compiled, that this takes its time."""
+    from ._kernels import jit
+
+    def say() -> None:
+        text = f"Compiling kernels: up to a minute, this once; they are kept in {jit.cache_directory()}."
+        print(text, file=sys.stderr, flush=True)
+
+    jit.before_first_compile = say
 
 
 def _stderr() -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +18,10 @@ from ._kernels.jit import inputs
 from .errors import BlockError
 from .machine.ops import MAX_COUNT, TOP, Field, Op
 
-__all__ = ["DEFAULT_GAS_LIMIT", "KeyRows", "array", "csr", "integer", "intern_rows", "take_ranges"]
+__all__ = [
+    "DEFAULT_GAS_LIMIT", "KeyRows", "array", "choice", "csr", "freeze", "instance", "integer", "intern_rows", "items",
+    "take_ranges", "text",
+]  # fmt: skip
 
 DEFAULT_GAS_LIMIT: Final = 2**24
 
@@ -63,10 +66,28 @@ def freeze(target: Any, **values: Any) -> None:
         object.__setattr__(target, name, value)
 
 
-def instance(name: str, value: Any, wanted: type) -> None:
-    """A BlockError that names `value` unless it is of the type wanted."""
+def instance(name: str, value: Any, wanted: type, hint: str = "") -> None:
+    """A BlockError that names `value`, and ends with `hint`, unless it is of the type wanted."""
     if not isinstance(value, wanted):
-        raise BlockError(f"{name} = {value!r:.200}: must be a {wanted.__name__}")
+        article = "an" if wanted.__name__[0] in "AEIOUaeiou" else "a"
+        raise BlockError(f"{name} = {value!r:.200}: must be {article} {wanted.__name__}{hint}")
+
+
+def items(name: str, value: Any, what: str) -> list[Any]:
+    """`value` as a list, or a BlockError; text, bytes and mappings are refused, since they iterate over something else."""
+    if not isinstance(value, str | bytes | bytearray | Mapping):
+        try:
+            return list(value if isinstance(value, list | tuple) else iter(value))
+        except TypeError:
+            if hasattr(value, "__next__"):  # the caller's own generator failed: not ours to rename
+                raise
+    raise BlockError(f"{name} = {value!r:.200}: must be a list of {what}")
+
+
+def choice(name: str, value: Any, known: Iterable[str]) -> None:
+    """A BlockError that names `value` unless it is one of the names known."""
+    if not isinstance(value, str) or value not in known:
+        raise BlockError(f"{name} = {value!r:.200}: must be one of {', '.join(known)}")
 
 
 def text(name: str, value: Any) -> str:
@@ -313,7 +334,7 @@ def programs(
     literals = literals[arg[literal]]
     arg[literal] = np.arange(len(literal))
     hashed = np.flatnonzero(code == Op.KECCAK)
-    ends, places = take_ranges(ends, arg[hashed])
+    ends, data = _payloads(ends, data, arg[hashed])
     arg[hashed] = np.arange(len(hashed))
     return {
         "op_indptr": indptr.copy(),
@@ -322,8 +343,23 @@ def programs(
         "op_arg": arg,
         "words": literals,
         "payload_indptr": ends,
-        "payload_data": data[places],
+        "payload_data": data,
     }
+
+
+def _payloads(
+    indptr: NDArray[np.int64], data: NDArray[np.uint8], used: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """One payload for each KECCAK, in order; a shared one is repeated, so its size counts each time."""
+    if len(used) == len(indptr) - 1 and (used == np.arange(len(used))).all():
+        return indptr.copy(), data.copy()
+    ends = np.zeros(len(used) + 1, np.int64)
+    np.cumsum((indptr[1:] - indptr[:-1])[used], out=ends[1:])
+    if ends[-1] >= 2**31:
+        raise BlockError(f"payload_data: {len(used)} KECCAKs hash {ends[-1]} bytes together: must be fewer than 2**31")
+    out = np.empty(ends[-1], np.uint8)
+    _k.gather_bytes(*inputs(indptr, data, used, ends), out)
+    return ends, out
 
 
 def access_lists(

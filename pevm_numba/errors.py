@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["BlockError", "ExecutionError", "FileFormatError", "PevmError", "ScheduleError", "TooLargeError"]
+__all__ = [
+    "BlockError", "ExecutionError", "FileFormatError", "PevmError", "ScheduleError", "TooLargeError", "UsageError",
+]  # fmt: skip
 
 
 class PevmError(Exception):
@@ -27,3 +29,7 @@ class TooLargeError(PevmError, ValueError):
 
 class ExecutionError(PevmError, RuntimeError):
     """An executor could not do its work, or a result differs from serial execution."""
+
+
+class UsageError(PevmError, ValueError):
+    """A command line that cannot be meant: the message names the option, its value and the rule."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import door
+from .errors import BlockError
 from .machine.ops import Op
 
 if TYPE_CHECKING:
     from .block import Block
 
-__all__ = ["columns_of", "concat_columns", "slice_columns"]
+__all__ = ["columns_of", "concat_columns", "joinable", "slice_columns"]
 
 
 def columns_of(block: Block) -> dict[str, Any]:
@@ -46,6 +47,21 @@ def slice_columns(block: Block, start: int, stop: int) -> dict[str, Any]:
         offsets = indptr[start : stop + 1]
         out[name] = (offsets - offsets[0], key[offsets[0] : offsets[-1]], declares[start:stop])
     return out
+
+
+def joinable(blocks: Iterable[Block], fork: str | None) -> list[Block]:
+    """The blocks as a list, or a BlockError if there is none, one is no Block, or no fork is named where they differ."""
+    from .block import Block
+
+    listed: list[Block] = door.items("blocks", blocks, "Block")
+    for i, block in enumerate(listed):
+        door.instance(f"blocks[{i}]", block, Block)
+    if not listed:
+        raise BlockError("concat of 0 blocks: needs at least one")
+    forks = sorted({block.fork for block in listed})
+    if fork is None and len(forks) > 1:
+        raise BlockError(f"blocks of several forks ({', '.join(forks)}): say which prices hold with fork=")
+    return listed
 
 
 def concat_columns(blocks: Sequence[Block]) -> dict[str, Any]:

@@ -79,10 +79,15 @@ def meta_table(given: pa.Table | Mapping[str, Any] | None, n_tx: int) -> pa.Tabl
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = {name: given[name] for name in (given.column_names if isinstance(given, pa.Table) else given)}
-    unknown = set(columns) - set(META_COLUMNS)
-    if unknown:
-        raise BlockError(f"meta has no column {sorted(unknown)[0]!r}: one of {', '.join(META_COLUMNS)}")
+    if not isinstance(given, pa.Table | Mapping):
+        raise BlockError(f"meta = {given!r:.200}: must be a pyarrow.Table or a mapping of column name to values")
+    names = given.column_names if isinstance(given, pa.Table) else list(given)
+    for name in names:
+        if name not in META_COLUMNS:
+            raise BlockError(f"meta has no column {name!r}: one of {', '.join(META_COLUMNS)}")
+        if names.count(name) > 1:
+            raise BlockError(f"meta has {names.count(name)} columns {name!r}: must be one")
+    columns = {name: given[name] for name in names}
     kept = {}
     for name, dtype in meta_types().items():
         if name not in columns:

@@ -22,11 +22,12 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
     "n_tx": ("transactions", "transactions in the block"),
     "n_ops": ("ops", "micro-ops in the block"),
     "n_keys": ("keys", "distinct state keys, pre-state included"),
+    "fork": ("", "name of the gas prices"),
     "executor": ("", "executor that ran"),
     "policy": ("", "scheduling policy; null if the executor needs none"),
     "oracle": ("", "source of the access sets"),
     "miss_rate": ("", "share of accesses withheld from the estimate"),
-    "workers": ("", "threads of the parallel run"),
+    "workers": ("", "threads that the run could use"),
     "work_us": ("us", "stand-in work added to every transaction"),
     "verified": ("", "receipts, observed sets and state equal to serial execution in the promised order, in every repeat"),
     "chain_gas_exact": ("transactions", "transactions whose gas is the chain's own; null if unknown or work was added"),
@@ -39,8 +40,13 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
     "speedup_execute_high": ("", "upper quartile of serial / execute over the rounds"),
     "cpu_ms": ("ms", "CPU time of all threads during parallel_time_ms, mean over the rounds"),
     "rounds": ("", "rounds measured"),
-    "rounds_quiet": ("", "rounds whose two serial runs differed by at most 15 %; the others are left out if three remain"),
+    "rounds_quiet": (
+        "",
+        "rounds whose two serial runs differ by at most 15 % and whose execution takes at most twice the best one's time; "
+        "the others are left out if three remain",
+    ),
     "waves": ("waves", "waves run, transactions put off included"),
+    "parallel_waves": ("waves", "waves run on several threads; the others hold too little work to be worth launching"),
     "avg_wave_size": ("transactions", "n_tx / waves"),
     "conflict_pairs": ("pairs", "pairs of transactions that conflict on any key"),
     "conflict_rate": ("", "conflict_pairs / all pairs; 0 below two transactions"),
@@ -50,7 +56,7 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
     "reexecuted": ("transactions", "transactions run more than once"),
     "preexec_precision": ("", "share of the estimated (key, mode) pairs that execution observed"),
     "preexec_recall": ("", "share of the observed (key, mode) pairs that the estimate held"),
-    "critical_path": ("transactions", "longest chain of dependent transactions in block order"),
+    "critical_path": ("transactions", "longest chain of dependent transactions in the promised order"),
     "bound": ("", "min(workers, serial time / critical path), both in measured serial nanoseconds per transaction"),
     "bound_gas": ("", "the same with gas used for time; not a bound on time"),
     "bound_share": ("", "speedup_execute / bound"),
@@ -99,9 +105,15 @@ class Rounds:
         return cls([], [], [], [], [], [], [], [])
 
     def quiet(self) -> NDArray[np.bool_]:
-        """(rounds,) bool: whether the two serial runs that bracket a round differ by at most 15 %."""
+        """(rounds,) bool: whether the two serial runs of a round differ by at most 15 %, and no core was taken away.
+
+        Serial runs do not show that another process holds the second core; an execution of over twice the best one's
+        time does.
+        """
         first, second = np.array(self.serial_before, float), np.array(self.serial_after, float)
-        return np.abs(first - second) <= 0.15 * np.minimum(first, second)
+        execute = np.array(self.execute, float)
+        steady = np.abs(first - second) <= 0.15 * np.minimum(first, second)
+        return steady & (execute <= 2 * execute.min(initial=np.inf))
 
 
 def time_fields(rounds: Rounds, *, has_graph: bool) -> dict[str, Any]:
@@ -144,16 +156,17 @@ def time_fields(rounds: Rounds, *, has_graph: bool) -> dict[str, Any]:
     }
 
 
-def percentiles_ms(nanoseconds: NDArray[np.int64]) -> dict[str, float]:
-    """p50, p95 and p99 in milliseconds; zeros for no transaction.
+def percentiles_ms(nanoseconds: NDArray[np.int64]) -> dict[str, float | None]:
+    """p50, p95 and p99 in milliseconds; None for no transaction.
 
     Examples
     --------
     >>> percentiles_ms(np.array([1_000_000, 3_000_000]))["tx_latency_p50_ms"]
     2.0
     """
-    values = nanoseconds if len(nanoseconds) else np.zeros(1)
-    return {f"tx_latency_p{q}_ms": float(np.percentile(values, q)) / 1e6 for q in (50, 95, 99)}
+    if len(nanoseconds) == 0:
+        return {f"tx_latency_p{q}_ms": None for q in (50, 95, 99)}
+    return {f"tx_latency_p{q}_ms": float(np.percentile(nanoseconds, q)) / 1e6 for q in (50, 95, 99)}
 
 
 def versions() -> dict[str, str]:

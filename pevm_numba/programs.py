@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .block import Block
 
 __all__ = ["columns", "key_tuple", "limbs", "programs_of", "state_of"]
+
+_PER_TX: Final = ("senders", "nonces", "gas_limits", "access_lists", "declared_reads", "declared_writes")
 
 
 def _bytes(name: str, value: Any, size: int) -> bytes:
@@ -98,31 +100,26 @@ class _Builder:
 
 def columns(
     programs: Iterable[Sequence[Sequence[Any]]],
-    state: Mapping[Any, int],
-    senders: Sequence[bytes | int] | None,
-    access_lists: Sequence[Sequence[Any]] | None,
-    declared_reads: Sequence[Sequence[Any] | None] | None,
-    declared_writes: Sequence[Sequence[Any] | None] | None,
+    state: Mapping[Any, int] | None,
+    per_tx: Sequence[Iterable[Any] | None],
 ) -> dict[str, Any]:
-    """Arguments of `Block.from_arrays` for plain programs; see `Block.from_programs`."""
+    """Arguments of `Block.from_arrays` for plain programs; `per_tx` holds the lists that `_PER_TX` names."""
     builder, ends = _Builder(), [0]
-    for t, program in enumerate(programs):
-        for i, op in enumerate(program):
+    for t, program in enumerate(door.items("programs", programs, "programs")):
+        for i, op in enumerate(door.items(f"programs[{t}]", program, "ops such as ('SLOAD', key)")):
             builder.add(f"transaction {t} op {i}", op)
         ends.append(len(builder.code))
     n_tx = len(ends) - 1
-    for name, given in (
-        ("senders", senders), ("access_lists", access_lists),
-        ("declared_reads", declared_reads), ("declared_writes", declared_writes),
-    ):  # fmt: skip
-        if given is not None and len(given) != n_tx:
-            raise BlockError(f"{name} has {len(given)} entries: must be {n_tx}, one a transaction")
-    out: dict[str, Any] = _access_lists(builder, n_tx, access_lists)
-    out["declared_reads"] = _declared(builder, "declared_reads", declared_reads)
-    out["declared_writes"] = _declared(builder, "declared_writes", declared_writes)
+    lists = {name: _one_each(name, given, n_tx) for name, given in zip(_PER_TX, per_tx)}
+    state = {} if state is None else state
+    door.instance("state", state, Mapping, " from key to int")
+    out: dict[str, Any] = _access_lists(builder, n_tx, lists["access_lists"])
+    out["nonce"], out["gas_limit"] = lists["nonces"], lists["gas_limits"]
+    for name in ("declared_reads", "declared_writes"):
+        out[name] = _declared(builder, name, lists[name])
     items = [(builder.row("state key", k), door.integer(f"state[{k!r}]", v, 0, 2**256 - 1)) for k, v in state.items()]
     out["state_key"], out["state_value"] = [row for row, _ in items], limbs(value for _, value in items)
-    who = range(1, n_tx + 1) if senders is None else senders
+    who = range(1, n_tx + 1) if lists["senders"] is None else lists["senders"]
     sender = b"".join(_bytes(f"senders[{t}]", address, 20) for t, address in enumerate(who))
     lengths = [len(data) for data in builder.payloads]
     keys = list(builder.keys)
@@ -141,17 +138,29 @@ def columns(
     }
 
 
-def _access_lists(builder: _Builder, n_tx: int, given: Sequence[Sequence[Any]] | None) -> dict[str, Any]:
+def _one_each(name: str, given: Iterable[Any] | None, n_tx: int) -> list[Any] | None:
+    """The list of that name, with an entry for each transaction."""
+    if given is None:
+        return None
+    entries = door.items(name, given, "one entry for each transaction")
+    if len(entries) != n_tx:
+        raise BlockError(f"{name} has {len(entries)} entries: must be {n_tx}, one a transaction")
+    return entries
+
+
+def _access_lists(builder: _Builder, n_tx: int, given: Sequence[Any] | None) -> dict[str, Any]:
     ends, entries = [0], list[int]()
     addresses: list[bytes] = []
     for t in range(n_tx):
-        for item in given[t] if given is not None else ():
+        entry = () if given is None else given[t]
+        for item in door.items(f"access_lists[{t}]", entry, "entries (address, [slot, ...])"):
             if not isinstance(item, tuple | list) or len(item) != 2:
                 raise BlockError(f"access_lists[{t}]: {item!r}: an entry is (address, [slot, ...])")
             address = _bytes(f"access_lists[{t}] address", item[0], 20)
             entries.append(-1 - len(addresses))
             addresses.append(address)
-            entries.extend(builder.row(f"access_lists[{t}]", (address, 0, slot)) for slot in item[1])
+            slots = door.items(f"access_lists[{t}] slots", item[1], "slots, each bytes of length 32 or an int")
+            entries.extend(builder.row(f"access_lists[{t}]", (address, 0, slot)) for slot in slots)
         ends.append(len(entries))
     table = np.frombuffer(b"".join(addresses), np.uint8).reshape(-1, 20)
     return {"list_indptr": ends, "list_entry": entries, "list_address": table}
@@ -162,7 +171,8 @@ def _declared(builder: _Builder, name: str, given: Sequence[Sequence[Any] | None
         return None
     ends, rows = [0], list[int]()
     for t, keys in enumerate(given):
-        rows.extend(builder.row(f"{name}[{t}]", key) for key in keys or ())
+        chosen = door.items(f"{name}[{t}]", () if keys is None else keys, "keys (address, field, slot), or None")
+        rows.extend(builder.row(f"{name}[{t}]", key) for key in chosen)
         ends.append(len(rows))
     return ends, rows, np.array([keys is not None for keys in given], bool)
 

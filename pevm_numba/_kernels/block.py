@@ -7,7 +7,7 @@ import numpy as np
 from .codes import BURN, CREDIT, CREDITED, KECCAK, NOOP, READ, SLOAD, SSTORE, TOUCH, WRITE
 from .jit import U64, kernel
 
-__all__ = ["check_access_list", "check_ops", "intern", "renumber", "static_sets"]
+__all__ = ["check_access_list", "check_ops", "gather_bytes", "intern", "renumber", "static_sets"]
 
 
 @kernel(inline=True)
@@ -78,6 +78,16 @@ def renumber(references, ids, new_id, n_seen, out):
             n_seen += 1
         out[i] = new_id[k]
     return n_seen
+
+
+@kernel
+def gather_bytes(indptr, data, rows, ends, out):
+    """Copy the CSR rows `rows` of (indptr, data) one after the other; row number i fills out[ends[i]:ends[i + 1]]."""
+    for i in range(rows.shape[0]):
+        start = indptr[rows[i]]
+        place = ends[i]
+        for b in range(ends[i + 1] - place):
+            out[place + b] = data[start + b]
 
 
 @kernel

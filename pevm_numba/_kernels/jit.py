@@ -42,6 +42,9 @@ U64 = np.uint64
 #: `fastmath` stays off: the kernels hold no floating point that could profit.
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 
+#: Called once before the first kernel that has to be compiled; a command line sets it to tell its user.
+before_first_compile: Callable[[], None] | None = None
+
 #: Held while parallel code runs.
 launching = threading.RLock()
 
@@ -126,10 +129,13 @@ class _KernelCache(FunctionCache):
 
     def load_overload(self, sig, target_context):
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except (OSError, *_DAMAGED) as error:
             log.debug("kernel cache: %s not read (%s): compiling", self._name, error)
-            return None
+            found = None
+        if found is None:
+            _announce()
+        return found
 
     def save_overload(self, sig, data):
         global _compiled_here
@@ -143,6 +149,14 @@ class _KernelCache(FunctionCache):
             with contextlib.suppress(OSError):
                 self._cache_file.flush()
                 super().save_overload(sig, data)
+
+
+def _announce() -> None:
+    """Tell whoever asked, once, that compiling begins."""
+    global before_first_compile
+    if before_first_compile is not None:
+        say, before_first_compile = before_first_compile, None
+        say()
 
 
 def was_compiled() -> int:

@@ -20,7 +20,7 @@ from .._kernels.jit import inputs
 from ..block import Block
 from ..errors import BlockError
 from ..machine.ops import Mode
-from .sets import AccessSets
+from .sets import AccessSets, need_access
 from .view import merged, select
 
 __all__ = ["ORACLES", "access_sets", "degrade"]
@@ -81,9 +81,10 @@ def access_sets(
     >>> access_sets(block, "eip2930")[0]
     {0: <Mode.READ|WRITE: 3>}
     """
-    if oracle not in ORACLES:
-        raise BlockError(f"oracle = {oracle!r}: must be one of {', '.join(ORACLES)}")
-    if oracle != "degraded" and (miss_rate or extra_rate):
+    door.instance("block", block, Block)
+    door.choice("oracle", oracle, ORACLES)
+    spoils = _threshold("miss_rate", miss_rate) or _threshold("extra_rate", extra_rate)
+    if oracle != "degraded" and spoils:
         raise BlockError(f"miss_rate = {miss_rate!r}, extra_rate = {extra_rate!r}: only oracle 'degraded' takes them")
     if oracle == "static":
         access = _static(block)
@@ -123,6 +124,7 @@ def degrade(access: AccessSets, miss_rate: float = 0.0, extra_rate: float = 0.0,
     >>> degrade(sets) == sets, degrade(sets, miss_rate=1).n_accesses
     (True, 0)
     """
+    need_access("access", access)
     miss, extra = _threshold("miss_rate", miss_rate), _threshold("extra_rate", extra_rate)
     start = np.uint64(door.integer("seed", seed, 0, 2**64 - 1))
     indptr = np.empty(access.n_tx + 1, np.int64)

@@ -11,7 +11,7 @@ from .. import door
 from .._kernels import access as _k
 from .._kernels.jit import inputs
 from ..errors import BlockError
-from .sets import AccessSets
+from .sets import AccessSets, need_access
 
 __all__ = ["Accuracy", "accuracy"]
 
@@ -70,6 +70,8 @@ def accuracy(estimate: AccessSets, truth: AccessSets, *, max_pairs: int = 5_000_
     >>> result.precision, result.recall, result.pair_precision, result.pair_recall
     (1.0, 0.75, 1.0, 0.5)
     """
+    need_access("estimate", estimate)
+    need_access("truth", truth)
     if (estimate.n_tx, estimate.n_keys) != (truth.n_tx, truth.n_keys):
         text = f"{estimate.n_tx} transactions and {estimate.n_keys} keys"
         raise BlockError(f"estimate of {text}: must be of the truth's {truth.n_tx} and {truth.n_keys}")

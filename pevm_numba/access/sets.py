@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from ..machine.ops import Mode
 if TYPE_CHECKING:
     from ..block import Block
 
-__all__ = ["AccessSets"]
+__all__ = ["AccessSets", "need_access"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -99,15 +99,47 @@ class AccessSets:
     @classmethod
     def footprint(cls, block: Block) -> AccessSets:
         """The exact sets of a block, as they were worked out when it was made."""
+        from ..block import Block
+
+        door.instance("block", block, Block)
         arrays = block.footprint_indptr, block.footprint_keys, block.footprint_modes
         return cls.trusted(block.n_keys, *arrays, exact_for=block)
 
     @classmethod
     def from_dicts(cls, sets: Sequence[Mapping[int, int]], n_keys: int) -> AccessSets:
-        """From one mapping of key id to mode bits per transaction."""
-        ends = np.cumsum([0] + [len(entry) for entry in sets])
-        items = [pair for entry in sets for pair in sorted(entry.items())]
-        return cls.from_arrays(n_keys, ends, [k for k, _ in items], [int(m) for _, m in items])
+        """From one mapping of key id to mode bits per transaction.
+
+        Raises
+        ------
+        BlockError
+            If an entry is no such mapping, or a key or mode breaks a rule.
+        """
+        ends, pairs = [0], list[tuple[int, int]]()
+        low, high = -(2**63), 2**63 - 1  # the ranges that count are checked once the arrays stand
+        for t, entry in enumerate(door.items("sets", sets, "mappings of key id to mode, one a transaction")):
+            door.instance(f"sets[{t}]", entry, Mapping, " from key id to mode")
+            ids = [door.integer(f"sets[{t}] key", k, low, high) for k in entry]
+            modes = [door.integer(f"sets[{t}][{k}]", m, low, high) for k, m in entry.items()]
+            pairs.extend(sorted(zip(ids, modes)))
+            ends.append(len(pairs))
+        return cls.from_arrays(n_keys, ends, [k for k, _ in pairs], [m for _, m in pairs])
+
+    def reordered(self, order: ArrayLike) -> AccessSets:
+        """The sets of the transactions `order`, in that order.
+
+        Parameters
+        ----------
+        order : (n,) int
+            Transactions, each in [0, n_tx).
+
+        Examples
+        --------
+        >>> AccessSets.from_dicts([{0: 1}, {1: 2}], n_keys=2).reordered([1, 0])[0]
+        {1: <Mode.WRITE: 2>}
+        """
+        rows = door.array("order", order, np.int32, (None,), low=0, high=self.n_tx - 1)
+        indptr, places = door.take_ranges(self.indptr, rows)
+        return AccessSets.trusted(self.n_keys, indptr, self.keys[places], self.modes[places])
 
     @property
     def n_tx(self) -> int:
@@ -119,8 +151,18 @@ class AccessSets:
         """Number of entries: distinct keys summed over transactions."""
         return len(self.keys)
 
+    def key_label(self, k: int, block: Block | None) -> str:
+        """``key 3 (0x… slot 0x5)`` if `block` has the same keys, ``key 3`` if not: the ids may be those of accounts.
+
+        Where accounts are as many as keys, each account has one key, of the same number; so the count tells.
+        """
+        return f"key {k}" if block is None or block.n_keys != self.n_keys else f"key {k} ({block.key_name(k)})"
+
     def __len__(self) -> int:
         return self.n_tx
+
+    def __iter__(self) -> Iterator[dict[int, Mode]]:
+        return (self[t] for t in range(self.n_tx))
 
     def __getitem__(self, tx: int) -> dict[int, Mode]:
         tx = door.integer("transaction", tx, 0, self.n_tx - 1)
@@ -141,3 +183,8 @@ class AccessSets:
 
     def __repr__(self) -> str:
         return f"<AccessSets: {self.n_tx:,} txs, {self.n_accesses:,} accesses, {self.n_keys:,} keys>"
+
+
+def need_access(name: str, value: Any) -> None:
+    """A BlockError that names `value` unless it is an AccessSets."""
+    door.instance(name, value, AccessSets, ", see access_sets(block)")

@@ -18,7 +18,7 @@ from .._kernels.jit import inputs
 from ..block import Block
 from ..errors import BlockError
 from ..machine.ops import Field, Mode
-from .sets import AccessSets
+from .sets import AccessSets, need_access
 
 __all__ = ["FEE_RECIPIENT", "GRANULARITIES", "account_ids", "select"]
 
@@ -76,15 +76,13 @@ def select(
     >>> select(everything, block, granularity="account")[0]
     {0: <Mode.READ|CREDIT: 5>}
     """
+    need_access("access", access)
+    door.instance("block", block, Block)
     if (access.n_tx, access.n_keys) != (block.n_tx, block.n_keys):
         text = f"{access.n_tx} transactions and {access.n_keys} keys"
         raise BlockError(f"access sets of {text}: must be of the block's {block.n_tx} and {block.n_keys}")
-    for name, value, known in (
-        ("granularity", granularity, GRANULARITIES),
-        ("fee_recipient", fee_recipient, FEE_RECIPIENT),
-    ):
-        if value not in known:
-            raise BlockError(f"{name} = {value!r}: must be one of {', '.join(known)}")
+    door.choice("granularity", granularity, GRANULARITIES)
+    door.choice("fee_recipient", fee_recipient, FEE_RECIPIENT)
     keep = np.ones(block.n_keys, bool) if fields is None else np.isin(block.key_field, _fields(fields))
     if fee_recipient == "ignored":
         keep &= ~_fee_balance(block)
@@ -95,6 +93,7 @@ def select(
 
 def account_ids(block: Block) -> NDArray[np.int32]:
     """Account number of each key, (n_keys,) int32: dense, in order of the first key of each address."""
+    door.instance("block", block, Block)
     if "account_ids" not in block._derived:
         nothing = np.zeros(block.n_keys, np.uint8), np.zeros((block.n_keys, 32), np.uint8)
         ids, _ = door.intern_rows(block.key_address, *nothing)
@@ -105,7 +104,7 @@ def account_ids(block: Block) -> NDArray[np.int32]:
 
 def _fields(fields: Iterable[str | int]) -> list[int]:
     chosen = []
-    for item in [fields] if isinstance(fields, str) else fields:
+    for item in door.items("fields", [fields] if isinstance(fields, str) else fields, "field names or numbers"):
         if isinstance(item, str):
             if item.upper() not in Field.__members__:
                 raise BlockError(f"field {item!r} is unknown: one of {', '.join(Field.__members__).lower()}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -15,33 +16,45 @@ from ..io.paths import replacing
 
 __all__ = ["comparison_line", "show", "summary_lines", "table", "write_json"]
 
+#: Columns: heading, heading in narrow terminals, narrowest width at which it is shown.
 _COLUMNS = (
-    ("block", "left"), ("txs", "right"), ("conflict %", "right"), ("waves", "right"), ("crit. path", "right"),
-    ("serial ms", "right"), ("parallel ms", "right"), ("execute ms", "right"), ("speedup", "right"),
-    ("exec. speedup", "right"), ("bound", "right"), ("share %", "right"), ("requeued", "right"), ("verified", "right"),
+    ("block", "block", 0), ("txs", "txs", 0), ("conflict %", "conf %", 110), ("waves", "waves", 0),
+    ("critical path", "path", 0), ("serial ms", "serial", 0), ("parallel ms", "par.", 0), ("execute ms", "exec.", 110),
+    ("speedup", "x", 0), ("exec. speedup", "exec. x", 0), ("bound", "bound", 0), ("share %", "share", 110),
+    ("put off", "put off", 120), ("verified", "verified", 130),
 )  # fmt: skip
 
+#: From this width on the headings are written out.
+_WIDE = 176
 
-def table(results: Sequence[dict[str, Any]]) -> Table:
-    """One row for each measurement."""
+
+def table(results: Sequence[dict[str, Any]], width: int = 200) -> Table:
+    """One row for each measurement; fewer columns and shorter headings where the terminal is narrow."""
+    names = {r["executor"] for r in results}
+    what = f"{next(iter(names))} against serial execution" if len(names) == 1 else "parallel and serial execution"
     first, workers = results[0], max(r["workers"] for r in results)
-    what = f"{first['executor'] if len({r['executor'] for r in results}) == 1 else 'parallel'} against serial execution"
     work = f", {first['work_us']:g} us of work added to each transaction" if first["work_us"] else ""
-    shown = Table(title=f"{what}, {workers} worker{'s' if workers > 1 else ''}{work}", title_justify="left")
-    for name, justify in _COLUMNS:
-        shown.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # a literal string
+    title = f"{what}, {workers} worker{'s' if workers > 1 else ''}, milliseconds{work}"
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1 if width >= _WIDE else 0))
+    kept = [least <= width for _, _, least in _COLUMNS]
+    for (wide, narrow, _), keep in zip(_COLUMNS, kept):
+        if keep:
+            heading = wide if width >= _WIDE else narrow
+            shown.add_column(heading, justify="left" if wide == "block" else "right", no_wrap=True)
     for row in results:
-        shown.add_row(*_cells(row))
+        shown.add_row(*(cell for cell, keep in zip(_cells(row), kept) if keep))
     return shown
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     rate = f"{100 * row['conflict_rate']:.3g}" + ("" if row["conflict_rate_exact"] else "~")
+    digits = 3 if row["serial_time_ms"] < 100 else 1
     return [
         row["scenario"] + (f" ({row['executor']})" if row["executor"] == "serial" else ""),
         f"{row['n_tx']:,}", rate, f"{row['waves']:,}", f"{row['critical_path']:,}",
-        f"{row['serial_time_ms']:.3f}", f"{row['parallel_time_ms']:.3f}", f"{row['execute_time_ms']:.3f}",
-        _ratio(row["speedup"]), _ratio(row["speedup_execute"]), f"{row['bound']:.2f}",
+        *(f"{row[name]:.{digits}f}" for name in ("serial_time_ms", "parallel_time_ms", "execute_time_ms")),
+        _ratio(row["speedup"]), _ratio(row["speedup_execute"]),
+        "-" if row["bound"] is None else f"{row['bound']:.2f}",
         "-" if row["bound_share"] is None else f"{100 * row['bound_share']:.0f}",
         f"{row['requeued']:,}", "yes" if row["verified"] else "NO",
     ]  # fmt: skip
@@ -54,35 +67,61 @@ def _ratio(value: float | None) -> str:
 
 
 def summary_lines(results: Sequence[dict[str, Any]]) -> list[str]:
-    """What holds over all rows."""
+    """What holds over all rows; rows that are themselves serial are left out of comparisons."""
     n_tx = sum(r["n_tx"] for r in results)
-    serial, parallel, execute, cpu = (
-        sum(r[name] for r in results) for name in ("serial_time_ms", "parallel_time_ms", "execute_time_ms", "cpu_ms")
-    )
-    slower = sum(r["speedup"] is not None and r["speedup"] < 1 for r in results)
-    slower_execute = sum(r["speedup_execute"] is not None and r["speedup_execute"] < 1 for r in results)
-    shares = [r["bound_share"] for r in results if r["bound_share"] is not None and r["n_tx"]]
     lines = [
-        f"{len(results)} measurements, {n_tx:,} transactions, all {sum(r['verified'] for r in results)} verified: "
-        "receipts, observed accesses and state equal to serial execution.",
-        f"In all: serial {serial:.2f} ms, parallel {parallel:.2f} ms end to end ({serial / max(parallel, 1e-9):.2f}x; "
-        f"{cpu:.2f} ms of CPU time), execution alone {execute:.2f} ms ({serial / max(execute, 1e-9):.2f}x).",
-        f"Slower than serial: {slower} of {len(results)} end to end, {slower_execute} by execution alone (in red).",
+        f"All {len(results)} results verified ({n_tx:,} transactions): receipts, observed accesses and state equal to "
+        "serial execution."
     ]
-    if shares:
-        lines.append(f"Median share of the bound reached by execution: {100 * float(np.median(shares)):.0f} %.")
-    known = [r for r in results if r["chain_gas_exact"] is not None]
-    if known:
-        exact, total = sum(r["chain_gas_exact"] for r in known), sum(r["n_tx"] for r in known)
-        lines.append(f"Gas used equals the chain's for {exact:,} of {total:,} transactions whose gas is known.")
+    rows = [r for r in results if r["executor"] != "serial" and r["n_tx"]]
+    if rows:
+        lines += _comparison(rows)
+    lines += _chain_gas(results)
     return lines
+
+
+def _comparison(rows: Sequence[dict[str, Any]]) -> list[str]:
+    serial, parallel, execute, cpu = (
+        sum(r[name] for r in rows) for name in ("serial_time_ms", "parallel_time_ms", "execute_time_ms", "cpu_ms")
+    )
+    slower, slower_execute = (sum(r[name] < 1 for r in rows) for name in ("speedup", "speedup_execute"))
+    share = 100 * float(np.median([r["bound_share"] for r in rows]))
+    quiet, rounds = sum(r["rounds_quiet"] for r in rows), sum(r["rounds"] for r in rows)
+    lines = [
+        f"In all: serial {serial:.2f} ms; parallel {parallel:.2f} ms end to end ({serial / parallel:.2f}x, "
+        f"{cpu:.2f} ms of CPU time), {execute:.2f} ms of it execution ({serial / execute:.2f}x).",
+        f"Slower than serial (red): {slower} of {len(rows)} end to end, {slower_execute} by execution alone. "
+        f"Median share of the bound: {share:.0f} %.",
+    ]
+    alone = sum(r["parallel_waves"] == 0 for r in rows)
+    if alone:
+        lines.append(f"In {alone} of {len(rows)} no wave held enough work for more than one thread.")
+    if quiet < 0.9 * rounds:
+        lines.append(f"Only {quiet} of {rounds} rounds were quiet: other processes used the cores, which ruins waves most.")
+    return lines
+
+
+def _chain_gas(results: Sequence[dict[str, Any]]) -> list[str]:
+    known = [r for r in results if r["chain_gas_exact"] is not None]
+    if not known:
+        return []
+    exact, total = sum(r["chain_gas_exact"] for r in known), sum(r["n_tx"] for r in known)
+    text = f"Gas used equals the chain's for {exact:,} of {total:,} transactions"
+    free = [r for r in known if r["fork"] == "free"]
+    if free:
+        inside, of = sum(r["chain_gas_exact"] for r in free), sum(r["n_tx"] for r in free)
+        text += (
+            f"; {exact - inside:,} of {total - of:,} by the machine's own rules (from Berlin on), {inside:,} of {of:,} in "
+            "replays whose gas is made up by NOOP and BURN, without refunds"
+        )
+    return [text + "."]
 
 
 def comparison_line(name: str, index_ms: float, naive_ms: float, pairs: int) -> str:
     """Index against all pairs, in words."""
     return (
         f"Conflict graph of {name} ({pairs:,} pairs): {index_ms:.2f} ms by key index, {naive_ms:.2f} ms by testing all "
-        f"pairs ({naive_ms / max(index_ms, 1e-9):.0f}x), equal."
+        f"pairs ({naive_ms / max(index_ms, 1e-9):.1f}x), equal."
     )
 
 
@@ -92,10 +131,11 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def show(console: Console, results: Sequence[dict[str, Any]]) -> None:
-    """Print table and summary; a piped table is as wide as it needs to be."""
+def show(results: Sequence[dict[str, Any]], lines: Sequence[str]) -> None:
+    """Print table, summary and further lines; a piped table is as wide as it needs to be."""
+    console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(width=220, highlight=False)
-    console.print(table(results))
-    for line in summary_lines(results):
-        console.print(line, highlight=False)
+        console = Console(width=200, highlight=False)
+    console.print(table(results, console.width))
+    for line in [*summary_lines(results), *lines]:
+        console.print(line, markup=False, soft_wrap=not console.is_terminal)

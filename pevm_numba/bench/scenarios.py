@@ -13,10 +13,12 @@ from .. import door, joining
 from ..block import Block
 from ..execute.workspace import Workspace
 from ..generate import generate
-from ..io.files import read_blocks
+from ..io.files import FileKind, kind_of, read_blocks
 from ..machine.ops import MAX_COUNT, Op
 
 __all__ = ["DEFAULT_PRESETS", "Scenario", "add_noops", "from_path", "from_presets", "nanoseconds_per_step"]
+
+_KIND_NAMES = {FileKind.BLOCKS: "block", FileKind.CRYO: "cryo", FileKind.OP_TRACE: "op_trace", FileKind.SEED_JSON: "seed"}
 
 #: Presets of a run without arguments.
 DEFAULT_PRESETS = ("small", "medium", "large")
@@ -37,9 +39,10 @@ def from_presets(names: tuple[str, ...], seed: int = 42) -> Iterator[Scenario]:
 
 
 def from_path(path: Path) -> Iterator[Scenario]:
-    """Blocks of a file or folder, named after it and their number."""
+    """Blocks of a file or folder, named after the kind of file and their number."""
+    kind = _KIND_NAMES[kind_of(path)]
     for block in read_blocks(path):
-        yield Scenario(f"{path.stem} {block.number}", block)
+        yield Scenario(f"{kind} {block.number}", block)
 
 
 def add_noops(block: Block, count: int) -> Block:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from .. import door
-from .._kernels.jit import cache_directory
+from .._kernels.jit import most_threads
 from ..access.oracles import ORACLES
 from ..console import progress, status
-from ..errors import BlockError
+from ..errors import BlockError, UsageError
 from ..execute.run import EXECUTORS
 from ..execute.waves import default_workers
 from ..generate import PRESETS
 from ..io.files import block_numbers
+from ..io.paths import target_of
 from ..schedule.policies import POLICIES
 from .report import comparison_line, show, write_json
 from .scenarios import DEFAULT_PRESETS, Scenario, from_path, from_presets
-from .timing import Options, WarmUp, compare_graphs, measure, warm_up
+from .timing import Options, compare_graphs, measure, warm_up
 
-__all__ = ["Request", "run"]
+__all__ = ["Request", "check_target", "run"]
+
+log = logging.getLogger("pevm_numba")
 
 
 @dataclass(frozen=True)
@@ -47,24 +47,24 @@ class Request:
 
         Raises
         ------
-        BlockError
-            Naming the argument, its value and the rule.
+        UsageError
+            Naming the option, its value and the rule.
         """
-        for name, value, known in (
-            ("--executor", self.executor, ("all", *EXECUTORS)), ("--policy", self.policy, POLICIES),
-            ("--oracle", self.oracle, ORACLES),
-            *(("--preset", preset, PRESETS) for preset in self.presets),
+        workers = default_workers() if self.workers is None else self.workers
+        known = {"--executor": ("all", *EXECUTORS), "--policy": POLICIES, "--oracle": ORACLES, "--preset": PRESETS}
+        given = [("--executor", self.executor), ("--policy", self.policy), ("--oracle", self.oracle)]
+        for name, value in given + [("--preset", preset) for preset in self.presets]:
+            if value not in known[name]:
+                raise UsageError(f"{name} {value!r} is unknown: one of {', '.join(known[name])}")
+        for option, number, low, high, what in (
+            ("--miss-rate", self.miss_rate, 0, 1, ""), ("--work", self.work_us, 0, 1e6, " microseconds"),
+            ("--repeat", self.repeat, 1, 10_000, ""), ("--seed", self.seed, 0, 2**64 - 1, ""),
+            ("--workers", workers, 1, most_threads(), ", the threads that Numba has (NUMBA_NUM_THREADS)"),
         ):  # fmt: skip
-            if value not in known:
-                raise BlockError(f"{name} {value!r} is unknown: one of {', '.join(known)}")
-        if not 0 <= self.miss_rate <= 1:
-            raise BlockError(f"--miss-rate {self.miss_rate:g}: must be in [0, 1]")
+            if not low <= number <= high:
+                raise UsageError(f"{option} {number:g}: must be in [{low}, {high:g}]{what}")
         if self.miss_rate and self.oracle != "degraded":
-            raise BlockError(f"--miss-rate {self.miss_rate:g} with --oracle {self.oracle}: only degraded misses accesses")
-        if not 0 <= self.work_us <= 1e6:
-            raise BlockError(f"--work {self.work_us:g}: must be in [0, 1000000] microseconds")
-        door.integer("--repeat", self.repeat, 1, 10_000)
-        workers = default_workers() if self.workers is None else door.integer("--workers", self.workers, 1, 1024)
+            raise UsageError(f"--miss-rate {self.miss_rate:g} with --oracle {self.oracle}: only degraded misses accesses")
         executors = ("serial", "waves") if self.executor == "all" else (self.executor,)
         return [
             Options(name, self.policy, self.oracle, self.miss_rate, workers, self.repeat, self.work_us)
@@ -90,14 +90,11 @@ def _widest(wanted: list[Options]) -> Options:
     return replace(last, executor="waves") if last.executor == "auto" else last
 
 
-def _warm_up(options: Options) -> WarmUp:
-    if not any(cache_directory().glob("*.nbc")):
-        print(
-            f"Compiling kernels: about a minute, this once; they are kept in {cache_directory()}.",
-            file=sys.stderr, flush=True,
-        )  # fmt: skip
-    with status("compiling or loading kernels"):
-        return warm_up(options)
+def check_target(json_path: Path, inputs: tuple[Path, ...]) -> None:
+    """Refuse, before anything is measured, a file that could not be written or that is an input."""
+    target_of(json_path)
+    if json_path.exists() and any(path.exists() and path.samefile(json_path) for path in inputs):
+        raise UsageError(f"--json {json_path}: is an input")
 
 
 def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]:
@@ -109,22 +106,22 @@ def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]
         On bad arguments or input, or if any result differs from serial execution; nothing is shown or written then.
     """
     wanted = request.options()
+    if json_path is not None:
+        check_target(json_path, request.inputs)
     scenarios, total = request.scenarios()
-    warm = _warm_up(_widest(wanted))
+    with status("compiling or loading kernels"):
+        warm = warm_up(_widest(wanted))
+    log.info("kernels ready in %.0f ms, %d compiled", warm.compile_ms, warm.kernels_compiled)
     results: list[dict[str, Any]] = []
     graphs: list[str] = []
     for scenario in progress(scenarios, "measuring", total):
         results += [measure(scenario, options, warm) for options in wanted]
-        compared = compare_graphs(scenario.block)
-        if compared is not None and (not request.inputs or scenario.block.n_tx >= 1000):
+        compared = compare_graphs(scenario.block) if scenario.block.n_tx >= 1000 else None
+        if compared is not None:
             graphs.append(comparison_line(scenario.name, *compared))
     if not results:
         raise BlockError("nothing to measure: the input holds no block")
     if json_path is not None:
         write_json(json_path, results)
-    console = Console()
-    show(console, results)
-    for line in graphs[:5]:
-        console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"Kernels ready in {warm.compile_ms / 1e3:.1f} s ({warm.kernels_compiled} compiled).", highlight=False)
+    show(results, [*graphs[:5], f"Kernels ready in {warm.compile_ms / 1e3:.1f} s ({warm.kernels_compiled} compiled)."])
     return results

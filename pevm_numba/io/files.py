@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from .. import door
 from ..block import Block
-from ..errors import FileFormatError
+from ..errors import BlockError, FileFormatError
 from . import parquet, seed_json
 from .parquet_file import file_kind
 from .paths import existing, reading
@@ -149,6 +150,9 @@ def read_blocks(path: str | os.PathLike[str], numbers: Iterable[int] | None = No
     ...     [block.number for block in read_blocks(folder, [9, 4])]
     [9, 4]
     """
+    if numbers is not None:
+        numbers = door.items("numbers", numbers, "block numbers (one block: read_block)")
+        numbers = [door.integer(f"numbers[{i}]", number, 0, 2**64 - 1) for i, number in enumerate(numbers)]
     kind = kind_of(path)
     log.debug("%s: reading as %s", path, kind.value)
     if kind is FileKind.BLOCKS:
@@ -193,6 +197,8 @@ def read_block(path: str | os.PathLike[str], number: int | None = None) -> Block
     ...     read_block(folder + "/one.json.gz")
     <Block 7: 1 txs, 1 ops, 1 keys, london>
     """
+    if number is not None:
+        number = door.integer("number", number, 0, 2**64 - 1)
     kind = kind_of(path)
     if kind is FileKind.BLOCKS:
         return parquet.read_block(path, number)
@@ -215,8 +221,12 @@ def write_blocks(path: str | os.PathLike[str], blocks: Block | Iterable[Block]) 
     ------
     FileFormatError
         If the layout cannot hold the blocks, or the system refuses to write.
+    BlockError
+        If `blocks` are not blocks.
     """
-    where = Path(path)
+    where = _target(path)
+    if not isinstance(blocks, Block | Iterable) or isinstance(blocks, str | bytes | Mapping):
+        raise BlockError(f"blocks = {blocks!r:.200}: must be a Block or an iterable of them")
     if not where.name.endswith((".json", ".json.gz")):
         parquet.write_blocks(where, blocks)
         return
@@ -224,3 +234,15 @@ def write_blocks(path: str | os.PathLike[str], blocks: Block | Iterable[Block]) 
     if len(given) != 1 or not isinstance(given[0], Block):
         raise FileFormatError(f"{where}: {len(given)} blocks: a JSON file holds exactly one Block; .parquet holds many")
     seed_json.write_seed_json(where, given[0])
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """`path` as a Path that can name a file."""
+    try:
+        where = Path(path)
+        where.exists()  # refuses a name that no file can have, such as one with a zero byte
+    except (TypeError, ValueError, OSError) as error:
+        raise FileFormatError(f"path = {path!r:.200}: not a path: {error}") from None
+    if "\0" in str(where):
+        raise FileFormatError(f"path = {path!r:.200}: a path has no zero byte")
+    return where

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import BlockError, FileFormatError, PevmError
 
-__all__ = ["existing", "reading", "replacing"]
+__all__ = ["existing", "reading", "replacing", "target_of"]
 
 #: What pyarrow, gzip and json raise for a damaged file; `pyarrow.ArrowException` children are all among these.
 _DAMAGE = (OSError, EOFError, MemoryError, ArithmeticError, RuntimeError, ValueError, LookupError, TypeError)
@@ -53,6 +53,22 @@ def reading(path: Path, what: str) -> Iterator[None]:
         raise FileFormatError(f"{path}: {what}: {text[:300]}") from error
 
 
+def target_of(path: Path) -> Path:
+    """Where a write to `path` ends up: links followed; a folder or device is refused, since it would be replaced.
+
+    Raises
+    ------
+    FileFormatError
+        If the target is no regular file or its folder is missing.
+    """
+    where = Path(os.path.realpath(path))
+    if where.exists() and not where.is_file():
+        raise FileFormatError(f"{path}: is not a regular file, so it cannot be replaced")
+    if not where.parent.is_dir():
+        raise FileFormatError(f"{path}: there is no folder {where.parent}")
+    return where
+
+
 @contextmanager
 def replacing(*paths: Path) -> Iterator[list[Path]]:
     """Give temporary names beside `paths`; rename each onto its target at the end, or delete all on failure.
@@ -65,6 +81,7 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
     FileFormatError
         If the system refuses to write or rename.
     """
+    paths = tuple(target_of(path) for path in paths)
     temporary = [path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp") for path in paths]
     try:
         yield temporary

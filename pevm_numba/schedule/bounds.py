@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from .. import door
 from .._kernels import policies as _k
 from .._kernels.jit import inputs
-from ..access.sets import AccessSets
+from ..access.sets import AccessSets, need_access
 from .dependencies import costs
 
 __all__ = ["critical_path_cost", "speedup_bound"]
@@ -43,6 +43,7 @@ def critical_path_cost(access: AccessSets, cost: ArrayLike | None = None) -> flo
     >>> critical_path_cost(access), critical_path_cost(access, [5, 1, 2])
     (2, 7)
     """
+    need_access("access", access)
     weight = costs(cost, access.n_tx)
     finish, state = np.empty(access.n_tx), np.zeros((access.n_keys, 3))
     longest = _k.finish_times(*inputs(access.indptr, access.keys, access.modes, weight), state, finish)
@@ -76,6 +77,7 @@ def speedup_bound(access: AccessSets, cost: ArrayLike | None, workers: int) -> f
     >>> speedup_bound(AccessSets.from_dicts([{0: 2}, {0: 2}, {1: 2}], n_keys=2), None, workers=8)
     1.5
     """
+    need_access("access", access)
     workers = door.integer("workers", workers, 1, 2**31 - 1)
     total = float(costs(cost, access.n_tx).sum())
     path = float(critical_path_cost(access, cost))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import door
 from .._kernels import policies as _k
 from .._kernels.jit import inputs
-from ..access.sets import AccessSets
+from ..access.sets import AccessSets, need_access
 from ..block import Block
-from ..errors import BlockError, ScheduleError
+from ..errors import ScheduleError
 from .independent import sender_chains
 from .plan import Schedule
 
@@ -29,10 +30,12 @@ def check_schedule(schedule: Schedule, access: AccessSets, *, block: Block | Non
     schedule : Schedule
     access : AccessSets
     block : Block, optional
-        For senders and nonces, and to name keys.
+        For senders and nonces, and to name keys. Default: the block that the access sets are exact for, if any.
 
     Raises
     ------
+    BlockError
+        If an argument is of another type.
     ScheduleError
         Naming the first violated pair and its key. First is the lowest position, in serial order, of the later
         transaction, then the lowest key; its partner is the one in the latest wave (of these the first in serial
@@ -51,20 +54,21 @@ def check_schedule(schedule: Schedule, access: AccessSets, *, block: Block | Non
     pevm_numba.errors.ScheduleError: transaction 2 comes after 1 in serial order and conflicts with it on key 1, \
 but runs in wave 0, not after wave 1
     """
+    door.instance("schedule", schedule, Schedule)
+    need_access("access", access)
+    block = access.exact_for if block is None else block
+    if block is not None:
+        door.instance("block", block, Block)
     if schedule.n_tx != access.n_tx:
         raise ScheduleError(f"the schedule has {schedule.n_tx} transactions, the access sets have {access.n_tx}")
     if block is not None and block.n_tx != access.n_tx:
         raise ScheduleError(f"the block has {block.n_tx} transactions, the access sets have {access.n_tx}")
-    try:
-        Schedule.from_arrays(schedule.policy, schedule.wave_indptr, schedule.wave_tx, schedule.serial_order)
-    except BlockError as error:
-        raise ScheduleError(str(error)) from None
     wave, order = schedule.wave_of, schedule.serial_order
     state = np.zeros((access.n_keys, 6), np.int32)
     later, key, earlier = _k.check(*inputs(order, wave, access.indptr, access.keys, access.modes), state)
     if later >= 0:
-        name = f"key {key}" if block is None else f"key {key} ({block.key_name(key)})"
-        _refuse(int(order[earlier]), int(order[later]), f"conflicts with it on {name}", wave)
+        why = f"conflicts with it on {access.key_label(key, block)}"
+        _refuse(int(order[earlier]), int(order[later]), why, wave)
     if block is not None and not schedule.block_order:
         _check_senders(order, wave, block)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import door
 from .._kernels import conflicts as _k
 from .._kernels.jit import U64, inputs
-from ..access.sets import AccessSets
+from ..access.sets import AccessSets, need_access
 from ..errors import TooLargeError
 from .index import KeyHeat, KeyIndex, key_heat
 
@@ -126,6 +126,11 @@ def adjacency(
     access: AccessSets, *, limit: int = GRAPH_LIMIT, block: Block | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """`conflict_graph` as bare CSR arrays: (n_tx + 1,) int64 offsets and int32 partners, ascending in each row."""
+    need_access("access", access)
+    if block is not None:
+        from ..block import Block
+
+        door.instance("block", block, Block)
     limit = door.integer("limit", limit, 0, 2**62)
     index = KeyIndex.of(access)
     steps = _check_size(access, index, limit, block)
@@ -165,6 +170,8 @@ def all_pairs_graph(access: AccessSets, *, limit: int = ALL_PAIRS_LIMIT) -> csr_
     -----
     O(n_tx² * keys per transaction), one thread.
     """
+    need_access("access", access)
+    limit = door.integer("limit", limit, 0, 2**62)
     if access.n_tx > limit:
         pairs = access.n_tx * (access.n_tx - 1) // 2
         raise TooLargeError(
@@ -198,10 +205,9 @@ def _check_size(access: AccessSets, index: KeyIndex, limit: int, block: Block | 
     bound = min(steps, access.n_tx * (access.n_tx - 1))
     if bound > limit:
         hot = int(np.argmax(pairs))
-        name = "" if block is None else f" ({block.key_name(hot)})"
         raise TooLargeError(
             f"conflict graph of {access.n_tx:,} transactions: up to {bound:,} stored entries, the limit is {limit:,}; "
-            f"the hottest key is {hot}{name} in {int(index.sizes[hot].sum()):,} transactions, "
+            f"the hottest is {access.key_label(hot, block)} in {int(index.sizes[hot].sum()):,} transactions, "
             f"{2 * int(pairs[hot]):,} entries. The policy 'levels' and dependencies() are linear in accesses, "
             "conflict_counts() needs no graph"
         )
@@ -254,6 +260,7 @@ def conflict_counts(access: AccessSets, *, work_limit: int = WORK_LIMIT, seed: i
     >>> counts.pairs, counts.ww, counts.rw, counts.wr, counts.rate
     (2, 1, 0, 2, 0.6666666666666666)
     """
+    need_access("access", access)
     work_limit = door.integer("work_limit", work_limit, 0, 2**62)
     seed = door.integer("seed", seed, 0, 2**63 - 1)
     if access.n_tx < 2:

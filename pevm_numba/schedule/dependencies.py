@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import door
 from .._kernels import dependencies as _k
 from .._kernels.jit import inputs
-from ..access.sets import AccessSets
+from ..access.sets import AccessSets, need_access
 from ..errors import BlockError
 
 __all__ = ["Dependencies", "EdgeKind", "costs", "dependencies"]
@@ -28,9 +28,9 @@ class EdgeKind(IntFlag):
     WAR = 4
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class Dependencies:
-    """Which transactions come before which, in block order. Make one with `dependencies`.
+    """Which transactions come before which, in block order. Make one with `dependencies`; the constructor refuses.
 
     Parameters
     ----------
@@ -64,6 +64,9 @@ class Dependencies:
     kinds: NDArray[np.uint8]
     join_before: NDArray[np.int32]
     _derived: dict[str, Any] = field(default_factory=dict)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise BlockError("make a Dependencies with dependencies(access)")
 
     @property
     def n_joins(self) -> int:
@@ -214,8 +217,8 @@ def dependencies(access: AccessSets, *, edges: str = "all") -> Dependencies:
     >>> dependencies(access, edges="raw").critical_path()
     (2, [0, 1])
     """
-    if edges not in _EDGES:
-        raise BlockError(f"edges = {edges!r}: must be 'all' or 'raw'")
+    need_access("access", access)
+    door.choice("edges", edges, _EDGES)
     n_tx, room = access.n_tx, 2 * access.n_accesses
     state = np.zeros((access.n_keys, 6), np.int32)
     following, owner = np.empty(access.n_accesses, np.int32), np.empty(access.n_accesses, np.int32)
@@ -233,4 +236,7 @@ def dependencies(access: AccessSets, *, edges: str = "all") -> Dependencies:
     indptr = np.concatenate([tx_start, n + join_start[1 : joins + 1]])
     indices, kinds = np.concatenate([pred[:n], join_pred[:m]]), np.concatenate([pred_kind[:n], join_kind[:m]])
     indptr, indices, kinds, join_before = inputs(indptr, indices, kinds, join_before[:joins].copy())
-    return Dependencies(n_tx, edges, indptr, indices, kinds, join_before)
+    arrays = {"indptr": indptr, "indices": indices, "kinds": kinds, "join_before": join_before}
+    made = object.__new__(Dependencies)
+    door.freeze(made, n_tx=n_tx, edges=edges, **arrays, _derived={})
+    return made

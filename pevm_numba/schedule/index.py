@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .. import door
 from .._kernels import conflicts as _k
 from .._kernels.jit import inputs
-from ..access.sets import AccessSets
+from ..access.sets import AccessSets, need_access
 
 __all__ = ["KeyHeat", "KeyIndex", "key_heat"]
 
@@ -44,6 +44,7 @@ class KeyIndex:
     @classmethod
     def of(cls, access: AccessSets) -> KeyIndex:
         """Build the index by counting sort, in O(n_accesses + n_keys)."""
+        need_access("access", access)
         starts = np.zeros(3 * access.n_keys + 2, np.int64)
         tx, modes = np.empty(access.n_accesses, np.int32), np.empty(access.n_accesses, np.uint8)
         _k.key_index(*inputs(access.indptr, access.keys, access.modes), starts, tx, modes)

@@ -47,6 +47,7 @@ class Schedule:
     proved_for: Block | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        door.instance("policy", self.policy, str)
         tx = door.array("wave_tx", self.wave_tx, np.int32, (None,), low=0)
         n_tx = len(tx)
         indptr = door.csr("wave_indptr", self.wave_indptr, None, n_tx)
@@ -89,9 +90,17 @@ class Schedule:
 
     @classmethod
     def from_waves(cls, policy: str, waves: list[list[int]], serial_order: ArrayLike | None = None) -> Schedule:
-        """From lists of transactions."""
-        ends = np.cumsum([0] + [len(wave) for wave in waves])
-        return cls.from_arrays(policy, ends, [t for wave in waves for t in wave], serial_order)
+        """From lists of transactions.
+
+        Raises
+        ------
+        BlockError
+            As `from_arrays`.
+        """
+        given = door.items("waves", waves, "waves, each a list of transactions")
+        lists = [door.items(f"waves[{w}]", wave, "transactions") for w, wave in enumerate(given)]
+        txs = [door.integer(f"waves[{w}]", t, 0, 2**31 - 1) for w, wave in enumerate(lists) for t in wave]
+        return cls.from_arrays(policy, np.cumsum([0] + [len(wave) for wave in lists]), txs, serial_order)
 
     @classmethod
     def trusted(

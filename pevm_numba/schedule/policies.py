@@ -78,8 +78,11 @@ def schedule(
     >>> schedule(access, "mis").serial_order.tolist()
     [0, 2, 1]
     """
-    if policy not in POLICIES:
-        raise ScheduleError(f"policy = {policy!r}: must be one of {', '.join(POLICIES)}")
+    if not isinstance(policy, str) or policy not in POLICIES:
+        raise ScheduleError(f"policy = {policy!r:.200}: must be one of {', '.join(POLICIES)}")
+    if block is not None:
+        door.instance("block", block, Block)
+    limit = door.integer("limit", limit, 0, 2**62)
     access, block = _access_of(block_or_access, block)
     if workers is not None:
         door.integer("workers", workers, 1, 2**31 - 1)
@@ -101,7 +104,7 @@ def _access_of(given: Block | AccessSets, block: Block | None) -> tuple[AccessSe
 
         return access_sets(given), given
     if not isinstance(given, AccessSets):
-        raise ScheduleError(f"{type(given).__name__} cannot be scheduled: must be a Block or AccessSets")
+        raise ScheduleError(f"block_or_access = {given!r:.200}: must be a Block or AccessSets")
     block = given.exact_for if block is None else block
     if block is not None:
         door.integer("number of transactions of the access sets", given.n_tx, block.n_tx, block.n_tx)
