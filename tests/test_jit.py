@@ -283,3 +283,18 @@ print("equal")
 
 def test_kernels_run_as_plain_python_without_a_warning():
     assert run(PLAIN, "-W", "error", NUMBA_DISABLE_JIT="1") == "equal\n"
+
+
+def test_whatever_the_kernels_import_is_part_of_the_stamp():
+    # found in review: op codes and gas items are frozen into kernels, but their files were not hashed
+    from test_architecture import MODULES, PACKAGE, imports_of
+
+    from pevm_numba._kernels import jit
+
+    sources = {path.resolve() for path in jit.kernel_sources()}
+    for module in MODULES:
+        if module.startswith("_kernels"):
+            for target in imports_of(module):
+                path = PACKAGE / f"{target}.py"
+                if path.exists():
+                    assert path.resolve() in sources, f"{module} imports {target}"

@@ -81,7 +81,7 @@ SLIPS: dict[str, tuple[Callable[[], Any], str]] = {
     "critical_path_cost": (lambda: critical_path_cost(BLOCK), SEE),
     "speedup_bound": (lambda: speedup_bound(BLOCK, None, 2), SEE),
     # schedules
-    "schedule of text": (lambda: pn.schedule("x"), "block_or_access = 'x': must be a Block or AccessSets"),
+    "schedule of text": (lambda: pn.schedule("x"), "block_or_access = 'x': str cannot be scheduled: must be a Block or AccessSets"),
     "policy list": (lambda: pn.schedule(BLOCK, []), r"policy = \[\]: must be one of levels"),
     "cost text": (lambda: pn.schedule(BLOCK, cost="x"), r"cost has shape \(\), dtype <U1"),
     "cost mapping": (lambda: pn.schedule(BLOCK, cost={0: 1}), r"cost has shape \(\), dtype object"),

@@ -152,11 +152,11 @@ class AccessSets:
         return len(self.keys)
 
     def key_label(self, k: int, block: Block | None) -> str:
-        """``key 3 (0x… slot 0x5)`` if `block` has the same keys, ``key 3`` if not: the ids may be those of accounts.
+        """``3 (0x… slot 0x5)`` if `block` has the same keys, ``3`` if not: the ids may be those of accounts.
 
         Where accounts are as many as keys, each account has one key, of the same number; so the count tells.
         """
-        return f"key {k}" if block is None or block.n_keys != self.n_keys else f"key {k} ({block.key_name(k)})"
+        return f"{k}" if block is None or block.n_keys != self.n_keys else f"{k} ({block.key_name(k)})"
 
     def __len__(self) -> int:
         return self.n_tx

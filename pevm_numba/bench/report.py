@@ -70,8 +70,8 @@ def summary_lines(results: Sequence[dict[str, Any]]) -> list[str]:
     """What holds over all rows; rows that are themselves serial are left out of comparisons."""
     n_tx = sum(r["n_tx"] for r in results)
     lines = [
-        f"All {len(results)} results verified ({n_tx:,} transactions): receipts, observed accesses and state equal to "
-        "serial execution."
+        ("1 result verified" if len(results) == 1 else f"All {len(results)} results verified")
+        + f" ({n_tx:,} transactions): receipts, observed accesses and state equal to serial execution."
     ]
     rows = [r for r in results if r["executor"] != "serial" and r["n_tx"]]
     if rows:

@@ -67,7 +67,7 @@ but runs in wave 0, not after wave 1
     state = np.zeros((access.n_keys, 6), np.int32)
     later, key, earlier = _k.check(*inputs(order, wave, access.indptr, access.keys, access.modes), state)
     if later >= 0:
-        why = f"conflicts with it on {access.key_label(key, block)}"
+        why = f"conflicts with it on key {access.key_label(key, block)}"
         _refuse(int(order[earlier]), int(order[later]), why, wave)
     if block is not None and not schedule.block_order:
         _check_senders(order, wave, block)

@@ -207,7 +207,7 @@ def _check_size(access: AccessSets, index: KeyIndex, limit: int, block: Block | 
         hot = int(np.argmax(pairs))
         raise TooLargeError(
             f"conflict graph of {access.n_tx:,} transactions: up to {bound:,} stored entries, the limit is {limit:,}; "
-            f"the hottest is {access.key_label(hot, block)} in {int(index.sizes[hot].sum()):,} transactions, "
+            f"the hottest key is {access.key_label(hot, block)} in {int(index.sizes[hot].sum()):,} transactions, "
             f"{2 * int(pairs[hot]):,} entries. The policy 'levels' and dependencies() are linear in accesses, "
             "conflict_counts() needs no graph"
         )
