@@ -81,7 +81,7 @@ SLIPS: dict[str, tuple[Callable[[], Any], str]] = {
     "critical_path_cost": (lambda: critical_path_cost(BLOCK), SEE),
     "speedup_bound": (lambda: speedup_bound(BLOCK, None, 2), SEE),
     # schedules
-    "schedule of text": (lambda: pn.schedule("x"), "block_or_access = 'x': str cannot be scheduled: must be a Block or AccessSets"),
+    "schedule of text": (lambda: pn.schedule("x"), "block_or_access = 'x': .*must be a Block or Acc"),
     "policy list": (lambda: pn.schedule(BLOCK, []), r"policy = \[\]: must be one of levels"),
     "cost text": (lambda: pn.schedule(BLOCK, cost="x"), r"cost has shape \(\), dtype <U1"),
     "cost mapping": (lambda: pn.schedule(BLOCK, cost={0: 1}), r"cost has shape \(\), dtype object"),
@@ -301,8 +301,8 @@ def test_ids_of_accounts_are_not_named_as_keys() -> None:
         access = pn.access_sets(block, granularity=granularity)
         with pytest.raises(ScheduleError, match=message):
             pn.check_schedule(plan, access, block=block)
-        hot = message.removesuffix(", but").removeprefix("on ") + " in 2 transactions"
-        with pytest.raises(TooLargeError, match=hot):
+        hot = message.removesuffix(", but").removeprefix("on ").removeprefix("key ")
+        with pytest.raises(TooLargeError, match=f"hottest key is {hot} in 2 transactions"):
             pn.conflict_graph(access, limit=0, block=block)
 
 

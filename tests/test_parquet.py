@@ -330,7 +330,7 @@ def test_a_state_file_of_an_earlier_write_does_not_leak_into_the_new_block(tmp_p
 
 
 def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match="cannot be written"):
+    with pytest.raises(FileFormatError, match="there is no folder"):
         parquet.write_blocks(tmp_path / "no" / "b.parquet", small_block(1))
 
 

@@ -104,7 +104,8 @@ def _access_of(given: Block | AccessSets, block: Block | None) -> tuple[AccessSe
 
         return access_sets(given), given
     if not isinstance(given, AccessSets):
-        raise ScheduleError(f"block_or_access = {given!r:.200}: {type(given).__name__} cannot be scheduled: must be a Block or AccessSets")
+        what = f"block_or_access = {given!r:.200}: {type(given).__name__} cannot be scheduled"
+        raise ScheduleError(f"{what}: must be a Block or AccessSets")
     block = given.exact_for if block is None else block
     if block is not None:
         door.integer("number of transactions of the access sets", given.n_tx, block.n_tx, block.n_tx)
