@@ -115,7 +115,11 @@ def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]
     results: list[dict[str, Any]] = []
     graphs: list[str] = []
     for scenario in progress(scenarios, "measuring", total):
-        results += [measure(scenario, options, warm) for options in wanted]
+        for options in wanted:
+            row = measure(scenario, options, warm)
+            results.append(row)
+            counts = row["executor"], row["rounds_quiet"], row["rounds"], row["parallel_waves"], row["waves"]
+            log.info("%s by %s: %d of %d rounds quiet, %d of %d waves on several threads", scenario.name, *counts)
         compared = compare_graphs(scenario.block) if scenario.block.n_tx >= 1000 else None
         if compared is not None:
             graphs.append(comparison_line(scenario.name, *compared))

@@ -68,7 +68,8 @@ class Execution:
         `runtime_conflicts` (accesses that the schedule would have run before a predecessor), `requeued` (transactions
         put off to a later wave), `reexecuted`, `waves`, `parallel_waves`, `workers`.
     timings : dict
-        Nanoseconds: `prepare_ns` (encoding, buffers), `schedule_ns`, `execute_ns`.
+        Nanoseconds: `prepare_ns` (encoding, buffers), `schedule_ns`, `execute_ns`. The first execution in a process
+        includes loading or compiling kernels; `python -m pevm_numba.bench` measures properly.
 
     Notes
     -----
