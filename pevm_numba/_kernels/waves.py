@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import prange
 
 from .atomics import fetch_add
@@ -11,7 +10,7 @@ from .interpreter import run, settle
 from .jit import kernel, parallel_kernel
 from .keccak import hash_groups
 
-__all__ = ["run_waves"]
+__all__ = ["PAD", "run_waves"]
 
 #: Distance between counters that different threads write, in int64: two cache lines.
 PAD = 16
@@ -61,7 +60,7 @@ def _hash(counter, chunk, group_indptr, members, indptr, data, digests):
 
 @parallel_kernel
 def run_waves(
-    n_workers, wave_indptr, wave_work, least_work, group_indptr, members, payload_indptr, payload_data, hash_work,
+    counter, n_workers, wave_indptr, wave_work, least_work, group_indptr, members, payload_indptr, payload_data, hash_work,
     shared_keys, shared, footprint_indptr, footprint_keys, footprint_modes,
     order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
     values, sums, stack, saved, saved_place,
@@ -69,11 +68,12 @@ def run_waves(
 ):  # fmt: skip
     """Hash all payloads, then run wave after wave; each iteration of a prange is a worker and writes what it claims.
 
-    A wave whose work (nanoseconds, guessed) is below least_work runs on this thread: launching costs more. stack,
-    saved,
-    saved_place and sums have one entry for each worker. Returns the number of waves that ran in parallel.
+    counter (PAD,) int64 is scratch, made by the caller: Numba would fill a fresh array in a parallel region of its own,
+    which on busy cores takes milliseconds. A wave whose work (nanoseconds, guessed) is below least_work runs on this
+    thread: launching costs more. stack, saved, saved_place and sums have one entry for each worker. Returns the number
+    of waves that ran in parallel.
     """
-    counter = np.zeros(PAD, np.int64)
+    counter[0] = 0
     n_groups = group_indptr.shape[0] - 1
     if hash_work < least_work:
         hash_groups(0, n_groups, group_indptr, members, payload_indptr, payload_data, digests)
