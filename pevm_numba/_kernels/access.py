@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import U64, kernel
+from .sets import sort_set
 
 __all__ = ["compare_sets", "count_pairs", "degrade_sets", "fill_pairs", "group_by_key", "merge_sets", "select_sets"]
 
@@ -12,26 +13,18 @@ _READ, _WRITE, _CREDIT = 1, 2, 4
 
 
 @kernel
-def _sort(keys, modes, start, stop):
-    """Sort entries start:stop by key, modes along."""
-    if stop - start <= 24:
-        for i in range(start + 1, stop):
-            key, mode = keys[i], modes[i]
-            j = i - 1
-            while j >= start and keys[j] > key:
-                keys[j + 1] = keys[j]
-                modes[j + 1] = modes[j]
-                j -= 1
-            keys[j + 1] = key
-            modes[j + 1] = mode
-        return
-    both = np.empty(stop - start, np.int64)
-    for i in range(start, stop):
-        both[i - start] = (np.int64(keys[i]) << 3) | np.int64(modes[i])
-    both.sort()
-    for i in range(start, stop):
-        keys[i] = both[i - start] >> 3
-        modes[i] = both[i - start] & 7
+def _take_in(given_keys, given_modes, first, last, place, start, total, keys, modes):
+    """Add entries first:last to the set that is written from `start` on; returns its new end. place is as in merge_sets."""
+    for i in range(first, last):
+        key = given_keys[i]
+        if place[key] >= start:
+            modes[place[key]] |= given_modes[i]
+        else:
+            place[key] = total
+            keys[total] = key
+            modes[total] = given_modes[i]
+            total += 1
+    return total
 
 
 @kernel
@@ -45,25 +38,9 @@ def merge_sets(a_indptr, a_keys, a_modes, b_indptr, b_keys, b_modes, n_keys, ind
     for t in range(a_indptr.shape[0] - 1):
         start = total
         indptr[t] = start
-        for i in range(a_indptr[t], a_indptr[t + 1]):
-            key = a_keys[i]
-            if place[key] >= start:
-                modes[place[key]] |= a_modes[i]
-            else:
-                place[key] = total
-                keys[total] = key
-                modes[total] = a_modes[i]
-                total += 1
-        for i in range(b_indptr[t], b_indptr[t + 1]):
-            key = b_keys[i]
-            if place[key] >= start:
-                modes[place[key]] |= b_modes[i]
-            else:
-                place[key] = total
-                keys[total] = key
-                modes[total] = b_modes[i]
-                total += 1
-        _sort(keys, modes, start, total)
+        total = _take_in(a_keys, a_modes, a_indptr[t], a_indptr[t + 1], place, start, total, keys, modes)
+        total = _take_in(b_keys, b_modes, b_indptr[t], b_indptr[t + 1], place, start, total, keys, modes)
+        sort_set(keys, modes, start, total)
     indptr[a_indptr.shape[0] - 1] = total
     return total
 
@@ -127,7 +104,7 @@ def degrade_sets(a_indptr, a_keys, a_modes, n_keys, seed, miss, extra, indptr, k
                 keys[total] = key
                 modes[total] = _WRITE if draw & U64(1) else _READ
                 total += 1
-        _sort(keys, modes, start, total)
+        sort_set(keys, modes, start, total)
     indptr[a_indptr.shape[0] - 1] = total
     return total
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from .codes import BURN, CREDIT, CREDITED, KECCAK, NOOP, READ, SLOAD, SSTORE, TOUCH, WRITE
 from .jit import U64, kernel
+from .sets import sort_set
 
 __all__ = ["check_access_list", "check_ops", "gather_bytes", "intern", "renumber", "static_sets"]
 
@@ -181,13 +182,7 @@ def _long_set(first, last, op_code, op_key, place, start, keys, modes):
             keys[total] = key
             modes[total] = mode
             total += 1
-    both = np.empty(total - start, np.int64)
-    for i in range(start, total):
-        both[i - start] = (np.int64(keys[i]) << 3) | np.int64(modes[i])
-    both.sort()
-    for i in range(start, total):
-        keys[i] = both[i - start] >> 3
-        modes[i] = both[i - start] & 7
+    sort_set(keys, modes, start, total)
     return total
 
 
