@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import door, joining
+from . import door, joining, parts
 from . import programs as plain
 from .errors import BlockError
 from .machine.gas import gas_schedule
@@ -239,14 +239,14 @@ class Block:
         header = Header() if header is None else header
         door.instance("header", header, Header)
         rows = door.KeyRows(key_address, key_field, key_slot)
-        arrays = door.transactions(sender, nonce, gas_limit)
+        arrays = parts.transactions(sender, nonce, gas_limit)
         n_tx = len(arrays["sender"])
-        arrays |= door.programs(rows, n_tx, (op_indptr, op_code, op_key, op_arg), words, (payload_indptr, payload_data))
-        arrays |= door.access_lists(rows, n_tx, list_indptr, list_entry, list_address)
-        arrays |= door.declared(rows, n_tx, "read", declared_reads)
-        arrays |= door.declared(rows, n_tx, "write", declared_writes)
+        arrays |= parts.programs(rows, n_tx, (op_indptr, op_code, op_key, op_arg), words, (payload_indptr, payload_data))
+        arrays |= parts.access_lists(rows, n_tx, list_indptr, list_entry, list_address)
+        arrays |= parts.declared(rows, n_tx, "read", declared_reads)
+        arrays |= parts.declared(rows, n_tx, "write", declared_writes)
         arrays |= rows.finish(state_key, state_value)
-        arrays |= door.footprint(arrays)
+        arrays |= parts.footprint(arrays)
         made = object.__new__(cls)
         extra = {"meta": meta_table(meta, n_tx), "_derived": dict[Any, Any]()}
         door.freeze(made, number=number, fork=fork, header=header, **arrays, **extra)

@@ -15,7 +15,7 @@ from .machine.ops import MAX_COUNT, TOP, Op
 if TYPE_CHECKING:
     from .block import Block
 
-__all__ = ["columns", "key_tuple", "limbs", "programs_of", "state_of"]
+__all__ = ["columns", "key_tuple", "limbs", "op_counts", "programs_of", "state_of"]
 
 _PER_TX: Final = ("senders", "nonces", "gas_limits", "access_lists", "declared_reads", "declared_writes")
 
@@ -50,6 +50,13 @@ def integers(values: NDArray[np.uint64]) -> list[int]:
     """The inverse of `limbs`."""
     raw = np.ascontiguousarray(values).tobytes()
     return [int.from_bytes(raw[i : i + 32], "little") for i in range(0, len(raw), 32)]
+
+
+def op_counts(indptr: NDArray[np.int64], code: NDArray[np.uint8], arg: NDArray[np.int32]) -> NDArray[np.int64]:
+    """(n_tx,) int64: micro-ops of each program, a NOOP n counted as the n opcodes that it stands for."""
+    steps = np.where(code == Op.NOOP, arg, 1).astype(np.int64)
+    total = np.concatenate([[0], np.cumsum(steps)])
+    return total[indptr[1:]] - total[indptr[:-1]]
 
 
 class _Builder:

@@ -20,7 +20,7 @@ STAGES = [
     ("errors",),
     ("machine",),
     ("_kernels",),
-    ("door", "metadata", "joining", "programs", "block"),
+    ("door", "parts", "metadata", "joining", "programs", "block"),
     ("workload", "generate"),
     ("access",),
     ("schedule",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .conflicts import access_group
 from .jit import kernel
 
-__all__ = ["all_edges", "earliest_start", "raw_edges", "transpose"]
+__all__ = ["all_edges", "earliest_start", "raw_edges", "remaining", "transpose"]
 
 _READ, _WRITE, _CREDIT = 1, 2, 4
 _RAW, _WAW, _WAR = 1, 2, 4
@@ -223,3 +223,23 @@ def earliest_start(indptr, indices, join_before, cost, start, finish, critical):
             q += 1
         start[t], critical[t] = _latest(t, indptr, indices, finish)
         finish[t] = start[t] + cost[t]
+
+
+@kernel(inline=True)
+def _highest(v, succ_start, succ, height):
+    highest = 0.0
+    for e in range(succ_start[v], succ_start[v + 1]):
+        highest = max(highest, height[succ[e]])
+    return highest
+
+
+@kernel
+def remaining(succ_start, succ, join_before, cost, height):
+    """height[v] = the longest path from node v on, its own cost included (joins cost nothing). O(nodes + edges)."""
+    n_tx = cost.shape[0]
+    q = join_before.shape[0] - 1
+    for t in range(n_tx - 1, -1, -1):
+        height[t] = _highest(t, succ_start, succ, height) + cost[t]
+        while q >= 0 and join_before[q] >= t:
+            height[n_tx + q] = _highest(n_tx + q, succ_start, succ, height)
+            q -= 1

@@ -9,7 +9,7 @@ from .. import door
 from .._kernels import policies as _k
 from .._kernels.jit import inputs
 from ..access.sets import AccessSets, need_access
-from .dependencies import costs
+from .costs import costs
 
 __all__ = ["critical_path_cost", "speedup_bound"]
 

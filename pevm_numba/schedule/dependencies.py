@@ -14,8 +14,9 @@ from .._kernels import dependencies as _k
 from .._kernels.jit import inputs
 from ..access.sets import AccessSets, need_access
 from ..errors import BlockError
+from .costs import costs
 
-__all__ = ["Dependencies", "EdgeKind", "costs", "dependencies"]
+__all__ = ["Dependencies", "EdgeKind", "dependencies"]
 
 _EDGES: Final = ("all", "raw")
 
@@ -146,6 +147,29 @@ class Dependencies:
         whole = cost is None or np.asarray(cost).dtype.kind in "iu"
         return (int(length) if whole else length), path[::-1]
 
+    def remaining(self, cost: ArrayLike | None = None) -> NDArray[np.float64]:
+        """The longest path from each transaction on, its own cost included: the classic priority of list scheduling.
+
+        Parameters
+        ----------
+        cost : (n_tx,) integers or floats, optional
+            Finite, not negative, in any unit; default 1 each.
+
+        Returns
+        -------
+        (n_tx,) float64
+            In the unit of cost.
+
+        Raises
+        ------
+        BlockError
+            If cost is not as described.
+        """
+        height = np.empty(self.n_tx + self.n_joins)
+        succ_start, succ, _ = self.successors()
+        _k.remaining(*inputs(succ_start, succ, self.join_before, costs(cost, self.n_tx)), height)
+        return height[: self.n_tx].copy()
+
     def _longest(self, cost: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int32]]:
         n = self.n_tx + self.n_joins
         start, finish, critical = np.zeros(n), np.zeros(n), np.empty(n, np.int32)
@@ -154,29 +178,6 @@ class Dependencies:
 
     def __repr__(self) -> str:
         return f"<Dependencies {self.edges}: {self.n_tx:,} txs, {self.n_edges:,} edges, {self.n_joins:,} joins>"
-
-
-def costs(cost: ArrayLike | None, n_tx: int) -> NDArray[np.float64]:
-    """Checked costs as float64; 1 each if None.
-
-    Raises
-    ------
-    BlockError
-        Unless n_tx finite numbers that are not negative.
-    """
-    if cost is None:
-        return np.ones(n_tx)
-    try:
-        given = np.asarray(cost)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise BlockError(f"cost: not an array of numbers: {error}") from None
-    if given.shape != (n_tx,) or (given.dtype.kind not in "iuf" and n_tx):
-        raise BlockError(f"cost has shape {given.shape}, dtype {given.dtype}: must be ({n_tx},) integers or floats")
-    weight = given.astype(np.float64)
-    bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
-    if len(bad):
-        raise BlockError(f"cost[{bad[0]}] = {given[bad[0]]}: must be finite and not negative")
-    return weight
 
 
 def dependencies(access: AccessSets, *, edges: str = "all") -> Dependencies:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import door
 from ..errors import BlockError
+from .timeline import Timeline
 
 if TYPE_CHECKING:
     from ..block import Block
@@ -31,7 +32,10 @@ class Schedule:
         Each transaction (block position) once, wave by wave; within a wave in the order of `serial_order`.
     serial_order : (n_tx,) int32
         The serial order that the result equals. Block order ``0, 1, …`` for order-fixed policies; for order-free ones
-        the block that was built, which is `wave_tx`.
+        the block that was built.
+    timeline : Timeline, optional
+        When and on which worker each transaction runs, at the costs that the schedule was made for. ``list`` has one
+        always (its waves are then the levels, for executors with barriers), the others if made for a number of workers.
 
     Examples
     --------
@@ -43,6 +47,7 @@ class Schedule:
     wave_indptr: NDArray[np.int64]
     wave_tx: NDArray[np.int32]
     serial_order: NDArray[np.int32]
+    timeline: Timeline | None = None
     #: The block whose exact access sets it was made from by a policy of this package, if so: it needs no check there.
     proved_for: Block | None = field(default=None, init=False)
 
@@ -54,15 +59,11 @@ class Schedule:
         empty = np.flatnonzero(indptr[1:] == indptr[:-1])
         if len(empty):
             raise BlockError(f"wave {empty[0]} is empty: every wave must have a transaction")
-        order = door.array("serial_order", self.serial_order, np.int32, (n_tx,), low=0)
-        for name, part in (("wave_tx", tx), ("serial_order", order)):
-            high = np.flatnonzero(part >= n_tx)
-            if len(high):
-                raise BlockError(f"{name}[{high[0]}] = {part[high[0]]}: must be below {n_tx}, the number of transactions")
-            counts = np.bincount(part, minlength=n_tx)
-            wrong = np.flatnonzero(counts != 1)
-            if len(wrong):
-                raise BlockError(f"{name} holds transaction {wrong[0]} {counts[wrong[0]]} times: must be once")
+        tx = door.permutation("wave_tx", tx, n_tx)
+        order = door.permutation("serial_order", self.serial_order, n_tx)
+        if self.timeline is not None:
+            door.instance("timeline", self.timeline, Timeline)
+            door.integer("number of transactions of the timeline", self.timeline.n_tx, n_tx, n_tx)
         position = np.empty(n_tx, np.int64)
         position[order] = np.arange(n_tx)
         wave = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
@@ -70,11 +71,16 @@ class Schedule:
         door.freeze(self, wave_indptr=indptr.copy(), wave_tx=in_order, serial_order=order.copy())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.policy, self.wave_indptr, self.wave_tx, self.serial_order)
+        return type(self), (self.policy, self.wave_indptr, self.wave_tx, self.serial_order, self.timeline)
 
     @classmethod
     def from_arrays(
-        cls, policy: str, wave_indptr: ArrayLike, wave_tx: ArrayLike, serial_order: ArrayLike | None = None
+        cls,
+        policy: str,
+        wave_indptr: ArrayLike,
+        wave_tx: ArrayLike,
+        serial_order: ArrayLike | None = None,
+        timeline: Timeline | None = None,
     ) -> Schedule:
         """Check and freeze arrays as in `Schedule`; serial_order defaults to block order.
 
@@ -86,7 +92,7 @@ class Schedule:
         """
         if serial_order is None:
             serial_order = np.arange(len(door.array("wave_tx", wave_tx, np.int32, (None,))), dtype=np.int32)
-        return cls(policy, wave_indptr, wave_tx, serial_order)  # type: ignore[arg-type]  # made arrays there
+        return cls(policy, wave_indptr, wave_tx, serial_order, timeline)  # type: ignore[arg-type]  # made arrays there
 
     @classmethod
     def from_waves(cls, policy: str, waves: list[list[int]], serial_order: ArrayLike | None = None) -> Schedule:
@@ -110,11 +116,12 @@ class Schedule:
         wave_tx: NDArray[np.int32],
         serial_order: NDArray[np.int32],
         proved_for: Block | None = None,
+        timeline: Timeline | None = None,
     ) -> Schedule:
         """Freeze arrays that a kernel has just made and that nobody else holds; nothing is checked."""
         made = object.__new__(cls)
         arrays = {"wave_indptr": wave_indptr, "wave_tx": wave_tx, "serial_order": serial_order}
-        door.freeze(made, policy=policy, **arrays, proved_for=proved_for)
+        door.freeze(made, policy=policy, **arrays, timeline=timeline, proved_for=proved_for)
         return made
 
     @property
@@ -145,4 +152,5 @@ class Schedule:
 
     def __repr__(self) -> str:
         order = "block order" if self.block_order else "own order"
-        return f"<Schedule {self.policy}: {self.n_tx:,} txs in {self.n_waves:,} waves, {order}>"
+        made = f", {self.timeline.n_workers:,} workers" if self.timeline is not None else ""
+        return f"<Schedule {self.policy}: {self.n_tx:,} txs in {self.n_waves:,} waves, {order}{made}>"

@@ -9,19 +9,31 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import door
 from .._kernels import policies as _k
-from .._kernels.jit import inputs
+from .._kernels.jit import inputs, most_threads
 from ..access.sets import AccessSets
 from ..block import Block
 from ..errors import ScheduleError
 from .conflicts import GRAPH_LIMIT, adjacency
-from .dependencies import costs
+from .costs import cost_of
+from .dependencies import dependencies
 from .independent import independent_waves, sender_chains
+from .listing import PRIORITIES, list_timeline, priority_order, wave_timeline
 from .plan import Schedule
+from .timeline import Timeline
 
-__all__ = ["POLICIES", "schedule"]
+__all__ = ["POLICIES", "POLICY_PRIORITIES", "schedule"]
 
 #: Policies by name, and whether they keep block order.
-POLICIES: Final[dict[str, bool]] = {"levels": True, "mis": False, "mis-parallel": False}
+POLICIES: Final[dict[str, bool]] = {
+    "levels": True, "list": True, "mis": False, "mis-parallel": False, "first-fit": False, "largest-first": False,
+}  # fmt: skip
+
+#: The priorities that a policy knows, its default first; policies not named here have none to choose.
+POLICY_PRIORITIES: Final[dict[str, tuple[str, ...]]] = {
+    "list": ("longest-path", *(name for name in PRIORITIES if name != "longest-path")),
+    "first-fit": ("block", "random"),
+    "largest-first": ("degree", "estimated-degree"),
+}
 
 
 def schedule(
@@ -29,46 +41,61 @@ def schedule(
     policy: str = "levels",
     *,
     workers: int | None = None,
-    cost: ArrayLike | None = None,
+    cost: ArrayLike | str | None = None,
+    priority: str | None = None,
+    seed: int = 0,
     block: Block | None = None,
     limit: int = GRAPH_LIMIT,
 ) -> Schedule:
-    """Group transactions into waves that may run one after the other, each wave at once.
+    """Decide when each transaction may run: waves, the serial order they equal and, for given workers, a timeline.
 
     Parameters
     ----------
     block_or_access : Block or AccessSets
         A block is scheduled by its static access sets.
     policy : str
-        ``"levels"``: block order, the fewest waves possible with barriers. ``"mis"``: order free; waves are independent
-        sets by minimum dynamic degree. ``"mis-parallel"``: the same schedule, made in rounds on Numba's threads.
+        Block order kept: ``"levels"``, the fewest waves possible with barriers; ``"list"``, no barriers, each transaction
+        on one of `workers` as soon as its predecessors are done.
+        Order free, waves that are independent sets, each maximal among the eligible (of each sender the lowest
+        remaining nonce): ``"mis"``, minimum dynamic degree; ``"mis-parallel"``, the same made in rounds on Numba's threads;
+        ``"first-fit"``, each transaction in the first wave that has no conflicting one, in the order of `priority`;
+        ``"largest-first"``, the same with most conflicts first.
     workers : int, optional
-        At least 1. Checked; none of these policies depends on it.
-    cost : (n_tx,) integers or floats, optional
-        Checked; none of these policies depends on it.
+        At least 1. With it the schedule has a `Timeline` on so many workers (waves: the largest first in each, the
+        barrier itself takes no time). ``list`` always has one; by default for the threads that Numba has.
+    cost : (n_tx,) integers or floats, or str, optional
+        What transactions cost, for timelines and for the priorities of ``list``; default 1 each. By name:
+        ``"accesses"``, ``"ops"``, and ``"gas"`` where the block knows the chain's; see also `transaction_costs`.
+    priority : str, optional
+        ``list``: ``"longest-path"`` (of remaining cost; the default), ``"block"`` or ``"largest"``. ``first-fit``:
+        ``"block"`` (the default) or ``"random"``. ``largest-first``: ``"degree"`` (the default) or
+        ``"estimated-degree"``, the other accessors summed over keys, which needs no graph.
+    seed : int
+        Of ``"random"``.
     block : Block, optional
         Whose transactions the access sets are about, for senders and nonces. Without it, with bare access sets, an
         order-free policy takes every transaction to have its own sender.
     limit : int
-        Most entries of the conflict graph, for the order-free policies.
+        Most entries of the conflict graph, for ``mis``, ``mis-parallel`` and the exact degree of ``largest-first``.
 
     Returns
     -------
     Schedule
-        With `serial_order` block order (``levels``), or the order of the waves.
+        With `serial_order` block order, or for order-free policies the order of the waves.
 
     Raises
     ------
     ScheduleError
-        If the policy is unknown.
+        If policy or priority is unknown.
     BlockError
-        If workers, cost or limit is not as described, or block and access sets differ in size.
+        If another argument is not as described, or block and access sets differ in size.
     TooLargeError
-        If an order-free policy needs a conflict graph over the limit; names the hot key.
+        If the policy needs a conflict graph over the limit; names the hot key.
 
     Notes
     -----
-    ``levels``: O(n_accesses + n_keys); never builds a graph. The others: O(n_tx + edges) beside the graph.
+    ``levels``: O(n_accesses + n_keys). ``list``: O(n_accesses + n_tx log n_tx). ``first-fit`` and ``largest-first`` by
+    estimated degree work on the keys and build no graph. The others: O(n_tx + edges) beside the graph.
 
     Examples
     --------
@@ -77,25 +104,43 @@ def schedule(
     ([[0], [1], [2]], [[0, 2], [1]])
     >>> schedule(access, "mis").serial_order.tolist()
     [0, 2, 1]
+    >>> schedule(access, "list", workers=2, cost=[5, 1, 2]).timeline
+    <Timeline: 3 txs on 2 workers, makespan 8>
     """
-    if not isinstance(policy, str) or policy not in POLICIES:
-        raise ScheduleError(f"policy = {policy!r:.200}: must be one of {', '.join(POLICIES)}")
+    priority = _known(policy, priority)
     if block is not None:
         door.instance("block", block, Block)
-    limit = door.integer("limit", limit, 0, 2**62)
+    limit, seed = door.integer("limit", limit, 0, 2**62), door.integer("seed", seed, 0, 2**63 - 1)
     access, block = _access_of(block_or_access, block)
-    if workers is not None:
-        door.integer("workers", workers, 1, 2**31 - 1)
-    costs(cost, access.n_tx)
-    if policy == "levels":
-        return _levels(access)
-    if block is None:
-        first, next_of = np.arange(access.n_tx, dtype=np.int32), np.full(access.n_tx, -1, np.int32)
+    if workers is not None or policy == "list":
+        workers = door.integer("workers", most_threads() if workers is None else workers, 1, 2**31 - 1)
+    weight = cost_of(cost, access, block)
+    if POLICIES[policy]:
+        wave_indptr, wave_tx = _levels(access)
+        order = np.arange(access.n_tx, dtype=np.int32)
     else:
-        first, next_of = sender_chains(block.sender, block.nonce)
-    graph = adjacency(access, limit=limit, block=block)
-    wave_indptr, wave_tx = independent_waves(*graph, first, next_of, parallel=policy == "mis-parallel")
-    return Schedule.trusted(policy, wave_indptr, wave_tx, wave_tx.copy(), access.exact_for)
+        wave_indptr, wave_tx = _order_free(access, block, policy, priority, seed, limit)
+        order = wave_tx.copy()
+    timeline: Timeline | None = None
+    if policy == "list" and workers is not None:
+        deps = dependencies(access)
+        timeline = list_timeline(deps, priority_order(deps, weight, priority), workers, weight)
+    elif workers is not None:
+        timeline = wave_timeline(wave_indptr, wave_tx, workers, weight)
+    return Schedule.trusted(policy, wave_indptr, wave_tx, order, access.exact_for, timeline)
+
+
+def _known(policy: str, priority: str | None) -> str:
+    """The priority, or the policy's default."""
+    if not isinstance(policy, str) or policy not in POLICIES:
+        raise ScheduleError(f"policy = {policy!r:.200}: must be one of {', '.join(POLICIES)}")
+    known = POLICY_PRIORITIES.get(policy, ())
+    if priority is None:
+        return known[0] if known else ""
+    if not isinstance(priority, str) or priority not in known:
+        rule = f"must be one of {', '.join(known)}" if known else "this policy has no priorities to choose from"
+        raise ScheduleError(f"priority = {priority!r:.200} with policy {policy}: {rule}")
+    return priority
 
 
 def _access_of(given: Block | AccessSets, block: Block | None) -> tuple[AccessSets, Block | None]:
@@ -112,12 +157,30 @@ def _access_of(given: Block | AccessSets, block: Block | None) -> tuple[AccessSe
     return given, block
 
 
-def _levels(access: AccessSets) -> Schedule:
+def _levels(access: AccessSets) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     n_tx = access.n_tx
     level, state = np.empty(n_tx, np.int32), np.zeros((access.n_keys, 4), np.int32)
     n_levels = _k.levels(*inputs(access.indptr, access.keys, access.modes), state, level)
     wave_start: NDArray[np.int64] = np.zeros(n_levels + 2, np.int64)
     wave_tx = np.empty(n_tx, np.int32)
-    order = np.arange(n_tx, dtype=np.int32)
-    _k.group_by_wave(*inputs(order, level), wave_start, wave_tx)
-    return Schedule.trusted("levels", wave_start[:-1].copy(), wave_tx, order, access.exact_for)
+    _k.group_by_wave(*inputs(np.arange(n_tx, dtype=np.int32), level), wave_start, wave_tx)
+    return wave_start[:-1].copy(), wave_tx
+
+
+def _order_free(
+    access: AccessSets, block: Block | None, policy: str, priority: str, seed: int, limit: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    if block is None:
+        first, next_of = np.arange(access.n_tx, dtype=np.int32), np.full(access.n_tx, -1, np.int32)
+    else:
+        first, next_of = sender_chains(block.sender, block.nonce)
+    if policy in ("mis", "mis-parallel"):
+        graph = adjacency(access, limit=limit, block=block)
+        return independent_waves(*graph, first, next_of, parallel=policy == "mis-parallel")
+    from .colouring import colour_waves, transaction_order
+
+    if priority == "degree":
+        indptr, indices = adjacency(access, limit=limit, block=block)
+        order = transaction_order(access, priority, next_of, degree=np.diff(indptr))
+        return colour_waves(access, order, next_of, graph=(indptr, indices))
+    return colour_waves(access, transaction_order(access, priority, next_of, seed=seed), next_of)

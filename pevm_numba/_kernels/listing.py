@@ -1,0 +1,181 @@
+"""List schedules on p virtual workers: of several that are free the lowest number takes the ready one of best rank.
+
+Times are float64 in the unit of cost: sums of integers are exact below 2**53, so equal instants compare equal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .jit import kernel
+
+__all__ = ["list_times", "pop_time", "push_time", "wave_times"]
+
+
+@kernel
+def push_time(times, ids, size, time, number):
+    """Put (time, number) in the binary heap of `size` entries, least time first, least number on ties; returns size."""
+    i = size
+    while i > 0:
+        parent = (i - 1) >> 1
+        if times[parent] < time or (times[parent] == time and ids[parent] < number):
+            break
+        times[i] = times[parent]
+        ids[i] = ids[parent]
+        i = parent
+    times[i] = time
+    ids[i] = number
+    return size + 1
+
+
+@kernel
+def pop_time(times, ids, size):
+    """Remove the least entry (read it at place 0 first); returns the new size."""
+    size -= 1
+    time = times[size]
+    number = ids[size]
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child >= size:
+            break
+        other = child + 1
+        if other < size:
+            if times[other] < times[child] or (times[other] == times[child] and ids[other] < ids[child]):
+                child = other
+        if time < times[child] or (time == times[child] and number < ids[child]):
+            break
+        times[i] = times[child]
+        ids[i] = ids[child]
+        i = child
+    times[i] = time
+    ids[i] = number
+    return size
+
+
+@kernel
+def _push(heap, size, number):
+    i = size
+    while i > 0:
+        parent = (i - 1) >> 1
+        if heap[parent] < number:
+            break
+        heap[i] = heap[parent]
+        i = parent
+    heap[i] = number
+    return size + 1
+
+
+@kernel
+def _pop(heap, size):
+    size -= 1
+    number = heap[size]
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if number < heap[child]:
+            break
+        heap[i] = heap[child]
+        i = child
+    heap[i] = number
+    return size
+
+
+@kernel
+def list_times(
+    succ_start, succ, waiting, at_rank, rank, cost, release, n_workers, dispatch,
+    start, end, worker, ready, free, busy_until, busy_tx, later, later_tx, stack,
+):  # fmt: skip
+    """Simulate list scheduling; writes start, end and worker of each transaction, returns the makespan.
+
+    Nodes from len(cost) on are joins: no work, done as soon as their predecessors are. waiting (n_nodes,) int32 counts
+    the predecessors of each node and ends as zeros. A transaction waits for its predecessors and for its release time;
+    it takes dispatch + cost. rank[at_rank[r]] = r orders the ready ones.
+
+    Scratch: ready, busy_tx, later_tx (n_tx,) int32, free (n_workers,) int32, busy_until, later (n_tx,) float64, stack
+    (n_nodes,) int32.
+    """
+    n_tx = cost.shape[0]
+    n_nodes = waiting.shape[0]
+    n_ready, n_free, n_busy, n_later, n_stack = 0, 0, 0, 0, 0
+    for w in range(n_workers):
+        free[w] = w
+    n_free = n_workers
+    for v in range(n_nodes):
+        if waiting[v] == 0:
+            if v < n_tx:
+                n_later = push_time(later, later_tx, n_later, release[v], v)
+            else:
+                stack[n_stack] = v
+                n_stack += 1
+    now = 0.0
+    makespan = 0.0
+    while True:
+        while n_busy > 0 and busy_until[0] <= now:
+            t = busy_tx[0]
+            n_busy = pop_time(busy_until, busy_tx, n_busy)
+            n_free = _push(free, n_free, worker[t])
+            stack[n_stack] = t
+            n_stack += 1
+        while n_stack > 0:
+            n_stack -= 1
+            v = stack[n_stack]
+            for e in range(succ_start[v], succ_start[v + 1]):
+                u = succ[e]
+                waiting[u] -= 1
+                if waiting[u] == 0:
+                    if u < n_tx:
+                        n_later = push_time(later, later_tx, n_later, release[u], u)
+                    else:
+                        stack[n_stack] = u
+                        n_stack += 1
+        while n_later > 0 and later[0] <= now:
+            n_ready = _push(ready, n_ready, rank[later_tx[0]])
+            n_later = pop_time(later, later_tx, n_later)
+        while n_ready > 0 and n_free > 0:
+            t = at_rank[ready[0]]
+            n_ready = _pop(ready, n_ready)
+            worker[t] = free[0]
+            n_free = _pop(free, n_free)
+            start[t] = now
+            end[t] = now + (dispatch + cost[t])
+            makespan = max(makespan, end[t])
+            n_busy = push_time(busy_until, busy_tx, n_busy, end[t], t)
+        if n_busy > 0 and (n_later == 0 or busy_until[0] <= later[0]):
+            now = busy_until[0]
+        elif n_later > 0:
+            now = later[0]
+        else:
+            return makespan
+
+
+@kernel
+def wave_times(wave_start, wave_tx, cost, release, n_workers, dispatch, barrier, start, end, worker, free_at, free):
+    """Waves one after the other, each ended by a barrier; returns the makespan, the last barrier included.
+
+    In a wave each transaction, in the order of wave_tx, goes to the worker that is free first (the lowest on ties).
+    Scratch: free_at (n_workers,) float64, free (n_workers,) int32.
+    """
+    now = 0.0
+    for w in range(wave_start.shape[0] - 1):
+        first, last = wave_start[w], wave_start[w + 1]
+        n = min(np.int64(n_workers), last - first)
+        for i in range(n):
+            free_at[i] = now
+            free[i] = i
+        latest = now
+        for i in range(first, last):
+            t = wave_tx[i]
+            here = free[0]
+            start[t] = max(free_at[0], release[t])
+            end[t] = start[t] + (dispatch + cost[t])
+            worker[t] = here
+            latest = max(latest, end[t])
+            pop_time(free_at, free, n)
+            push_time(free_at, free, n - 1, end[t], here)
+        now = latest + barrier
+    return now

@@ -1,0 +1,75 @@
+"""Costs of transactions as float64: a cost in gas is not a cost in time, and a guess from access counts is neither."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import door
+from ..access.sets import AccessSets
+from ..errors import BlockError
+from ..programs import op_counts
+
+if TYPE_CHECKING:
+    from ..block import Block
+
+__all__ = ["COSTS", "cost_of", "costs"]
+
+#: Names of costs; the last two are known only by running the block (see `transaction_costs`) or from the chain.
+COSTS: Final = ("unit", "accesses", "ops", "gas", "ns")
+
+
+def costs(cost: ArrayLike | None, n_tx: int) -> NDArray[np.float64]:
+    """Checked costs as float64; 1 each if None.
+
+    Raises
+    ------
+    BlockError
+        Unless n_tx finite numbers that are not negative.
+    """
+    if cost is None:
+        return np.ones(n_tx)
+    try:
+        given = np.asarray(cost)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BlockError(f"cost: not an array of numbers: {error}") from None
+    if given.shape != (n_tx,) or (given.dtype.kind not in "iuf" and n_tx):
+        raise BlockError(f"cost has shape {given.shape}, dtype {given.dtype}: must be ({n_tx},) integers or floats")
+    weight = given.astype(np.float64)
+    bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+    if len(bad):
+        raise BlockError(f"cost[{bad[0]}] = {given[bad[0]]}: must be finite and not negative")
+    return weight
+
+
+def cost_of(cost: ArrayLike | str | None, access: AccessSets, block: Block | None) -> NDArray[np.float64]:
+    """Checked costs as float64, from numbers or from a name.
+
+    Parameters
+    ----------
+    cost : (n_tx,) integers or floats, str or None
+        None and ``"unit"``: 1 each. ``"accesses"``: distinct keys + 1. ``"ops"``: micro-ops + 1, a NOOP n counted as n.
+        ``"gas"``: the chain's gas, where the block carries it.
+    access : AccessSets
+    block : Block or None
+
+    Raises
+    ------
+    BlockError
+        If the numbers are not as described, the name is unknown, or the block does not tell such a cost.
+    """
+    if not isinstance(cost, str):
+        return costs(cost, access.n_tx)
+    door.choice("cost", cost, COSTS)
+    if cost == "unit":
+        return np.ones(access.n_tx)
+    if cost == "accesses":
+        return (np.diff(access.indptr) + 1).astype(np.float64)
+    if cost == "ns" or block is None or (cost == "gas" and block.chain_gas_used is None):
+        why = "measured only by running" if cost == "ns" else ("no block is given" if block is None else "not in this block")
+        raise BlockError(f"cost = {cost!r}: {why}: give numbers, as transaction_costs(block, {cost!r}) makes them")
+    if cost == "gas":
+        return costs(block.chain_gas_used, access.n_tx)
+    return (op_counts(block.op_indptr, block.op_code, block.op_arg) + 1).astype(np.float64)

@@ -1,0 +1,122 @@
+"""`Timeline`: who runs what from when to when, in the unit of the costs; a plan at those costs, not a measurement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import door
+from ..errors import BlockError
+
+__all__ = ["Timeline"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Timeline:
+    """Start, end and worker of each transaction, by block position.
+
+    Parameters
+    ----------
+    n_workers : int
+        At least 1; some may stay idle.
+    worker : (n_tx,) int32
+        In [0, n_workers).
+    start, end : (n_tx,) float64
+        Not negative, ``start <= end``, in the unit of the costs that it was made with.
+    makespan : float
+        When everything is done, a last barrier included; at least every end.
+
+    Examples
+    --------
+    >>> line = Timeline(2, [0, 1, 0], [0, 0, 3], [3, 2, 4], 4)
+    >>> line
+    <Timeline: 3 txs on 2 workers, makespan 4>
+    >>> line.idle_share
+    0.25
+    """
+
+    n_workers: int
+    worker: NDArray[np.int32]
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+    makespan: float
+
+    def __post_init__(self) -> None:
+        n_workers = door.integer("n_workers", self.n_workers, 1, 2**31 - 1)
+        worker = door.array("worker", self.worker, np.int32, (None,), low=0, high=n_workers - 1)
+        times = [_times("start", self.start, len(worker)), _times("end", self.end, len(worker))]
+        late = np.flatnonzero(times[1] < times[0])
+        if len(late):
+            raise BlockError(f"end[{late[0]}] = {times[1][late[0]]:g}: must not be before start, {times[0][late[0]]:g}")
+        makespan = float(_times("makespan", [self.makespan], 1)[0])
+        if len(worker) and makespan < times[1].max():
+            raise BlockError(f"makespan = {makespan:g}: must be at least the last end, {times[1].max():g}")
+        door.freeze(self, n_workers=n_workers, worker=worker.copy(), start=times[0], end=times[1], makespan=makespan)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.n_workers, self.worker, self.start, self.end, self.makespan)
+
+    @classmethod
+    def trusted(
+        cls,
+        n_workers: int,
+        worker: NDArray[np.int32],
+        start: NDArray[np.float64],
+        end: NDArray[np.float64],
+        makespan: float,
+    ) -> Timeline:
+        """Freeze arrays that a kernel has just made and that nobody else holds; nothing is checked."""
+        made = object.__new__(cls)
+        door.freeze(made, n_workers=n_workers, worker=worker, start=start, end=end, makespan=makespan)
+        return made
+
+    @property
+    def n_tx(self) -> int:
+        """Number of transactions."""
+        return len(self.worker)
+
+    @property
+    def busy(self) -> NDArray[np.float64]:
+        """(n_workers,) float64: time that each worker spends on transactions."""
+        return np.bincount(self.worker, self.end - self.start, self.n_workers).astype(np.float64)
+
+    @property
+    def idle_share(self) -> float:
+        """Share of workers times makespan in which nobody runs a transaction; 0 if there is no time at all."""
+        room = self.n_workers * self.makespan
+        return max(0.0, 1.0 - float((self.end - self.start).sum()) / room) if room > 0 else 0.0
+
+    def profile(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Parallelism over time: instants at which it changes, and transactions running from each instant on.
+
+        Returns
+        -------
+        times : (m,) float64
+            Ascending, distinct.
+        running : (m,) int64
+            The last is 0.
+        """
+        lasting = self.end > self.start
+        times = np.concatenate([self.start[lasting], self.end[lasting]])
+        step = np.repeat([1, -1], lasting.sum())
+        at, place = np.unique(times, return_inverse=True)
+        return at, np.cumsum(np.bincount(place, step, len(at)).astype(np.int64))
+
+    def __repr__(self) -> str:
+        return f"<Timeline: {self.n_tx:,} txs on {self.n_workers:,} workers, makespan {self.makespan:,.12g}>"
+
+
+def _times(name: str, value: Any, n: int) -> NDArray[np.float64]:
+    try:
+        given = np.array(value, np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BlockError(f"{name}: not an array of numbers: {error}") from None
+    if given.shape != (n,):
+        raise BlockError(f"{name} has shape {given.shape}: must be ({n},)")
+    bad = np.flatnonzero(~(np.isfinite(given) & (given >= 0)))
+    if len(bad):
+        raise BlockError(f"{name}[{bad[0]}] = {given[bad[0]]}: must be finite and not negative")
+    return given
