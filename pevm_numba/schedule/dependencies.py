@@ -14,11 +14,16 @@ from .._kernels import dependencies as _k
 from .._kernels.jit import inputs
 from ..access.sets import AccessSets, need_access
 from ..errors import BlockError
+from ..machine.ops import Mode
 from .costs import costs
 
 __all__ = ["Dependencies", "EdgeKind", "dependencies"]
 
-_EDGES: Final = ("all", "raw")
+_EDGES: Final = ("all", "raw", "waw")
+# What remains of each mode where only writers count: reads go, and a READ with a CREDIT fixes the value like a WRITE.
+_AS_WRITER: Final = np.array([0, 0, 2, 2, 4, 2, 6, 6], np.uint8)
+# Relative slack of float costs that is taken for rounding.
+_ROUNDING: Final = 1e-12
 
 
 class EdgeKind(IntFlag):
@@ -38,7 +43,7 @@ class Dependencies:
     n_tx : int
         Nodes ``0..n_tx-1`` are the transactions.
     edges : str
-        ``"all"`` or ``"raw"``.
+        ``"all"``, ``"raw"`` or ``"waw"``; after `only` with the kinds kept.
     indptr : (n_tx + n_joins + 1,) int64
         CSR offsets of each node's predecessors.
     indices : (n_edges,) int32
@@ -93,6 +98,81 @@ class Dependencies:
             _k.transpose(*inputs(self.indptr, self.indices, self.kinds), start, out, kinds)
             self._derived["successors"] = inputs(start[:-1], out, kinds)
         return self._derived["successors"]
+
+    def only(self, kinds: EdgeKind) -> Dependencies:
+        """The edges of *this* DAG that have one of the kinds, all other kinds struck out; the nodes stay.
+
+        Parameters
+        ----------
+        kinds : EdgeKind
+            One or several, joined by ``|``.
+
+        Returns
+        -------
+        Dependencies
+
+        Raises
+        ------
+        BlockError
+            If kinds is not a combination of `EdgeKind`.
+
+        Notes
+        -----
+        A DAG of all conflicts has no edge that follows from others, and those others may be of kinds that go: of write,
+        write, read by three transactions ``only(EdgeKind.RAW)`` keeps 1 -> 2; of write, read-and-write, read it keeps both
+        steps. Of write, read, write there is no WAW edge 0 -> 2 to keep. So this tells *why* transactions stand where they
+        do, and gives a precedence that is at most that of `dependencies` with ``edges="raw"`` or ``"waw"``, which are the
+        definitions. All edges of a join have the same kind: it stays as it is, or without any edge, a node without work.
+
+        Examples
+        --------
+        >>> access = AccessSets.from_dicts([{0: 2}, {0: 1}, {0: 2}], n_keys=1)
+        >>> dependencies(access).only(EdgeKind.RAW)
+        <Dependencies all, only RAW: 3 txs, 1 edges, 0 joins>
+        >>> dependencies(access).only(EdgeKind.WAW).n_edges, dependencies(access, edges="waw").n_edges
+        (0, 1)
+        """
+        mask = door.integer("kinds", kinds, 1, int(EdgeKind.RAW | EdgeKind.WAW | EdgeKind.WAR))
+        kept = (self.kinds & np.uint8(mask)) != 0
+        before = np.zeros(self.n_edges + 1, np.int64)
+        np.cumsum(kept, out=before[1:])
+        name = f"{self.edges}, only {EdgeKind(mask).name}"
+        left = self.kinds[kept] & np.uint8(mask)
+        return _made(self.n_tx, name, before[self.indptr], self.indices[kept], left, self.join_before)
+
+    @property
+    def isolated(self) -> NDArray[np.bool_]:
+        """(n_tx,) bool: transactions that neither wait for another nor are waited for."""
+        # A join has edges on both sides or none, so an edge to one is an edge to a transaction.
+        n = self.n_tx
+        used = np.bincount(self.indices, minlength=n)[:n] > 0
+        return ~(used | (np.diff(self.indptr)[:n] > 0))
+
+    def components(self) -> NDArray[np.int32]:
+        """Groups of transactions with no edge between them, directions ignored.
+
+        Returns
+        -------
+        (n_tx,) int32
+            Labels from 0, in order of each group's first transaction.
+
+        Examples
+        --------
+        >>> dependencies(AccessSets.from_dicts([{0: 2}, {1: 2}, {0: 1}, {2: 1}], n_keys=3)).components().tolist()
+        [0, 1, 0, 2]
+        """
+        if not self.n_tx:
+            return np.zeros(0, np.int32)
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import connected_components
+
+        n = self.n_tx + self.n_joins
+        graph = csr_array((np.ones(self.n_edges, np.int8), self.indices, self.indptr), shape=(n, n), copy=True)
+        labels = connected_components(graph, directed=False)[1][: self.n_tx]
+        _, first, group = np.unique(labels, return_index=True, return_inverse=True)
+        number = np.empty(len(first), np.int32)
+        number[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+        return number[group.ravel()]
 
     def earliest_start(self, cost: ArrayLike | None = None) -> NDArray[np.float64]:
         """When each transaction could start on unlimited workers: the longest path before it.
@@ -170,6 +250,65 @@ class Dependencies:
         _k.remaining(*inputs(succ_start, succ, self.join_before, costs(cost, self.n_tx)), height)
         return height[: self.n_tx].copy()
 
+    def slack(self, cost: ArrayLike | None = None) -> NDArray[np.float64]:
+        """How much later than its earliest start each transaction may start without making the critical path longer.
+
+        Parameters
+        ----------
+        cost : (n_tx,) integers or floats, optional
+            Finite, not negative, in any unit; default 1 each.
+
+        Returns
+        -------
+        (n_tx,) float64
+            Latest start minus earliest start, in the unit of cost; on unlimited workers, and if no other is late.
+
+        Raises
+        ------
+        BlockError
+            If cost is not as described, or a path is longer than a float can hold.
+
+        Notes
+        -----
+        Exact where costs are whole numbers, of whatever type, and the critical path is below 2**53. Otherwise sums made
+        from the front and from the back differ by rounding, at most about n_tx * 2**-52 of the critical path: slack up
+        to that share, or up to 1e-12 if that is more, is given as 0.
+
+        Examples
+        --------
+        >>> dependencies(AccessSets.from_dicts([{0: 2}, {0: 2}, {1: 2}], n_keys=2)).slack([3, 2, 1]).tolist()
+        [0.0, 0.0, 4.0]
+        """
+        weight = costs(cost, self.n_tx)
+        start, finish = (times[: self.n_tx] for times in self._longest(weight)[:2])
+        longest = float(finish.max(initial=0.0))
+        if not np.isfinite(longest):
+            raise BlockError("cost: the critical path is longer than a float can hold")
+        slack = np.maximum(longest - self.remaining(weight) - start, 0.0)
+        if longest >= 2**53 or (weight != np.rint(weight)).any():
+            slack[slack <= longest * max(_ROUNDING, self.n_tx * 2.0**-52)] = 0.0
+        return slack
+
+    def on_critical_path(self, cost: ArrayLike | None = None) -> NDArray[np.bool_]:
+        """Which transactions are on some longest path: those without slack, rounding aside as in `slack`.
+
+        Parameters
+        ----------
+        cost : (n_tx,) integers or floats, optional
+            Finite, not negative, in any unit; default 1 each.
+
+        Returns
+        -------
+        (n_tx,) bool
+            True for all of `critical_path`, and for those of every other path of that length.
+
+        Raises
+        ------
+        BlockError
+            As `slack`.
+        """
+        return self.slack(cost) == 0.0
+
     def _longest(self, cost: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int32]]:
         n = self.n_tx + self.n_joins
         start, finish, critical = np.zeros(n), np.zeros(n), np.empty(n, np.int32)
@@ -186,10 +325,11 @@ def dependencies(access: AccessSets, *, edges: str = "all") -> Dependencies:
     Parameters
     ----------
     access : AccessSets
-    edges : "all" or "raw"
+    edges : "all", "raw" or "waw"
         ``"all"``: a path leads from i to j iff a chain of conflicting pairs does. ``"raw"``: only true data flow, from
         the last writer of a key and the credits since to each reader (what remains where versions make overwriting
-        harmless).
+        harmless). ``"waw"``: only the order of writers, from each to the next of the key; credits count as writes, and
+        commute, unless the transaction reads the key too; reads count for nothing.
 
     Returns
     -------
@@ -199,7 +339,7 @@ def dependencies(access: AccessSets, *, edges: str = "all") -> Dependencies:
     Raises
     ------
     BlockError
-        If `edges` is neither.
+        If `edges` is none of these.
 
     Notes
     -----
@@ -220,23 +360,43 @@ def dependencies(access: AccessSets, *, edges: str = "all") -> Dependencies:
     """
     need_access("access", access)
     door.choice("edges", edges, _EDGES)
-    n_tx, room = access.n_tx, 2 * access.n_accesses
+    starts, keys, modes = _writers(access) if edges == "waw" else (access.indptr, access.keys, access.modes)
+    n_tx, n_accesses, room = access.n_tx, len(keys), 2 * len(keys)
     state = np.zeros((access.n_keys, 6), np.int32)
-    following, owner = np.empty(access.n_accesses, np.int32), np.empty(access.n_accesses, np.int32)
+    following, owner = np.empty(n_accesses, np.int32), np.empty(n_accesses, np.int32)
     stamp, place = np.full(n_tx, -1, np.int32), np.empty(n_tx, np.int64)
-    tx_start, join_start = np.empty(n_tx + 1, np.int64), np.empty(access.n_accesses + 1, np.int64)
+    tx_start, join_start = np.empty(n_tx + 1, np.int64), np.empty(n_accesses + 1, np.int64)
     # Room for the most edges that there can be; pages that are never written cost nothing.
     pred, pred_kind = np.empty(room, np.int32), np.empty(room, np.uint8)
     join_pred, join_kind = np.empty(room, np.int32), np.empty(room, np.uint8)
-    join_before = np.empty(access.n_accesses, np.int32)
-    walk = _k.all_edges if edges == "all" else _k.raw_edges
+    join_before = np.empty(n_accesses, np.int32)
+    walk = _k.raw_edges if edges == "raw" else _k.all_edges
     n, m, joins = walk(
-        *inputs(access.indptr, access.keys, access.modes), state, following, owner, stamp, place,
+        *inputs(starts, keys, modes), state, following, owner, stamp, place,
         tx_start, pred, pred_kind, join_start, join_pred, join_kind, join_before,
     )  # fmt: skip
     indptr = np.concatenate([tx_start, n + join_start[1 : joins + 1]])
     indices, kinds = np.concatenate([pred[:n], join_pred[:m]]), np.concatenate([pred_kind[:n], join_kind[:m]])
-    indptr, indices, kinds, join_before = inputs(indptr, indices, kinds, join_before[:joins].copy())
+    return _made(n_tx, edges, indptr, indices, kinds, join_before[:joins].copy())
+
+
+def _writers(access: AccessSets) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]]:
+    """The accesses that write or credit, with the modes that count between writers: (indptr, keys, modes)."""
+    kept = access.modes != Mode.READ
+    before = np.zeros(access.n_accesses + 1, np.int64)
+    np.cumsum(kept, out=before[1:])
+    return before[access.indptr], access.keys[kept], _AS_WRITER[access.modes[kept]]
+
+
+def _made(
+    n_tx: int,
+    edges: str,
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    kinds: NDArray[np.uint8],
+    join_before: NDArray[np.int32],
+) -> Dependencies:
+    indptr, indices, kinds, join_before = inputs(indptr, indices, kinds, join_before)
     arrays = {"indptr": indptr, "indices": indices, "kinds": kinds, "join_before": join_before}
     made = object.__new__(Dependencies)
     door.freeze(made, n_tx=n_tx, edges=edges, **arrays, _derived={})
