@@ -42,7 +42,7 @@ def real(name: str, value: Any, low: float, high: float = np.inf) -> float:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = np.nan
-    if isinstance(value, bool | np.bool_ | str | bytes) or not (np.isfinite(number) and low <= number <= high):
+    if isinstance(value, bool | np.bool_ | str | bytes | np.ndarray) or not (np.isfinite(number) and low <= number <= high):
         limit = "" if high == np.inf else f" and at most {high:g}"
         raise BlockError(f"{name} = {value!r:.200}: must be a finite number, at least {low:g}{limit}")
     return number

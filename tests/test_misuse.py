@@ -19,7 +19,9 @@ from pevm_numba import door
 from pevm_numba.errors import BlockError, PevmError, ScheduleError, TooLargeError
 from pevm_numba.schedule.bounds import critical_path_cost, speedup_bound
 from pevm_numba.schedule.conflicts import all_pairs_graph
+from pevm_numba.schedule.costs import cost_of
 from pevm_numba.schedule.index import key_heat
+from pevm_numba.schedule.listing import list_timeline, priority_order, wave_timeline
 
 A, B = (1, 0, 0), (2, 0, 5)
 BLOCK = pn.Block.from_programs(
@@ -30,6 +32,8 @@ BLOCK = pn.Block.from_programs(
 )
 ACCESS = pn.access_sets(BLOCK)
 PLAN = pn.schedule(BLOCK)
+DEPS = pn.dependencies(ACCESS)
+WAVES = PLAN.wave_indptr, PLAN.wave_tx
 COLUMNS: dict[str, Any] = {
     "sender": np.zeros((1, 20), np.uint8), "op_indptr": [0, 0], "op_code": [], "op_key": [], "op_arg": [],
     "key_address": np.zeros((0, 20), np.uint8), "key_field": [], "key_slot": np.zeros((0, 32), np.uint8),
@@ -83,13 +87,47 @@ SLIPS: dict[str, tuple[Callable[[], Any], str]] = {
     # schedules
     "schedule of text": (lambda: pn.schedule("x"), "block_or_access = 'x': .*must be a Block or Acc"),
     "policy list": (lambda: pn.schedule(BLOCK, []), r"policy = \[\]: must be one of levels"),
-    "cost text": (lambda: pn.schedule(BLOCK, cost="x"), r"cost has shape \(\), dtype <U1"),
+    "cost text": (lambda: pn.schedule(BLOCK, cost="x"), "cost = 'x': must be one of unit, accesses, ops, gas, ns"),
+    "cost gas": (lambda: pn.schedule(BLOCK, cost="gas"), r"does not know the chain's gas: .*transaction_costs\(block, 'gas'"),
+    "cost ns": (lambda: pn.schedule(BLOCK, cost="ns"), r"a time is measured.*transaction_costs\(block, 'ns'\)"),
+    "cost ops": (
+        lambda: pn.schedule(pn.AccessSets.from_dicts([{}], 0), cost="ops"),
+        "cost = 'ops': access sets alone do not tell it, and no block is given",
+    ),
     "cost mapping": (lambda: pn.schedule(BLOCK, cost={0: 1}), r"cost has shape \(\), dtype object"),
     "cost of text": (lambda: pn.schedule(BLOCK, cost=["a", "b", "c"]), "cost has shape .*<U1"),
     "cost ragged": (lambda: pn.schedule(BLOCK, cost=[[1], [2, 3], []]), "cost: not an array of numbers"),
     "cost complex": (lambda: pn.schedule(BLOCK, cost=[1j, 0, 0]), "cost has shape .*complex128"),
     "cost nan": (lambda: pn.schedule(BLOCK, cost=[1, np.nan, 0]), r"cost\[1\] = nan: must be finite"),
     "workers": (lambda: pn.schedule(BLOCK, workers=2.0), "workers = 2.0: must be an integer"),
+    "workers of list": (lambda: pn.schedule(BLOCK, "list", workers=2**31), r"workers = 2147483648: must be in \[1, 21"),
+    "priority": (lambda: pn.schedule(BLOCK, "list", priority=5), "priority = 5 with policy list: must be one of longest"),
+    "seed": (lambda: pn.schedule(BLOCK, seed=-1), r"seed = -1: must be in \[0, "),
+    "transaction_costs": (lambda: pn.transaction_costs(ACCESS), "block = <AccessSets.*: must be a Block"),
+    "kind of cost": (lambda: pn.transaction_costs(BLOCK, "time"), "kind = 'time': must be one of unit, accesses, ops"),
+    "repeat": (lambda: pn.transaction_costs(BLOCK, "ns", repeat=0), r"repeat = 0: must be in \[1, 1000\]"),
+    "list_timeline": (lambda: list_timeline(ACCESS, [0, 1, 2], 1), "dependencies = <AccessSets.*: must be a Dep"),
+    "list_timeline order": (lambda: list_timeline(DEPS, [0, 1, 1], 1), "order holds transaction 1 2 times"),
+    "list_timeline release": (lambda: list_timeline(DEPS, range(3), 1, release=[0, -1, 0]), r"release\[1\] = -1: must"),
+    "list_timeline dispatch": (lambda: list_timeline(DEPS, range(3), 1, dispatch=-1), "dispatch = -1: must be a finite"),
+    "endless work": (lambda: list_timeline(DEPS, range(3), 1, [1e308] * 3), "3 transactions could end beyond 1.8e308"),
+    "priority_order": (lambda: priority_order(DEPS, None, "best"), "priority = 'best': must be one of block, longest"),
+    "priority_order of sets": (lambda: priority_order(ACCESS, None, "block"), "dependencies = <AccessSets"),
+    "wave_timeline": (lambda: wave_timeline([0, 2], [0, 1, 2], 1), r"wave_indptr\[1\] = 2: must be 3, the number"),
+    "wave_timeline twice": (lambda: wave_timeline([0, 2], [1, 1], 1), "wave_tx holds transaction 0 0 times"),
+    "wave_timeline barrier": (lambda: wave_timeline(*WAVES, 1, barrier=np.inf), "barrier = inf: must be a finite number"),
+    "timeline workers": (lambda: pn.Timeline(0, [], [], [], 0), "n_workers = 0: must be in"),
+    "timeline worker": (lambda: pn.Timeline(1, [1], [0], [0], 0), r"worker\[0\] = 1: must be in \[0, 0\]"),
+    "timeline of text": (lambda: pn.Timeline(1, [0], ["0"], [0], 0), "start has shape .*<U1: must be .1,. integers"),
+    "timeline nan": (lambda: pn.Timeline(1, [0], [0], [np.nan], 0), r"end\[0\] = nan: must be finite"),
+    "timeline sizes": (lambda: pn.Timeline(1, [0], [0, 1], [1, 2], 2), r"start has shape \(2,\).*: must be \(1,\)"),
+    "timeline backwards": (lambda: pn.Timeline(1, [0], [2], [1], 2), r"end\[0\] = 1: must not be before start, 2"),
+    "timeline makespan": (lambda: pn.Timeline(1, [0], [0], [3], 2), "makespan = 2: must be at least the last end, 3"),
+    "timeline of waves": (lambda: pn.Schedule.from_waves("x", [[0]], timeline=[0]), r"timeline = \[0\]: must be a Timel"),
+    "timeline of others": (
+        lambda: pn.Schedule.from_waves("x", [[0]], timeline=pn.Timeline(1, [], [], [], 0)),
+        "timeline of 0 transactions: must be 1, as in the waves",
+    ),
     "limit": (lambda: pn.schedule(BLOCK, limit="x"), "limit = 'x': must be an integer"),
     "block of a schedule": (lambda: pn.schedule(ACCESS, "mis", block=5), "block = 5: must be a Block"),
     "check_schedule with a block": (lambda: pn.check_schedule(PLAN, BLOCK), f"access = <Block.*{SEE}"),
@@ -187,6 +225,11 @@ def test_any_junk_in_any_place_is_refused_by_name() -> None:
         lambda value: pn.Schedule.from_waves("x", value), lambda value: pn.Schedule.from_arrays("x", value, value),
         lambda value: pn.AccessSets.from_arrays(1, value, value, value), lambda value: pn.AccessSets.from_dicts(value, 1),
         lambda value: pn.schedule(BLOCK, value), lambda value: pn.schedule(BLOCK, cost=value),
+        lambda value: pn.schedule(BLOCK, "list", priority=value), lambda value: pn.transaction_costs(value),
+        lambda value: pn.Schedule.from_waves("x", [[0]], None, value), lambda value: pn.transaction_costs(BLOCK, value),
+        lambda value: pn.transaction_costs(BLOCK, "ns", repeat=value), lambda value: cost_of(value, ACCESS, None),
+        lambda value: pn.Timeline(1, [0], value, [1], 1), lambda value: pn.Timeline(value, [0], [0], [0], value),
+        lambda value: wave_timeline(value, value, 1), lambda value: list_timeline(DEPS, value, 1),
         lambda value: pn.access_sets(BLOCK, value), lambda value: pn.access_sets(BLOCK, fields=value),
         lambda value: pn.access_sets(BLOCK, "degraded", miss_rate=value, seed=value),
     ]  # fmt: skip

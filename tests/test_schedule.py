@@ -76,7 +76,9 @@ def test_levels_equal_the_slow_twin_and_the_longest_path(plain):
 def test_three_transactions_that_waves_of_independent_sets_put_out_of_order():
     access = AccessSets.from_dicts(THREE, 2)
     assert schedule(access).waves() == [[0], [1], [2]]
-    for policy in ("mis", "mis-parallel"):
+    assert schedule(access, "list", workers=2).waves() == [[0], [1], [2]]
+    assert schedule(access, "largest-first").waves() == [[1], [0, 2]]
+    for policy in ("mis", "mis-parallel", "first-fit"):
         plan = schedule(access, policy)
         assert plan.waves() == [[0, 2], [1]]
         assert plan.serial_order.tolist() == [0, 2, 1]
@@ -112,10 +114,11 @@ def test_levels_on_many_transactions_keep_every_law():
     assert (wave == tight + 1).all()  # as early as it can be
 
 
-def test_a_hot_key_is_no_trouble_for_levels_and_refused_by_name_for_independent_sets():
+def test_a_hot_key_is_no_trouble_without_a_graph_and_refused_by_name_with_one():
     access = AccessSets.from_dicts([{0: W}] * 8000, 1)
-    assert schedule(access).n_waves == 8000
-    for policy in ("mis", "mis-parallel"):
+    assert schedule(access).n_waves == schedule(access, "list").n_waves == schedule(access, "first-fit").n_waves == 8000
+    assert schedule(access, "largest-first", priority="estimated-degree").n_waves == 8000
+    for policy in ("mis", "mis-parallel", "largest-first"):
         with pytest.raises(TooLargeError, match="hottest key is 0 in 8,000 transactions"):
             schedule(access, policy)
         with pytest.raises(TooLargeError, match="the limit is 10"):
@@ -212,17 +215,30 @@ def test_independent_waves_keep_every_law_on_many_transactions():
 def test_named_graphs_are_scheduled_into_independent_sets(graph):
     access = of_edges(graph)
     plain = [access[t] for t in range(access.n_tx)]
-    for policy in POLICIES:
-        plan = schedule(access, policy)
+    most_first = sorted(graph, key=lambda t: (-graph.degree[t], t))
+    expected = {
+        "levels": naive.levels(plain), "list": naive.levels(plain), "mis": naive.mis(plain),
+        "mis-parallel": naive.mis(plain), "first-fit": first_fit(graph, list(graph)),
+        "largest-first": first_fit(graph, most_first),
+    }  # fmt: skip
+    for policy, keeps_order in POLICIES.items():
+        plan = schedule(access, policy, workers=3)
         check_schedule(plan, access)
         waves = plan.waves()
-        assert waves == (naive.levels(plain) if policy == "levels" else naive.mis(plain))
+        assert waves == expected[policy]
+        assert plan.block_order or not keeps_order
         assert sorted(t for wave in waves for t in wave) == list(graph)
         for i, wave in enumerate(waves):
             assert graph.subgraph(wave).number_of_edges() == 0
-            if policy != "levels":
+            if not keeps_order:
                 later = [t for part in waves[i + 1 :] for t in part]
                 assert all(set(graph[t]) & set(wave) for t in later)
+
+
+def first_fit(graph: nx.Graph, order: list[int]) -> list[list[int]]:
+    """Each transaction, in this order, in the first wave without a partner, as networkx colours."""
+    colour = nx.greedy_color(graph, strategy=lambda *_: order)
+    return [sorted(t for t in graph if colour[t] == w) for w in range(max(colour.values(), default=-1) + 1)]
 
 
 def test_shapes_have_the_waves_they_must_have():
@@ -319,8 +335,12 @@ def test_check_holds_nonce_order_of_order_free_schedules_only():
 
 def test_misuse_is_named():
     access = sets_of(THREE)
-    with pytest.raises(ScheduleError, match="policy = 'fast': must be one of levels, mis, mis-parallel"):
+    with pytest.raises(ScheduleError, match="policy = 'fast': must be one of levels, list, mis, mis-parallel, first-fit"):
         schedule(access, "fast")
+    with pytest.raises(ScheduleError, match="priority = 'block' with policy levels: this policy has no priorities"):
+        schedule(access, priority="block")
+    with pytest.raises(ScheduleError, match="priority = 'degree' with policy list: must be one of longest-path, block"):
+        schedule(access, "list", priority="degree")
     with pytest.raises(ScheduleError, match="list cannot be scheduled"):
         schedule(THREE)
     with pytest.raises(BlockError, match="workers = 0"):

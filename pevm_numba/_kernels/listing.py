@@ -105,14 +105,16 @@ def list_times(
     for w in range(n_workers):
         free[w] = w
     n_free = n_workers
+    now = 0.0
     for v in range(n_nodes):
         if waiting[v] == 0:
-            if v < n_tx:
-                n_later = push_time(later, later_tx, n_later, release[v], v)
-            else:
+            if v >= n_tx:
                 stack[n_stack] = v
                 n_stack += 1
-    now = 0.0
+            elif release[v] <= now:
+                n_ready = _push(ready, n_ready, rank[v])
+            else:
+                n_later = push_time(later, later_tx, n_later, release[v], v)
     makespan = 0.0
     while True:
         while n_busy > 0 and busy_until[0] <= now:
@@ -128,11 +130,13 @@ def list_times(
                 u = succ[e]
                 waiting[u] -= 1
                 if waiting[u] == 0:
-                    if u < n_tx:
-                        n_later = push_time(later, later_tx, n_later, release[u], u)
-                    else:
+                    if u >= n_tx:
                         stack[n_stack] = u
                         n_stack += 1
+                    elif release[u] <= now:
+                        n_ready = _push(ready, n_ready, rank[u])
+                    else:
+                        n_later = push_time(later, later_tx, n_later, release[u], u)
         while n_later > 0 and later[0] <= now:
             n_ready = _push(ready, n_ready, rank[later_tx[0]])
             n_later = pop_time(later, later_tx, n_later)
@@ -145,6 +149,8 @@ def list_times(
             end[t] = now + (dispatch + cost[t])
             makespan = max(makespan, end[t])
             n_busy = push_time(busy_until, busy_tx, n_busy, end[t], t)
+            if end[t] <= now:  # over at once: what waited for it may go before the next one
+                break
         if n_busy > 0 and (n_later == 0 or busy_until[0] <= later[0]):
             now = busy_until[0]
         elif n_later > 0:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .jit import kernel
 
-__all__ = ["check", "finish_times", "group_by_wave", "levels", "repair"]
+__all__ = ["check", "check_times", "finish_times", "group_by_wave", "levels", "repair"]
 
 _READ, _CREDIT = 1, 4
 
@@ -159,4 +159,36 @@ def check(order, wave, indptr, keys, modes, state):
             if here > state[key, group]:
                 state[key, group] = here
                 state[key, 3 + group] = position
+    return -1, np.int64(-1), np.int64(-1)
+
+
+@kernel
+def check_times(order, start, end, indptr, keys, modes, latest_end, latest_at):
+    """Like `check`, for times: of a conflicting pair the earlier in `order` must end before, or when, the later starts.
+
+    latest_end (n_keys, 3) float64 and latest_at (n_keys, 3) int32, zero-filled: per group of each key the latest end, and
+    the first position that has it. Times are not negative, so a group without members never ends after a start.
+    """
+    for position in range(order.shape[0]):
+        t = order[position]
+        for i in range(indptr[t], indptr[t + 1]):
+            key = keys[i]
+            mode = modes[i]
+            latest = start[t]
+            other = -1
+            for group in range(3):
+                if (group == 0 and mode == _READ) or (group == 2 and mode == _CREDIT):
+                    continue
+                e, p = latest_end[key, group], latest_at[key, group]
+                if e > latest or (e == latest and other >= 0 and p < other):
+                    latest = e
+                    other = p
+            if other >= 0:
+                return position, np.int64(key), np.int64(other)
+        for i in range(indptr[t], indptr[t + 1]):
+            key = keys[i]
+            group = 0 if modes[i] == _READ else (2 if modes[i] == _CREDIT else 1)
+            if end[t] > latest_end[key, group]:
+                latest_end[key, group] = end[t]
+                latest_at[key, group] = position
     return -1, np.int64(-1), np.int64(-1)

@@ -17,30 +17,36 @@ if TYPE_CHECKING:
 
 __all__ = ["COSTS", "cost_of", "costs"]
 
-#: Names of costs; the last two are known only by running the block (see `transaction_costs`) or from the chain.
+#: Names of costs; nanoseconds, and gas that the chain does not tell, are known only by running the block: see
+#: `pevm_numba.execute.costs.transaction_costs`.
 COSTS: Final = ("unit", "accesses", "ops", "gas", "ns")
 
 
-def costs(cost: ArrayLike | None, n_tx: int) -> NDArray[np.float64]:
-    """Checked costs as float64; 1 each if None.
+def costs(cost: ArrayLike | None, n_tx: int, name: str = "cost") -> NDArray[np.float64]:
+    """Checked costs as float64, called `name` in errors; 1 each if None.
 
     Raises
     ------
     BlockError
         Unless n_tx finite numbers that are not negative.
+
+    Examples
+    --------
+    >>> costs([3, 2], 2).tolist(), costs(None, 2).tolist()
+    ([3.0, 2.0], [1.0, 1.0])
     """
     if cost is None:
         return np.ones(n_tx)
     try:
         given = np.asarray(cost)
     except (ValueError, TypeError, OverflowError) as error:
-        raise BlockError(f"cost: not an array of numbers: {error}") from None
+        raise BlockError(f"{name}: not an array of numbers: {error}") from None
     if given.shape != (n_tx,) or (given.dtype.kind not in "iuf" and n_tx):
-        raise BlockError(f"cost has shape {given.shape}, dtype {given.dtype}: must be ({n_tx},) integers or floats")
+        raise BlockError(f"{name} has shape {given.shape}, dtype {given.dtype}: must be ({n_tx},) integers or floats")
     weight = given.astype(np.float64)
     bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
     if len(bad):
-        raise BlockError(f"cost[{bad[0]}] = {given[bad[0]]}: must be finite and not negative")
+        raise BlockError(f"{name}[{bad[0]}] = {given[bad[0]]}: must be finite and not negative")
     return weight
 
 
@@ -58,7 +64,14 @@ def cost_of(cost: ArrayLike | str | None, access: AccessSets, block: Block | Non
     Raises
     ------
     BlockError
-        If the numbers are not as described, the name is unknown, or the block does not tell such a cost.
+        If the numbers are not as described, the name is unknown, or the block does not tell such a cost: then it is
+        `transaction_costs` that makes it.
+
+    Examples
+    --------
+    >>> access = AccessSets.from_dicts([{0: 2, 1: 1}, {}], n_keys=2)
+    >>> cost_of("accesses", access, None).tolist()
+    [3.0, 1.0]
     """
     if not isinstance(cost, str):
         return costs(cost, access.n_tx)
@@ -67,9 +80,18 @@ def cost_of(cost: ArrayLike | str | None, access: AccessSets, block: Block | Non
         return np.ones(access.n_tx)
     if cost == "accesses":
         return (np.diff(access.indptr) + 1).astype(np.float64)
-    if cost == "ns" or block is None or (cost == "gas" and block.chain_gas_used is None):
-        why = "measured only by running" if cost == "ns" else ("no block is given" if block is None else "not in this block")
-        raise BlockError(f"cost = {cost!r}: {why}: give numbers, as transaction_costs(block, {cost!r}) makes them")
-    if cost == "gas":
-        return costs(block.chain_gas_used, access.n_tx)
-    return (op_counts(block.op_indptr, block.op_code, block.op_arg) + 1).astype(np.float64)
+    if cost == "ns":
+        raise _unknown(cost, "a time is measured, not known beforehand")
+    if block is None:
+        raise _unknown(cost, "access sets alone do not tell it, and no block is given")
+    if cost == "ops":
+        return (op_counts(block.op_indptr, block.op_code, block.op_arg) + 1).astype(np.float64)
+    gas = block.chain_gas_used
+    if gas is None or (gas < 0).any():
+        where = "" if gas is None else f" of transaction {int(np.argmax(gas < 0))}"
+        raise _unknown(cost, f"the block does not know the chain's gas{where}")
+    return costs(gas, access.n_tx)
+
+
+def _unknown(cost: str, why: str) -> BlockError:
+    return BlockError(f"cost = {cost!r}: {why}: give numbers, as transaction_costs(block, {cost!r}) makes them")

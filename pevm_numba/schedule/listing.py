@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import door
 from .._kernels import listing as _k
 from .._kernels.jit import inputs
+from ..errors import BlockError
 from .costs import costs
 from .dependencies import Dependencies
 from .timeline import Timeline
@@ -39,8 +40,17 @@ def priority_order(dependencies: Dependencies, cost: ArrayLike | None, priority:
     Raises
     ------
     BlockError
-        If cost or priority is not as described.
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> from pevm_numba.access.sets import AccessSets
+    >>> from pevm_numba.schedule.dependencies import dependencies
+    >>> deps = dependencies(AccessSets.from_dicts([{}, {0: 2}, {0: 2}], n_keys=1))
+    >>> priority_order(deps, [4, 1, 2], "longest-path").tolist(), priority_order(deps, [1, 1, 2], "longest-path").tolist()
+    ([0, 1, 2], [1, 2, 0])
     """
+    door.instance("dependencies", dependencies, Dependencies)
     door.choice("priority", priority, PRIORITIES)
     weight = costs(cost, dependencies.n_tx)
     if priority == "block":
@@ -51,7 +61,7 @@ def priority_order(dependencies: Dependencies, cost: ArrayLike | None, priority:
 
 def list_timeline(
     dependencies: Dependencies,
-    order: NDArray[np.int32],
+    order: ArrayLike,
     workers: int,
     cost: ArrayLike | None = None,
     *,
@@ -77,7 +87,8 @@ def list_timeline(
     Returns
     -------
     Timeline
-        At equal instants ends come before starts; the lowest free worker goes first.
+        Of several free workers the lowest takes the transaction; what ends at an instant, even if it began there, ends
+        before the next one starts. So the result follows from the arguments alone.
 
     Raises
     ------
@@ -91,13 +102,21 @@ def list_timeline(
     References
     ----------
     .. [1] R. L. Graham: Bounds on multiprocessing timing anomalies, SIAM J. Appl. Math. 17, 1969.
+
+    Examples
+    --------
+    >>> from pevm_numba.access.sets import AccessSets
+    >>> from pevm_numba.schedule.dependencies import dependencies
+    >>> deps = dependencies(AccessSets.from_dicts([{0: 2}, {0: 2}, {}], n_keys=1))
+    >>> line = list_timeline(deps, [0, 1, 2], workers=2, cost=[3, 1, 2])
+    >>> line.start.tolist(), line.worker.tolist(), line.makespan
+    ([0.0, 3.0, 0.0], [0, 0, 1], 4.0)
     """
     door.instance("dependencies", dependencies, Dependencies)
     n_tx = dependencies.n_tx
     workers = door.integer("workers", workers, 1, 2**31 - 1)
     at_rank = door.permutation("order", order, n_tx)
-    weight, ready_at = costs(cost, n_tx), np.zeros(n_tx) if release is None else costs(release, n_tx)
-    dispatch = door.real("dispatch", dispatch, 0.0, np.finfo(float).max)
+    weight, ready_at, dispatch, _ = _times(n_tx, cost, release, dispatch)
     succ_start, succ, _ = dependencies.successors()
     waiting = np.diff(dependencies.indptr).astype(np.int32)
     rank = np.empty(n_tx, np.int32)
@@ -113,8 +132,8 @@ def list_timeline(
 
 
 def wave_timeline(
-    wave_indptr: NDArray[np.int64],
-    wave_tx: NDArray[np.int32],
+    wave_indptr: ArrayLike,
+    wave_tx: ArrayLike,
     workers: int,
     cost: ArrayLike | None = None,
     *,
@@ -127,7 +146,7 @@ def wave_timeline(
     Parameters
     ----------
     wave_indptr, wave_tx : (n_waves + 1,) int64, (n_tx,) int32
-        As in `Schedule`.
+        Offsets of the waves, and each transaction once, as in `Schedule`.
     workers, cost, release, dispatch
         As in `list_timeline`.
     barrier : float
@@ -136,23 +155,47 @@ def wave_timeline(
     Returns
     -------
     Timeline
+        Equal costs go in the order of `wave_tx`, and of several free workers the lowest takes the transaction.
 
     Raises
     ------
     BlockError
         If an argument is not as described.
+
+    Notes
+    -----
+    O(n_tx log n_tx). A worker whose next transaction is not yet released waits for it, and takes no other meanwhile.
+
+    Examples
+    --------
+    >>> line = wave_timeline([0, 2, 3], [0, 2, 1], workers=2, cost=[1, 4, 3], barrier=0.5)
+    >>> line.start.tolist(), line.worker.tolist(), line.makespan
+    ([0.0, 3.5, 0.0], [1, 0, 0], 8.0)
     """
-    n_tx = len(wave_tx)
+    n_tx = len(door.array("wave_tx", wave_tx, np.int32, (None,)))
+    tx, offsets = door.permutation("wave_tx", wave_tx, n_tx), door.csr("wave_indptr", wave_indptr, None, n_tx)
     workers = door.integer("workers", workers, 1, 2**31 - 1)
-    weight, ready_at = costs(cost, n_tx), np.zeros(n_tx) if release is None else costs(release, n_tx)
-    dispatch = door.real("dispatch", dispatch, 0.0, np.finfo(float).max)
-    barrier = door.real("barrier", barrier, 0.0, np.finfo(float).max)
-    wave = np.repeat(np.arange(len(wave_indptr) - 1), np.diff(wave_indptr))
-    ordered = wave_tx[np.lexsort((-weight[wave_tx], wave))]  # stable: ties stay as they are
+    weight, ready_at, dispatch, barrier = _times(n_tx, cost, release, dispatch, barrier, len(offsets) - 1)
+    wave = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    ordered = tx[np.lexsort((-weight[tx], wave))]  # stable: ties stay as they are
     start, end, worker = np.empty(n_tx), np.empty(n_tx), np.empty(n_tx, np.int32)
     used = max(1, min(workers, n_tx))
     makespan = _k.wave_times(
-        *inputs(wave_indptr, ordered, weight, ready_at), used, dispatch, barrier,
+        *inputs(offsets, ordered, weight, ready_at), used, dispatch, barrier,
         start, end, worker, np.empty(used), np.empty(used, np.int32),
     )  # fmt: skip
     return Timeline.trusted(workers, worker, start, end, float(makespan))
+
+
+def _times(
+    n_tx: int, cost: ArrayLike | None, release: ArrayLike | None, dispatch: float, barrier: float = 0.0, n_waves: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
+    """Checked costs, release times, dispatch and barrier; all work one after the other must end at a finite time."""
+    weight = costs(cost, n_tx)
+    ready_at = np.zeros(n_tx) if release is None else costs(release, n_tx, "release")
+    dispatch, barrier = door.real("dispatch", dispatch, 0.0), door.real("barrier", barrier, 0.0)
+    with np.errstate(over="ignore"):
+        longest = float(ready_at.max(initial=0.0)) + float(weight.sum()) + n_tx * dispatch + n_waves * barrier
+    if longest == np.inf:
+        raise BlockError(f"cost, release, dispatch, barrier: {n_tx} transactions could end beyond 1.8e308, the last float64")
+    return weight, ready_at, dispatch, barrier

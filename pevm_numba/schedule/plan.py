@@ -22,6 +22,8 @@ __all__ = ["Schedule"]
 class Schedule:
     """Transactions grouped in waves that run one after the other; within a wave all may run at once.
 
+    Schedules are equal if policy, waves, order and timeline are.
+
     Parameters
     ----------
     policy : str
@@ -41,6 +43,8 @@ class Schedule:
     --------
     >>> Schedule.from_waves("by hand", [[0, 2], [1]])
     <Schedule by hand: 3 txs in 2 waves, block order>
+    >>> Schedule.from_waves("by hand", [[0, 2], [1]], timeline=Timeline(1, [0, 0, 0], [0, 2, 1], [1, 3, 2], 3))
+    <Schedule by hand: 3 txs in 2 waves, block order, 1 worker>
     """
 
     policy: str
@@ -63,7 +67,8 @@ class Schedule:
         order = door.permutation("serial_order", self.serial_order, n_tx)
         if self.timeline is not None:
             door.instance("timeline", self.timeline, Timeline)
-            door.integer("number of transactions of the timeline", self.timeline.n_tx, n_tx, n_tx)
+            if self.timeline.n_tx != n_tx:
+                raise BlockError(f"timeline of {self.timeline.n_tx} transactions: must be {n_tx}, as in the waves")
         position = np.empty(n_tx, np.int64)
         position[order] = np.arange(n_tx)
         wave = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
@@ -87,15 +92,21 @@ class Schedule:
         Raises
         ------
         BlockError
-            If a wave is empty, an entry is not a transaction, or one is missing or repeated. Whether the schedule fits
-            a block's conflicts is what `check_schedule` tells.
+            If a wave is empty, an entry is not a transaction, one is missing or repeated, or the timeline has another
+            number of them. Whether the schedule fits a block's conflicts is what `check_schedule` tells.
         """
         if serial_order is None:
             serial_order = np.arange(len(door.array("wave_tx", wave_tx, np.int32, (None,))), dtype=np.int32)
         return cls(policy, wave_indptr, wave_tx, serial_order, timeline)  # type: ignore[arg-type]  # made arrays there
 
     @classmethod
-    def from_waves(cls, policy: str, waves: list[list[int]], serial_order: ArrayLike | None = None) -> Schedule:
+    def from_waves(
+        cls,
+        policy: str,
+        waves: list[list[int]],
+        serial_order: ArrayLike | None = None,
+        timeline: Timeline | None = None,
+    ) -> Schedule:
         """From lists of transactions.
 
         Raises
@@ -106,7 +117,7 @@ class Schedule:
         given = door.items("waves", waves, "waves, each a list of transactions")
         lists = [door.items(f"waves[{w}]", wave, "transactions") for w, wave in enumerate(given)]
         txs = [door.integer(f"waves[{w}]", t, 0, 2**31 - 1) for w, wave in enumerate(lists) for t in wave]
-        return cls.from_arrays(policy, np.cumsum([0] + [len(wave) for wave in lists]), txs, serial_order)
+        return cls.from_arrays(policy, np.cumsum([0] + [len(wave) for wave in lists]), txs, serial_order, timeline)
 
     @classmethod
     def trusted(
@@ -150,7 +161,21 @@ class Schedule:
         """The waves as lists."""
         return [part.tolist() for part in np.split(self.wave_tx, self.wave_indptr[1:-1])] if self.n_tx else []
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Schedule):
+            return NotImplemented
+        return (
+            (self.policy, self.timeline) == (other.policy, other.timeline)
+            and np.array_equal(self.wave_indptr, other.wave_indptr)
+            and np.array_equal(self.wave_tx, other.wave_tx)
+            and np.array_equal(self.serial_order, other.serial_order)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays compare by content
+
     def __repr__(self) -> str:
         order = "block order" if self.block_order else "own order"
-        made = f", {self.timeline.n_workers:,} workers" if self.timeline is not None else ""
+        made = ""
+        if self.timeline is not None:
+            made = f", {self.timeline.n_workers:,} worker{'s' if self.timeline.n_workers > 1 else ''}"
         return f"<Schedule {self.policy}: {self.n_tx:,} txs in {self.n_waves:,} waves, {order}{made}>"

@@ -13,20 +13,25 @@ from .._kernels.jit import inputs, most_threads
 from ..access.sets import AccessSets
 from ..block import Block
 from ..errors import ScheduleError
+from .colouring import colour_waves, transaction_order
 from .conflicts import GRAPH_LIMIT, adjacency
 from .costs import cost_of
 from .dependencies import dependencies
-from .independent import independent_waves, sender_chains
+from .independent import independent_waves
 from .listing import PRIORITIES, list_timeline, priority_order, wave_timeline
 from .plan import Schedule
+from .senders import chains_of
 from .timeline import Timeline
 
-__all__ = ["POLICIES", "POLICY_PRIORITIES", "schedule"]
+__all__ = ["GRAPH_POLICIES", "POLICIES", "POLICY_PRIORITIES", "schedule"]
 
 #: Policies by name, and whether they keep block order.
 POLICIES: Final[dict[str, bool]] = {
     "levels": True, "list": True, "mis": False, "mis-parallel": False, "first-fit": False, "largest-first": False,
 }  # fmt: skip
+
+#: Policies that, with their default priority, build the conflict graph.
+GRAPH_POLICIES: Final = ("mis", "mis-parallel", "largest-first")
 
 #: The priorities that a policy knows, its default first; policies not named here have none to choose.
 POLICY_PRIORITIES: Final[dict[str, tuple[str, ...]]] = {
@@ -64,8 +69,9 @@ def schedule(
         At least 1. With it the schedule has a `Timeline` on so many workers (waves: the largest first in each, the
         barrier itself takes no time). ``list`` always has one; by default for the threads that Numba has.
     cost : (n_tx,) integers or floats, or str, optional
-        What transactions cost, for timelines and for the priorities of ``list``; default 1 each. By name:
-        ``"accesses"``, ``"ops"``, and ``"gas"`` where the block knows the chain's; see also `transaction_costs`.
+        What transactions cost, for timelines and for the priorities of ``list``; default 1 each. By name: ``"unit"``,
+        ``"accesses"``, ``"ops"``, and ``"gas"`` where the block knows the chain's. Gas of a run, and measured time, come
+        from `pevm_numba.transaction_costs`.
     priority : str, optional
         ``list``: ``"longest-path"`` (of remaining cost; the default), ``"block"`` or ``"largest"``. ``first-fit``:
         ``"block"`` (the default) or ``"random"``. ``largest-first``: ``"degree"`` (the default) or
@@ -170,15 +176,10 @@ def _levels(access: AccessSets) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
 def _order_free(
     access: AccessSets, block: Block | None, policy: str, priority: str, seed: int, limit: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    if block is None:
-        first, next_of = np.arange(access.n_tx, dtype=np.int32), np.full(access.n_tx, -1, np.int32)
-    else:
-        first, next_of = sender_chains(block.sender, block.nonce)
+    first, next_of = chains_of(access.n_tx, block)
     if policy in ("mis", "mis-parallel"):
         graph = adjacency(access, limit=limit, block=block)
         return independent_waves(*graph, first, next_of, parallel=policy == "mis-parallel")
-    from .colouring import colour_waves, transaction_order
-
     if priority == "degree":
         indptr, indices = adjacency(access, limit=limit, block=block)
         order = transaction_order(access, priority, next_of, degree=np.diff(indptr))

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import door
-from ..errors import BlockError
+from ..errors import BlockError, TooLargeError
 
 __all__ = ["Timeline"]
+
+#: Most workers of which `busy` lists each one.
+_MOST_LISTED: Final = 2**24
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Timeline:
     """Start, end and worker of each transaction, by block position.
 
+    Timelines are equal if all that they hold is. Whether one fits a block's conflicts, and whether every worker runs one
+    transaction at a time, is what `check_schedule` tells.
+
     Parameters
     ----------
     n_workers : int
-        At least 1; some may stay idle.
+        In [1, 2**31 - 1]; some may stay idle, and cost nothing.
     worker : (n_tx,) int32
         In [0, n_workers).
     start, end : (n_tx,) float64
         Not negative, ``start <= end``, in the unit of the costs that it was made with.
     makespan : float
         When everything is done, a last barrier included; at least every end.
+
+    Raises
+    ------
+    BlockError
+        If an argument is not as described.
 
     Examples
     --------
@@ -51,7 +62,7 @@ class Timeline:
         late = np.flatnonzero(times[1] < times[0])
         if len(late):
             raise BlockError(f"end[{late[0]}] = {times[1][late[0]]:g}: must not be before start, {times[0][late[0]]:g}")
-        makespan = float(_times("makespan", [self.makespan], 1)[0])
+        makespan = door.real("makespan", self.makespan, 0.0)
         if len(worker) and makespan < times[1].max():
             raise BlockError(f"makespan = {makespan:g}: must be at least the last end, {times[1].max():g}")
         door.freeze(self, n_workers=n_workers, worker=worker.copy(), start=times[0], end=times[1], makespan=makespan)
@@ -80,8 +91,19 @@ class Timeline:
 
     @property
     def busy(self) -> NDArray[np.float64]:
-        """(n_workers,) float64: time that each worker spends on transactions."""
-        return np.bincount(self.worker, self.end - self.start, self.n_workers).astype(np.float64)
+        """(n_workers,) float64: time that each worker spends on transactions.
+
+        Raises
+        ------
+        TooLargeError
+            With more than 2**24 workers.
+        """
+        if self.n_workers > _MOST_LISTED:
+            raise TooLargeError(
+                f"busy times of {self.n_workers:,} workers: the limit is {_MOST_LISTED:,}; "
+                "sum end - start over the workers of interest"
+            )
+        return np.bincount(self.worker, self.end - self.start, self.n_workers).astype(np.float64, copy=False)
 
     @property
     def idle_share(self) -> float:
@@ -97,7 +119,13 @@ class Timeline:
         times : (m,) float64
             Ascending, distinct.
         running : (m,) int64
-            The last is 0.
+            The last is 0. Both are empty if no transaction takes any time.
+
+        Examples
+        --------
+        >>> times, running = Timeline(2, [0, 1, 0], [0, 0, 3], [3, 2, 4], 4).profile()
+        >>> times.tolist(), running.tolist()
+        ([0.0, 2.0, 3.0, 4.0], [2, 1, 1, 0])
         """
         lasting = self.end > self.start
         times = np.concatenate([self.start[lasting], self.end[lasting]])
@@ -105,18 +133,31 @@ class Timeline:
         at, place = np.unique(times, return_inverse=True)
         return at, np.cumsum(np.bincount(place, step, len(at)).astype(np.int64))
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Timeline):
+            return NotImplemented
+        return (
+            (self.n_workers, self.makespan) == (other.n_workers, other.makespan)
+            and np.array_equal(self.worker, other.worker)
+            and np.array_equal(self.start, other.start)
+            and np.array_equal(self.end, other.end)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays compare by content
+
     def __repr__(self) -> str:
         return f"<Timeline: {self.n_tx:,} txs on {self.n_workers:,} workers, makespan {self.makespan:,.12g}>"
 
 
 def _times(name: str, value: Any, n: int) -> NDArray[np.float64]:
     try:
-        given = np.array(value, np.float64)
+        given = np.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:
         raise BlockError(f"{name}: not an array of numbers: {error}") from None
-    if given.shape != (n,):
-        raise BlockError(f"{name} has shape {given.shape}: must be ({n},)")
-    bad = np.flatnonzero(~(np.isfinite(given) & (given >= 0)))
+    if given.shape != (n,) or (given.dtype.kind not in "iuf" and n):
+        raise BlockError(f"{name} has shape {given.shape}, dtype {given.dtype}: must be ({n},) integers or floats")
+    times = np.array(given, np.float64)
+    bad = np.flatnonzero(~(np.isfinite(times) & (times >= 0)))
     if len(bad):
         raise BlockError(f"{name}[{bad[0]}] = {given[bad[0]]}: must be finite and not negative")
-    return given
+    return times
