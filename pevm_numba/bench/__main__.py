@@ -8,18 +8,22 @@ from typing import Annotated
 import typer
 
 from .. import console as con
+from ..errors import UsageError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def bench(
+    context: typer.Context,
     preset: Annotated[list[str] | None, typer.Option(help="Generated block; may be repeated.")] = None,
     input: Annotated[
         list[Path] | None, typer.Option(help="Block file, folder of block, cryo or op_trace files, or seed JSON.")
     ] = None,
     executor: Annotated[str, typer.Option(help="serial, waves, auto, or all.")] = "waves",
-    policy: Annotated[str, typer.Option(help="levels keeps block order; mis and mis-parallel build another.")] = "levels",
+    policy: Annotated[
+        str, typer.Option(help="levels and list keep block order; the others of schedule() do not.")
+    ] = "levels",
     oracle: Annotated[str, typer.Option(help="Access sets: static, declared, eip2930, union, degraded.")] = "static",
     miss_rate: Annotated[float, typer.Option(help="With --oracle degraded: share of accesses missed.")] = 0.0,
     workers: Annotated[int | None, typer.Option(help="Threads; default all that Numba has.")] = None,
@@ -30,6 +34,9 @@ def bench(
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
 ) -> None:
     """Measure parallel against serial execution; without arguments on the presets small, medium and large."""
+    if context.invoked_subcommand is not None:
+        _refuse_options(context)
+        return
     con.log_to_stderr(verbose)
     from .session import Request, run
 
@@ -37,6 +44,60 @@ def bench(
         Request(tuple(preset or ()), tuple(input or ()), executor, policy, oracle, miss_rate, workers, work, repeat, seed),
         json,
     )
+
+
+def _refuse_options(context: typer.Context) -> None:
+    """Options of the benchmark of execution mean nothing to a subcommand."""
+    given = [name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    if given:
+        rule = f"must come after {context.invoked_subcommand}, if that has it"
+        raise UsageError(f"--{given[0].replace('_', '-')} before {context.invoked_subcommand}: {rule}")
+
+
+@app.command("schedule")
+def schedule_command(
+    n: Annotated[int, typer.Option(help="Transactions of each case.")] = 10_000,
+    repeat: Annotated[int, typer.Option(help="Rounds; in each, every job runs once.")] = 5,
+    peers: Annotated[bool, typer.Option(help="Compare with networkx, rustworkx, igraph, networkit.")] = True,
+    large: Annotated[bool, typer.Option(help="Also 100,000 and 1,000,000 transactions, without peers.")] = False,
+    slow: Annotated[bool, typer.Option(help="Peers also where one takes minutes and gigabytes.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the cases.")] = 42,
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this file.")] = None,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
+) -> None:
+    """Measure schedulers by the access, beside a memory probe, and against other graph libraries at the same job."""
+    con.log_to_stderr(verbose)
+    from .scheduling import Request, run
+
+    run(Request(n, repeat, peers, large, slow, seed), json)
+
+
+@app.command("corpus")
+def corpus_command(
+    path: Annotated[Path, typer.Argument(help="Folder with op_trace, or bal/eip7928_accesses.parquet, or both.")],
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this file.")] = None,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Every block, and log.")] = 0,
+) -> None:
+    """Tables on real blocks: critical paths by definition of dependencies, waves, simulated workers."""
+    con.log_to_stderr(max(0, verbose - 1))
+    from .corpus import run
+
+    run(path, json, verbose=verbose > 0)
+
+
+@app.command("optimum")
+def optimum_command(
+    path: Annotated[Path | None, typer.Argument(help="Also the blocks of this file or folder.")] = None,
+    workers: Annotated[int, typer.Option(help="Of the makespans.")] = 8,
+    time_limit: Annotated[float, typer.Option(help="Seconds for each exact optimum.")] = 10.0,
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this file.")] = None,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
+) -> None:
+    """Ratio of each heuristic to the exact optimum (needs the extra `exact`), and built blocks beside their bound."""
+    con.log_to_stderr(verbose)
+    from .optimum import run
+
+    run(path, workers, time_limit, json)
 
 
 def main() -> None:

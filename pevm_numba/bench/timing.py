@@ -26,7 +26,7 @@ from ..metrics import Rounds, describe_machine, percentiles_ms, time_fields, ver
 from ..schedule.bounds import critical_path_cost, speedup_bound
 from ..schedule.conflicts import all_pairs_graph, conflict_counts, conflict_graph
 from ..schedule.plan import Schedule
-from ..schedule.policies import schedule
+from ..schedule.policies import GRAPH_POLICIES, schedule
 from .scenarios import Scenario, add_noops, nanoseconds_per_step
 
 __all__ = ["Options", "WarmUp", "compare_graphs", "measure", "warm_up"]
@@ -190,7 +190,7 @@ def measure(scenario: Scenario, options: Options, warm: WarmUp) -> dict[str, Any
 
 def _graph_time(subject: _Subject) -> int | None:
     """Time of the conflict graph where the policy needs one: taken apart, since the policy builds it inside."""
-    if not subject.parallel or subject.options.policy == "levels":
+    if not subject.parallel or subject.options.policy not in GRAPH_POLICIES:
         return None
     return min(_time(conflict_graph, subject.access)[1] for _ in range(3))
 

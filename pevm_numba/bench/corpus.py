@@ -1,0 +1,244 @@
+"""Tables over a folder of real blocks: a mean over blocks says little where half of them hold a handful of transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ..access.oracles import access_sets
+from ..block import Block
+from ..console import progress
+from ..errors import ExecutionError, FileFormatError
+from ..io.files import block_numbers, read_blocks
+from ..schedule.dependencies import dependencies
+from ..schedule.listing import list_timeline, priority_order, wave_timeline
+from ..schedule.policies import schedule
+from .bal import bal_table
+from .definitions import DEFINITIONS, definition_row
+from .tables import figure, print_lines, print_table
+
+__all__ = ["WORKERS", "definition_summary", "run", "worker_rows", "worker_summary"]
+
+#: Simulated workers.
+WORKERS: Final = (8, 16)
+_BAL: Final = Path("bal") / "eip7928_accesses.parquet"
+_TRACES: Final = "op_trace"
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    given = np.asarray(values, np.float64)
+    figures = given.mean(), np.median(given), given.min(), given.max()
+    return dict(zip(("mean", "median", "least", "most"), map(float, figures)))
+
+
+# -------------------------------------------------------------------- definitions
+
+
+def definition_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Over blocks, for each definition: spreads of the critical path and of work/span, means of waves, sums of pairs.
+
+    Blocks without transactions are left out.
+    """
+    out = []
+    for name in dict.fromkeys(row["definition"] for row in rows):
+        chosen = [row for row in rows if row["definition"] == name and row["n_tx"]]
+        one: dict[str, Any] = {"table": "definitions summary", "definition": name, "blocks": len(chosen)}
+        for field in ("path_txs", "work_span_txs", "work_span_gas"):
+            values = [row[field] for row in chosen if row[field] is not None]
+            one[field] = _spread(values) if values else None
+        for field in ("levels_waves", "mis_waves"):
+            values = [row[field] for row in chosen if row[field] is not None]
+            one[field] = float(np.mean(values)) if values else None
+        for field in ("pairs", "misordered"):
+            values = [row[field] for row in chosen if row[field] is not None]
+            one[field] = sum(values) if values else None
+        one["blocks_misordered"] = sum(bool(row["misordered"]) for row in chosen) if one["pairs"] is not None else None
+        out.append(one)
+    return out
+
+
+# -------------------------------------------------------------------- simulated workers
+
+
+def worker_rows(block: Block, workers: Sequence[int] = WORKERS) -> list[dict[str, Any]]:
+    """Simulated makespans of one block in gas: barrier waves, list scheduling, and what no schedule in block order beats.
+
+    Parameters
+    ----------
+    block : Block
+        With the chain's gas and at least one transaction.
+    workers : sequence of int
+
+    Returns
+    -------
+    list of dict
+        For each number of workers `waves`, `list`, `bound` in gas; bound = max(gas / workers, critical path).
+
+    Raises
+    ------
+    ExecutionError
+        If a makespan lies outside of what theory allows.
+    """
+    access, gas = access_sets(block), block.chain_gas_used
+    if gas is None or not block.n_tx:
+        raise FileFormatError(f"block {block.number}: has no transactions, or the chain's gas is not known")
+    deps, levels = dependencies(access), schedule(access)
+    total, path = float(gas.sum()), float(deps.critical_path(gas)[0])
+    order = priority_order(deps, gas, "longest-path")
+    rows = []
+    for p in workers:
+        bound = max(total / p, path)
+        waves = wave_timeline(levels.wave_indptr, levels.wave_tx, p, gas).makespan
+        listed = list_timeline(deps, order, p, gas).makespan
+        graham = total / p + (1 - 1 / p) * path
+        if not (bound - 1e-6 <= listed <= graham + 1e-6 and bound - 1e-6 <= waves):
+            raise ExecutionError(f"block {block.number}, {p} workers: a makespan is outside of its bounds")
+        rows.append({
+            "table": "workers", "block_number": block.number, "n_tx": block.n_tx, "workers": p, "gas": total,
+            "waves": waves, "list": listed, "bound": bound,
+        })  # fmt: skip
+    return rows
+
+
+def worker_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Over blocks, for each number of workers and way: speed-ups, and the share of the bound reached, in all."""
+    out = []
+    for p in dict.fromkeys(row["workers"] for row in rows):
+        chosen = [row for row in rows if row["workers"] == p]
+        for way in ("waves", "list", "bound"):
+            gas, time = sum(row["gas"] for row in chosen), sum(row[way] for row in chosen)
+            shares = [row["bound"] / row[way] for row in chosen]
+            out.append({
+                "table": "workers summary", "workers": p, "way": way, "blocks": len(chosen), "total": gas / time,
+                "share_of_bound": sum(row["bound"] for row in chosen) / time,
+                "blocks_at_bound": sum(share > 1 - 1e-9 for share in shares),
+            } | _spread([row["gas"] / row[way] for row in chosen]))  # fmt: skip
+    return out
+
+
+# -------------------------------------------------------------------- showing
+
+
+def _show_bal(rows: Sequence[dict[str, Any]], verbose: bool) -> None:
+    title = (
+        f"EIP-7928 lists, {len(rows)} blocks ({rows[0]['block_number']} to {rows[-1]['block_number']}): storage writes "
+        "only, consecutive writers of a slot as edges, unit cost"
+    )
+    if verbose:
+        body = [
+            [f"{r['block_number']}", f"{r['n_tx']:,}", f"{r['critical_path']:,}", f"{100 * r['isolated_share']:.1f}"]
+            for r in rows
+        ]
+        print_table(title, ["block", "txs", "critical path", "isolated %"], body)
+    body = []
+    for name, field, scale in (
+        ("transactions", "n_tx", 1.0), ("critical path, transactions", "critical_path", 1.0),
+        ("isolated, % of transactions", "isolated_share", 100.0),
+    ):  # fmt: skip
+        spread = _spread([scale * row[field] for row in rows])
+        body.append([name, *(f"{spread[key]:.1f}" for key in ("mean", "median", "least", "most"))])
+    print_table(title, ["", "mean", "median", "least", "most"], body)
+    n_tx, alone = sum(row["n_tx"] for row in rows), sum(row["isolated"] for row in rows)
+    print_lines([f"{alone:,} of all {n_tx:,} transactions are isolated: {100 * alone / max(1, n_tx):.1f} %."])
+
+
+def _show_definitions(rows: Sequence[dict[str, Any]], summary: Sequence[dict[str, Any]], verbose: bool) -> None:
+    if verbose:
+        headings = ["block", "definition", "txs", "path", "work/span", "by gas", "levels", "mis", "pairs", "misordered"]
+        fields = ("n_tx", "path_txs", "work_span_txs", "work_span_gas", "levels_waves", "mis_waves", "pairs", "misordered")
+        body = [[f"{r['block_number']}", r["definition"], *(_cell(r[name]) for name in fields)] for r in rows]
+        print_table("every block, by definition", headings, body)
+    headings = [
+        "dependencies", "path mean", "median", "most", "work/span mean", "median", "by gas mean", "median",
+        "levels", "mis", "pairs", "misordered", "in blocks",
+    ]  # fmt: skip
+    body = []
+    for one in summary:
+        spans = [figure(one[f][k]) if one[f] else "-" for f in ("work_span_txs", "work_span_gas") for k in ("mean", "median")]
+        path = [figure(one["path_txs"][k]) for k in ("mean", "median", "most")]
+        rest = [_cell(one[f]) for f in ("levels_waves", "mis_waves", "pairs", "misordered", "blocks_misordered")]
+        body.append([one["definition"], *path, *spans, *rest])
+    print_table(f"op_trace, {summary[0]['blocks']} blocks with transactions, by which dependencies count", headings, body)
+    print_lines([
+        "path: critical path in transactions. work/span: transactions, or gas, over the critical path. levels, mis: mean",
+        "number of waves. misordered: conflicting pairs that mis would run against block order, were it used to validate.",
+        "mis keeps each sender's nonces in order, which levels gets from block order.",
+    ])  # fmt: skip
+
+
+def _cell(value: float | None) -> str:
+    return f"{value:,}" if isinstance(value, int) else figure(value)
+
+
+def _show_workers(summary: Sequence[dict[str, Any]]) -> None:
+    names = {"waves": "barrier waves (levels)", "list": "list, longest path first", "bound": "bound, max(gas / p, path)"}
+    body: list[list[str]] = []
+    for one in summary:
+        if one["way"] == "waves":
+            body.append([])
+        figures = (one["total"], one["mean"], one["median"], one["least"], one["most"])
+        share = f"{100 * one['share_of_bound']:.1f}"
+        cells = [*(f"{value:.2f}" for value in figures), share, f"{one['blocks_at_bound']}"]
+        body.append([f"{one['workers']} workers: {names[one['way']]}", *cells])
+    headings = ["simulated, cost = gas", "speed-up in all", "mean", "median", "least", "most", "% of bound", "at bound"]
+    print_table(f"op_trace, {summary[0]['blocks']} blocks, every dependency, credits commute", headings, body[1:])
+    print_lines(["in all: gas of all blocks / sum of their makespans. at bound: blocks whose makespan is the bound itself."])
+
+
+# -------------------------------------------------------------------- the command
+
+
+def _blocks(folder: Path) -> Iterator[Block]:
+    return progress(read_blocks(folder), "blocks", len(block_numbers(folder)))
+
+
+def run(path: Path, json_path: Path | None = None, *, verbose: bool = False) -> list[dict[str, Any]]:
+    """Work the tables out, show them, and write JSON if asked.
+
+    Parameters
+    ----------
+    path : Path
+        Folder with ``bal/eip7928_accesses.parquet`` or ``op_trace`` or both.
+    json_path : Path, optional
+        For a list of objects, told apart by `table`.
+    verbose : bool
+        Show every block.
+
+    Raises
+    ------
+    PevmError
+        On bad input.
+    """
+    from .report import write_json
+    from .session import check_target
+
+    if json_path is not None:
+        check_target(json_path, (path,))
+    lists, traces = path / _BAL, path / _TRACES
+    if not lists.exists() and not traces.exists():
+        raise FileFormatError(f"{path}: must hold {_BAL} or {_TRACES}")
+    results: list[dict[str, Any]] = []
+    if lists.exists():
+        results += bal_table(lists)
+        _show_bal(results, verbose)
+    if traces.exists():
+        rows: list[dict[str, Any]] = []
+        simulated: list[dict[str, Any]] = []
+        for block in _blocks(traces):
+            rows += [definition_row(block, definition) for definition in DEFINITIONS]
+            if block.n_tx and block.chain_gas_used is not None:
+                simulated += worker_rows(block)
+        summary = definition_summary(rows)
+        if any(one["blocks"] for one in summary):
+            _show_definitions(rows, summary, verbose)
+        results += [*rows, *summary]
+        if simulated:
+            speeds = worker_summary(simulated)
+            _show_workers(speeds)
+            results += [*simulated, *speeds]
+    if json_path is not None:
+        write_json(json_path, results)
+    return results
