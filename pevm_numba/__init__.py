@@ -16,24 +16,36 @@ if TYPE_CHECKING:
     from .block import Block as Block
     from .block import Header as Header
     from .errors import PevmError as PevmError
+    from .execute.costs import transaction_costs as transaction_costs
     from .execute.result import Execution as Execution
     from .execute.run import execute as execute
     from .generate import generate as generate
     from .io.files import read_block as read_block
     from .io.files import read_blocks as read_blocks
     from .io.files import write_blocks as write_blocks
+    from .io.schedule_file import read_schedule as read_schedule
+    from .io.schedule_file import write_schedule as write_schedule
     from .machine.gas import GasSchedule as GasSchedule
     from .machine.gas import gas_schedule as gas_schedule
     from .machine.ops import Field as Field
     from .machine.ops import Mode as Mode
     from .machine.ops import Op as Op
     from .machine.ops import Status as Status
+    from .schedule.bounds import Bounds as Bounds
+    from .schedule.bounds import bounds as bounds
+    from .schedule.building import build_block as build_block
     from .schedule.check import check_schedule as check_schedule
     from .schedule.conflicts import conflict_counts as conflict_counts
     from .schedule.conflicts import conflict_graph as conflict_graph
+    from .schedule.dependencies import EdgeKind as EdgeKind
     from .schedule.dependencies import dependencies as dependencies
+    from .schedule.optimality import optimality as optimality
     from .schedule.plan import Schedule as Schedule
     from .schedule.policies import schedule as schedule
+    from .schedule.simulate import Overheads as Overheads
+    from .schedule.simulate import Simulation as Simulation
+    from .schedule.simulate import simulate as simulate
+    from .schedule.timeline import Timeline as Timeline
     from .workload import OpMix as OpMix
 
 __version__ = "0.1.0"
@@ -42,6 +54,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "AccessSets": "access.sets",
     "Block": "block",
+    "Bounds": "schedule.bounds",
+    "EdgeKind": "schedule.dependencies",
     "Execution": "execute.result",
     "Field": "machine.ops",
     "GasSchedule": "machine.gas",
@@ -49,11 +63,16 @@ _HOMES = {
     "OpMix": "workload",
     "Mode": "machine.ops",
     "Op": "machine.ops",
+    "Overheads": "schedule.simulate",
     "PevmError": "errors",
     "Schedule": "schedule.plan",
+    "Simulation": "schedule.simulate",
     "Status": "machine.ops",
+    "Timeline": "schedule.timeline",
     "access_sets": "access.oracles",
     "accuracy": "access.quality",
+    "bounds": "schedule.bounds",
+    "build_block": "schedule.building",
     "check_schedule": "schedule.check",
     "conflict_counts": "schedule.conflicts",
     "conflict_graph": "schedule.conflicts",
@@ -62,11 +81,16 @@ _HOMES = {
     "execute": "execute.run",
     "gas_schedule": "machine.gas",
     "generate": "generate",
+    "optimality": "schedule.optimality",
     "read_block": "io.files",
     "read_blocks": "io.files",
+    "read_schedule": "io.schedule_file",
     "schedule": "schedule.policies",
     "select": "access.view",
+    "simulate": "schedule.simulate",
+    "transaction_costs": "execute.costs",
     "write_blocks": "io.files",
+    "write_schedule": "io.schedule_file",
 }
 
 __all__ = [*_HOMES, "__version__"]

@@ -20,6 +20,18 @@ app = typer.Typer(
 
 _Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")]
 _Number = Annotated[int | None, typer.Option(help="Block number, if the input holds several.")]
+_Input = Annotated[Path, typer.Option(help="Block file, folder or seed JSON.")]
+_Cost = Annotated[str, typer.Option(help="unit, accesses, ops, gas (charged in execution) or ns (measured here).")]
+_Oracle = Annotated[str, typer.Option(help="Access sets: static, declared, eip2930, union, degraded.")]
+_MissRate = Annotated[float, typer.Option(help="With --oracle degraded: share of accesses missed.")]
+_Seed = Annotated[int, typer.Option(help="Of --oracle degraded and --priority random.")]
+_Fields = Annotated[
+    str, typer.Option(help="Count these only: of storage,balance,nonce,code; other than all is for analysis.")
+]
+_Granularity = Annotated[str, typer.Option(help="slot, or account: all keys of an account count as one.")]
+_FeeRecipient = Annotated[
+    str, typer.Option(help="Credits: commutative, plain (as writes), or ignored (the fee recipient's).")
+]
 
 
 @app.command()
@@ -133,6 +145,71 @@ def inspect(
 
 
 @app.command()
+def schedule(
+    input: _Input,
+    policy: Annotated[
+        str, typer.Option(help="levels, list; order free: mis, mis-parallel, first-fit, largest-first.")
+    ] = "levels",
+    workers: Annotated[int | None, typer.Option(help="Virtual workers; default all threads that Numba has.")] = None,
+    cost: _Cost = "gas",
+    priority: Annotated[
+        str | None,
+        typer.Option(
+            help="list: longest-path, block, largest. first-fit: block, random. largest-first: degree, estimated-degree."
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write NAME.json or NAME.parquet instead of a table.")] = None,
+    rows: Annotated[int, typer.Option(help="Transactions to show, by start.")] = 10,
+    number: _Number = None,
+    oracle: _Oracle = "static",
+    miss_rate: _MissRate = 0.0,
+    seed: _Seed = 0,
+    fields: _Fields = "all",
+    granularity: _Granularity = "slot",
+    fee_recipient: _FeeRecipient = "commutative",
+    verbose: _Verbose = 0,
+) -> None:
+    """Schedule a block on virtual workers, check the schedule, and show or write it."""
+    con.log_to_stderr(verbose)
+    from .commands import View, run_schedule
+
+    view = View(input, number, oracle, miss_rate, seed, fields, granularity, fee_recipient)
+    _print_pairs(run_schedule(view, policy, workers, cost, priority, output, rows))
+
+
+@app.command()
+def simulate(
+    input: _Input,
+    models: Annotated[str, typer.Option(help="all, or some of serial,waves,list,two-bin,two-pass,block-stm,bal.")] = "all",
+    workers: Annotated[str, typer.Option(help="Numbers of virtual workers.")] = "1,2,4,8,16",
+    cost: _Cost = "gas",
+    priority: Annotated[str | None, typer.Option(help="list, two-pass: longest-path, block or largest.")] = None,
+    barrier: Annotated[float, typer.Option(help="After each wave, in the unit of --cost, as all below.")] = 0.0,
+    dispatch: Annotated[float, typer.Option(help="For each execution.")] = 0.0,
+    validation: Annotated[float, typer.Option(help="Of one validation.")] = 0.0,
+    cold_read: Annotated[float, typer.Option(help="Latency of the first touch of each storage key.")] = 0.0,
+    prefetch: Annotated[int, typer.Option(help="Cold keys fetched at a time, ahead of execution.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this file.")] = None,
+    number: _Number = None,
+    oracle: _Oracle = "static",
+    miss_rate: _MissRate = 0.0,
+    seed: _Seed = 0,
+    fields: _Fields = "all",
+    granularity: _Granularity = "slot",
+    fee_recipient: _FeeRecipient = "commutative",
+    verbose: _Verbose = 0,
+) -> None:
+    """Simulate ways of running a block on virtual workers, at the costs named: nothing here is a measured time."""
+    con.log_to_stderr(verbose)
+    from .commands import View, run_simulate
+    from .schedule.models import Overheads
+
+    view = View(input, number, oracle, miss_rate, seed, fields, granularity, fee_recipient)
+    over = Overheads(barrier, dispatch, validation, cold_read, prefetch)
+    run_simulate(view, models, workers, cost, priority, over, json)
+
+
+@app.command()
 def convert(
     input: Annotated[Path, typer.Option(help="Anything that can be read.")],
     output: Annotated[Path, typer.Option(help="Block file: .parquet, .json or .json.gz.")],
@@ -158,7 +235,7 @@ def _read(path: Path, number: int | None) -> Block:
 def _print_pairs(lines: list[tuple[str, Any]]) -> None:
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
-        print(f"{name:<{width}}  {text}")
+        print(f"{name:<{width}}  {text}".rstrip())
 
 
 def main() -> None:

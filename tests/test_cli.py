@@ -197,7 +197,7 @@ def test_inspect_of_a_block_without_transactions(command, tmp_path):
     assert "0 transactions of 0" in said.out
 
 
-@pytest.mark.parametrize("name", ["execute", "inspect"])
+@pytest.mark.parametrize("name", ["execute", "inspect", "schedule", "simulate"])
 def test_a_file_of_several_blocks_needs_a_number(command, two, name):
     one_line(command(name, "--input", two), 1, str(two), "holds blocks 1, 2: say which")
     said = command(name, "--input", two, "--number", 2)
@@ -206,7 +206,7 @@ def test_a_file_of_several_blocks_needs_a_number(command, two, name):
     one_line(command(name, "--input", two, "--number", 9), 1, "9")
 
 
-@pytest.mark.parametrize("name", ["execute", "inspect", "convert", "benchmark"])
+@pytest.mark.parametrize("name", ["execute", "inspect", "convert", "benchmark", "schedule", "simulate"])
 def test_bad_input_is_one_line_that_names_the_file(command, tmp_path, name):
     more = {"convert": ["--output", tmp_path / "x.parquet"], "benchmark": ["--output", tmp_path / "x.json"]}.get(name, [])
     missing, broken = tmp_path / "missing.parquet", tmp_path / "broken.parquet"
@@ -286,7 +286,8 @@ def test_benchmark_needs_exactly_one_block(command, small, two, tmp_path):
     "words",
     [
         ["generate"], ["execute"], ["inspect"], ["convert", "--input", "x"], ["benchmark"],
-        ["mine"], ["inspect", "--input", "x", "--fast"], ["generate", "--n-tx", "many", "--output", "x"],
+        ["schedule"], ["simulate"], ["mine"],
+        ["inspect", "--input", "x", "--fast"], ["generate", "--n-tx", "many", "--output", "x"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -309,7 +310,8 @@ def test_help_names_every_command_and_imports_neither_numba_nor_pyarrow():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert all(name in done.stdout for name in ("generate", "execute", "benchmark", "inspect", "convert"))
+    names = ("generate", "execute", "benchmark", "inspect", "schedule", "simulate", "convert")
+    assert all(name in done.stdout for name in names)
 
 
 def test_piped_output_has_no_progress_and_v_logs(small, tmp_path):

@@ -160,6 +160,9 @@ from pevm_numba.inspection import inspect_lines
 from pevm_numba.io.files import block_numbers
 from pevm_numba.machine.gas import gas_schedule
 from pevm_numba.schedule.bounds import critical_path_cost, speedup_bound
+from pevm_numba.schedule.dependencies import EdgeKind
+from pevm_numba.schedule.policies import POLICIES
+from pevm_numba.schedule.simulate import MODELS
 
 folder, corpus = Path(sys.argv[1]), Path(sys.argv[2])
 
@@ -177,11 +180,14 @@ def tour(block):
         pn.conflict_counts(access)
         pn.conflict_counts(access, work_limit=0)
         accuracy(access, access)
-        for edges in ("all", "raw"):
+        for edges in ("all", "raw", "waw"):
             found = pn.dependencies(access, edges=edges)
+            found.slack(np.arange(block.n_tx))
+            found.only(EdgeKind.RAW).remaining()
             found.critical_path()
             found.earliest_start(np.arange(block.n_tx))
             found.successors()
+        pn.bounds(access, np.arange(block.n_tx), 3)
         critical_path_cost(access)
         speedup_bound(access, np.ones(block.n_tx), 2)
         plan = pn.schedule(access)
@@ -189,8 +195,16 @@ def tour(block):
         pn.check_schedule(pn.Schedule.from_waves("by hand", plan.waves()), access)
         if block.n_tx <= 3000:
             pn.conflict_graph(access)
-            for policy in ("mis", "mis-parallel"):
-                pn.check_schedule(pn.schedule(access, policy), access)
+            for policy in POLICIES:
+                for workers in (None, 3):
+                    pn.check_schedule(pn.schedule(access, policy, workers=workers, cost="accesses"), access)
+            for policy, priority in (("list", "block"), ("first-fit", "random"), ("largest-first", "estimated-degree")):
+                pn.check_schedule(pn.schedule(access, policy, priority=priority), access)
+            for model in MODELS:
+                for overheads in (pn.Overheads(), pn.Overheads(1, 2, 3, 4, prefetch=2)):
+                    pn.simulate(access, model, workers=3, overheads=overheads)
+            reward, gas = np.arange(block.n_tx), np.ones(block.n_tx, np.int64)
+            pn.build_block(access, reward, gas, gas_limit=9, workers=2, deadline=7, key_cap=5)
     accuracy(guess, truth)
     if block.n_tx > 3000:
         return
@@ -202,6 +216,8 @@ def tour(block):
         for plan in (None, own, by_hand):
             pn.execute(block, executor, schedule=plan, record="changes", gas=gas_schedule("berlin")).observed
     pn.execute(block, "waves", access=guess)
+    for kind in ("gas", "ns", "ops", "accesses"):
+        pn.transaction_costs(block, kind, repeat=1)
 
 
 blocks = [

@@ -40,8 +40,8 @@ for cell in notebook.cells:
 """
 
 
-def test_there_is_a_notebook():
-    assert [path.name for path in NOTEBOOKS][:1] == ["01_first_block.ipynb"]
+def test_the_notebooks_are_there():
+    assert [path.name for path in NOTEBOOKS][:2] == ["01_first_block.ipynb", "02_scheduling.ipynb"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

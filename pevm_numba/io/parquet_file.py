@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["SUFFIX", "RowIndex", "TableFile", "companion", "file_kind"]
+__all__ = ["SCHEDULE_SCHEMA", "SUFFIX", "RowIndex", "TableFile", "companion", "file_kind", "open_parquet"]
+
+#: What a schedule file says it is: a file beside block files, never one of them.
+SCHEDULE_SCHEMA = b"pevm_numba.schedule/1"
 
 log = logging.getLogger("pevm_numba")
 
@@ -43,7 +46,7 @@ def companion(path: Path, kind: str) -> Path:
     return path.with_name(f"{path.name.removesuffix(SUFFIX)}.{kind}{SUFFIX}")
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def open_parquet(path: Path) -> pq.ParquetFile:
     """A Parquet file whose own account of its size has been found consistent."""
     import pyarrow.parquet as pq
 
@@ -67,7 +70,7 @@ def file_kind(path: Path) -> str | None:
     FileFormatError
         If it is no Parquet file, or of a schema or version that is not known.
     """
-    with closing(_open(path)) as file:
+    with closing(open_parquet(path)) as file:
         return _kind(path, file)
 
 
@@ -77,6 +80,8 @@ def _kind(path: Path, file: pq.ParquetFile) -> str | None:
         for kind in _REQUIRED:
             if named == f"pevm_numba.{kind}/1".encode():
                 return kind
+        if named == SCHEDULE_SCHEMA:
+            return None
         known = ", ".join(f"pevm_numba.{kind}/1" for kind in _REQUIRED)
         raise FileFormatError(f"{path}: schema {named.decode(errors='replace')!r} is unknown: one of {known}")
     names = set(file.schema_arrow.names)
@@ -91,7 +96,7 @@ class TableFile:
 
     def __init__(self, path: Path, kind: str) -> None:
         self.path, self.kind = path, kind
-        self.file = _open(path)
+        self.file = open_parquet(path)
         names = self.file.schema_arrow.names
         try:
             found = _kind(path, self.file)

@@ -1,0 +1,253 @@
+"""A schedule file says when each transaction *may* run, never that it fits a block: `check_schedule` proves that."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import door
+from ..errors import FileFormatError
+from ..schedule.costs import costs
+from ..schedule.plan import Schedule
+from ..schedule.timeline import Timeline
+from .columns import Column, column
+from .parquet_file import SCHEDULE_SCHEMA, SUFFIX, open_parquet
+from .parquet_tables import SCHEMA_KEY
+from .paths import existing, reading, replacing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["SCHEMA", "read_schedule", "write_schedule"]
+
+log = logging.getLogger("pevm_numba")
+
+#: What the metadata of a schedule file says it is.
+SCHEMA: Final = SCHEDULE_SCHEMA.decode()
+_POLICY, _WORKERS, _MAKESPAN = b"policy", b"n_workers", b"makespan"
+_REQUIRED: Final = ("block_number", "tx_index", "wave", "serial_position")
+_TIMES: Final = ("worker", "start", "end")
+#: What a file without our metadata, say one rewritten by another program, is taken to hold.
+_NO_POLICY: Final = "unknown"
+
+
+def write_schedule(
+    path: str | os.PathLike[str], schedule: Schedule, block_number: int = 0, cost: ArrayLike | None = None
+) -> None:
+    """Write a schedule as Parquet, one row per transaction of the block.
+
+    Columns: block_number u64, tx_index u32, wave u32, serial_position u32 (the place in ``schedule.serial_order``),
+    worker u32, start f64, end f64 (null without a timeline), cost f64. File metadata: ``pevm_numba.schema`` =
+    ``pevm_numba.schedule/1``, ``policy``, and with a timeline ``n_workers`` and ``makespan``.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.parquet``; a file of that name is replaced.
+    schedule : Schedule
+    block_number : int
+    cost : (n_tx,) integers or floats, optional
+        In the unit of the timeline; default 1 each.
+
+    Raises
+    ------
+    BlockError
+        If schedule, block_number or cost is not as described.
+    FileFormatError
+        If the path does not end so, or the system refuses to write.
+
+    Notes
+    -----
+    Written to a temporary file first, so an interrupted write leaves the old file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> plan = Schedule.from_waves("by hand", [[0, 2], [1]], serial_order=[0, 2, 1])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_schedule(folder + "/plan.parquet", plan, block_number=7)
+    ...     read_schedule(folder + "/plan.parquet")
+    <Schedule by hand: 3 txs in 2 waves, own order>
+    """
+    import pyarrow.parquet as pq
+
+    target = Path(path)
+    if not target.name.endswith(SUFFIX):
+        raise FileFormatError(f"{target}: a schedule file is named NAME{SUFFIX}")
+    door.instance("schedule", schedule, Schedule)
+    number = door.integer("block_number", block_number, 0, 2**64 - 1)
+    try:
+        policy = schedule.policy.encode()
+    except UnicodeEncodeError:
+        raise FileFormatError(f"{target}: policy {schedule.policy!r:.80}: cannot be written as UTF-8") from None
+    table = _table(schedule, policy, number, costs(cost, schedule.n_tx))
+    with replacing(target) as (temporary,):
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+    log.info("%s: wrote a schedule of %d transactions", target, schedule.n_tx)
+
+
+def _table(schedule: Schedule, policy: bytes, block_number: int, cost: NDArray[np.float64]) -> pa.Table:
+    import pyarrow as pa
+
+    n_tx, line = schedule.n_tx, schedule.timeline
+    position = np.empty(n_tx, np.uint32)
+    position[schedule.serial_order] = np.arange(n_tx, dtype=np.uint32)
+    named = {SCHEMA_KEY: SCHEMA.encode(), _POLICY: policy}
+    if line is not None:
+        named |= {_WORKERS: str(line.n_workers).encode(), _MAKESPAN: repr(float(line.makespan)).encode()}
+    whole, real = pa.uint32(), pa.float64()
+    required: dict[str, tuple[pa.DataType, NDArray[Any]]] = {
+        "block_number": (pa.uint64(), np.full(n_tx, block_number, np.uint64)),
+        "tx_index": (whole, np.arange(n_tx, dtype=np.uint32)),
+        "wave": (whole, schedule.wave_of.astype(np.uint32)),
+        "serial_position": (whole, position),
+    }
+    fields = [pa.field(name, kind, nullable=False) for name, (kind, _) in required.items()]
+    fields += [pa.field("worker", whole), pa.field("start", real), pa.field("end", real)]
+    fields.append(pa.field("cost", real, nullable=False))
+    columns = [pa.array(values, kind) for kind, values in required.values()]
+    if line is None:
+        columns += [pa.nulls(n_tx, whole), pa.nulls(n_tx, real), pa.nulls(n_tx, real)]
+    else:
+        columns += [pa.array(line.worker.astype(np.uint32), whole), pa.array(line.start, real), pa.array(line.end, real)]
+    columns.append(pa.array(cost, real))
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata=named))
+
+
+def read_schedule(path: str | os.PathLike[str]) -> Schedule:
+    """Read a schedule file.
+
+    Parameters
+    ----------
+    path : path
+        Columns in any order, integers and floats of any width that fit; other columns are ignored. Rows are sorted by
+        tx_index, which counts from 0, and are all of one block. Without metadata the policy is ``"unknown"``, and a
+        timeline has the workers and the makespan that its rows show.
+
+    Returns
+    -------
+    Schedule
+        Checked in itself: every transaction once, no wave empty, a timeline for all transactions or none. Whether it
+        fits a block, and whether each worker runs one transaction at a time, is what `check_schedule` tells.
+
+    Raises
+    ------
+    FileFormatError
+        Naming file, column, row, value and rule.
+    """
+    where = existing(path)
+    with closing(open_parquet(where)) as file:
+        named = dict(file.metadata.metadata or {})
+        if named.get(SCHEMA_KEY, SCHEMA.encode()) != SCHEMA.encode():
+            said = named[SCHEMA_KEY].decode(errors="replace")
+            raise FileFormatError(f"{where}: schema {said!r}: must be {SCHEMA}")
+        names = file.schema_arrow.names
+        with reading(where, "damaged"):
+            table = file.read(columns=[name for name in dict.fromkeys(names) if name in _REQUIRED + _TIMES])
+            table.validate(full=True)
+        if len(table) != file.metadata.num_rows:
+            raise FileFormatError(f"{where}: {len(table)} rows: must be {file.metadata.num_rows}, as the file says")
+    rows = np.arange(len(table))
+    given = {name: column(where, table, name, rows) for name in _REQUIRED}
+    given |= {name: column(where, table, name, rows) for name in _TIMES if name in table.column_names}
+    policy = _text(where, named, _POLICY, _NO_POLICY)
+    wave_indptr, wave_tx, order = _waves(given)
+    timeline = _timeline(where, given, named)
+    with reading(where, "not a schedule"):
+        return Schedule(policy, wave_indptr, wave_tx, order, timeline)
+
+
+def _text(path: Path, named: dict[bytes, bytes], key: bytes, default: str) -> str:
+    try:
+        return named[key].decode() if key in named else default
+    except UnicodeDecodeError:
+        raise FileFormatError(f"{path}: metadata {key.decode()} = {named[key]!r:.80}: must be UTF-8 text") from None
+
+
+def _waves(given: dict[str, Column]) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """Wave offsets, transactions by wave, and serial order."""
+    n = len(given["tx_index"])
+    number = given["block_number"].required()
+    numbers = number.integers(np.uint64, 0, 2**64 - 1)
+    if n:
+        number.reject(numbers != numbers[0], f"must be {numbers[0]} in all rows: one file holds the schedule of one block")
+    index = given["tx_index"].required()
+    wrong = index.integers(np.int64, 0, 2**32 - 1) != np.arange(n)
+    index.reject(wrong, "tx_index counts 0, 1, 2, ...: sorted, no gap, no row twice")
+
+    waves = given["wave"].required()
+    wave = waves.integers(np.int64, 0, max(n - 1, 0))
+    sizes = np.bincount(wave, minlength=int(wave.max(initial=-1)) + 1)
+    if (sizes == 0).any():
+        empty = int(np.argmin(sizes))
+        waves.reject(wave > empty, f"wave {empty} has no transaction: waves count 0, 1, 2, ... without a gap")
+    positions = given["serial_position"].required()
+    position = positions.integers(np.int64, 0, max(n - 1, 0))
+    first = np.full(n, n, np.int64)
+    np.minimum.at(first, position, np.arange(n))
+    positions.reject(first[position] != np.arange(n), "another row has that place: each place in serial order once")
+    order = np.argsort(position).astype(np.int32)
+    return np.concatenate([[0], np.cumsum(sizes)]), np.argsort(wave, kind="stable").astype(np.int32), order
+
+
+def _timeline(path: Path, given: dict[str, Column], named: dict[bytes, bytes]) -> Timeline | None:
+    """The timeline, if the file has one: all three columns known in every row, or none in any."""
+    n, columns = len(given["tx_index"]), [given[name] for name in _TIMES if name in given]
+    known = [part.known() for part in columns]
+    if not any(there.any() for there in known) and (n or not {_WORKERS, _MAKESPAN} & set(named)):
+        return None
+    if len(columns) < len(_TIMES):
+        missing = next(name for name in _TIMES if name not in given)
+        raise FileFormatError(f"{path}: column {missing}: missing: a timeline needs {', '.join(_TIMES)}")
+    for part, there in zip(columns, known):
+        part.reject(~there, "must not be null where other rows or columns have a timeline")
+    worker = given["worker"].integers(np.int64, 0, 2**31 - 2)
+    start, end = _real(given["start"]), _real(given["end"])
+    given["end"].reject(end < start, "must not be before start")
+    n_workers, makespan = _whole(path, named), _makespan(path, named, float(end.max(initial=0.0)))
+    if n_workers is None:
+        n_workers = int(worker.max(initial=0)) + 1
+    given["worker"].reject(worker >= n_workers, f"must be below n_workers = {n_workers}")
+    given["end"].reject(end > makespan, f"must not be after makespan = {makespan:.17g}")
+    return Timeline(n_workers, worker.astype(np.int32), start, end, makespan)
+
+
+def _real(given: Column) -> NDArray[np.float64]:
+    """Finite numbers that are not negative; none is null here."""
+    import pyarrow as pa
+
+    kind = given.values.type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+        raise given.wrong_type("floats, finite and not negative")
+    if given.is_null():
+        return np.zeros(0)
+    values: NDArray[np.float64] = given.values.to_numpy(zero_copy_only=False).astype(np.float64)
+    given.reject(~(np.isfinite(values) & (values >= 0)), "must be finite and not negative")
+    return values
+
+
+def _whole(path: Path, named: dict[bytes, bytes]) -> int | None:
+    text = _text(path, named, _WORKERS, "")
+    if not text and _WORKERS not in named:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= 2**31 - 1):
+        raise FileFormatError(f"{path}: metadata n_workers = {text!r:.80}: must be an integer in [1, {2**31 - 1}]")
+    return int(text)
+
+
+def _makespan(path: Path, named: dict[bytes, bytes], default: float) -> float:
+    text = _text(path, named, _MAKESPAN, repr(default))
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise FileFormatError(f"{path}: metadata makespan = {text!r:.80}: must be a finite number, not negative")
+    return value
