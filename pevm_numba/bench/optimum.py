@@ -88,8 +88,10 @@ def _show_ratios(rows: list[dict[str, Any]]) -> None:
         ])  # fmt: skip
     headings = ["blocks: measure", "heuristic", "blocks", "mean", "max", "at the bound", "proved"]
     print_table("Heuristic beside the optimum (1 = as good)", headings, shown)
-    print_lines(["Makespans and waves: heuristic / bound; independent set: bound / first wave. Where the optimum is not proved",
-                 "in time, the ratio is to the solver's bound, so too high."])  # fmt: skip
+    print_lines([
+        "Makespans and waves: heuristic / bound; independent set: bound / first wave.",
+        "Where the optimum is not proved in time, the ratio is to the solver's bound, so too high.",
+    ])  # fmt: skip
 
 
 def _show_built(rows: list[dict[str, Any]]) -> None:
