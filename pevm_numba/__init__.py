@@ -33,17 +33,25 @@ if TYPE_CHECKING:
     from .machine.ops import Status as Status
     from .schedule.bounds import Bounds as Bounds
     from .schedule.bounds import bounds as bounds
+    from .schedule.building import BuiltBlock as BuiltBlock
     from .schedule.building import build_block as build_block
     from .schedule.check import check_schedule as check_schedule
     from .schedule.conflicts import conflict_counts as conflict_counts
     from .schedule.conflicts import conflict_graph as conflict_graph
+    from .schedule.dependencies import Dependencies as Dependencies
     from .schedule.dependencies import EdgeKind as EdgeKind
     from .schedule.dependencies import dependencies as dependencies
+    from .schedule.exact import Optimum as Optimum
+    from .schedule.exact import largest_independent_set as largest_independent_set
+    from .schedule.exact import optimal_makespan as optimal_makespan
+    from .schedule.exact import optimal_waves as optimal_waves
+    from .schedule.optimality import Ratio as Ratio
     from .schedule.optimality import optimality as optimality
     from .schedule.plan import Schedule as Schedule
     from .schedule.policies import schedule as schedule
     from .schedule.simulate import Overheads as Overheads
     from .schedule.simulate import Simulation as Simulation
+    from .schedule.simulate import compare as compare
     from .schedule.simulate import simulate as simulate
     from .schedule.timeline import Timeline as Timeline
     from .workload import OpMix as OpMix
@@ -55,16 +63,20 @@ _HOMES = {
     "AccessSets": "access.sets",
     "Block": "block",
     "Bounds": "schedule.bounds",
+    "BuiltBlock": "schedule.building",
+    "Dependencies": "schedule.dependencies",
     "EdgeKind": "schedule.dependencies",
     "Execution": "execute.result",
     "Field": "machine.ops",
     "GasSchedule": "machine.gas",
     "Header": "block",
-    "OpMix": "workload",
     "Mode": "machine.ops",
     "Op": "machine.ops",
+    "OpMix": "workload",
+    "Optimum": "schedule.exact",
     "Overheads": "schedule.simulate",
     "PevmError": "errors",
+    "Ratio": "schedule.optimality",
     "Schedule": "schedule.plan",
     "Simulation": "schedule.simulate",
     "Status": "machine.ops",
@@ -74,6 +86,7 @@ _HOMES = {
     "bounds": "schedule.bounds",
     "build_block": "schedule.building",
     "check_schedule": "schedule.check",
+    "compare": "schedule.simulate",
     "conflict_counts": "schedule.conflicts",
     "conflict_graph": "schedule.conflicts",
     "degrade": "access.oracles",
@@ -81,6 +94,9 @@ _HOMES = {
     "execute": "execute.run",
     "gas_schedule": "machine.gas",
     "generate": "generate",
+    "largest_independent_set": "schedule.exact",
+    "optimal_makespan": "schedule.exact",
+    "optimal_waves": "schedule.exact",
     "optimality": "schedule.optimality",
     "read_block": "io.files",
     "read_blocks": "io.files",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import naive
 import networkx as nx
@@ -303,6 +305,10 @@ def test_bad_arguments_are_named():
         (lambda: bounds(access, "gold"), "cost = 'gold'"),
         (lambda: bounds(access, "gas"), "cost = 'gas'"),
         (lambda: bounds(access, [1e308, 1e308]), "cost adds up to inf"),
+        (lambda: bounds(access, [1.795e308, 0]), "cost adds up to 1.795e[+]308: must be below 1.79e[+]308"),
+        (lambda: bounds(access, [np.longdouble("1e400"), 1]), r"cost\[0\] = 1e[+]400: must be finite"),
+        (lambda: speedup_bound(access, [1e308, 1e308], 8), "cost adds up to inf"),
+        (lambda: critical_path_cost(access, [1e308, 1e308]), "the critical path is longer than a float can hold"),
         (lambda: bounds(access, None, 0), "workers = 0"),
         (lambda: bounds(access, None, 1.5), "workers = 1.5"),
         (lambda: bounds(access).share(-1), "makespan = -1"),
@@ -310,6 +316,27 @@ def test_bad_arguments_are_named():
     ]:
         with pytest.raises(BlockError, match=text):
             call()
+
+
+def test_huge_costs_give_finite_bounds():
+    access = AccessSets.from_dicts([{0: W}, {0: W}, {1: W}], 2)
+    found = bounds(access, [8e307, 9e307, 0], workers=100)
+    assert found.list_limit == 8e307 + 9e307
+    assert all(math.isfinite(value) for _, value, _ in found.rows())
+    apart = AccessSets.from_dicts([{}] * 3, 0)
+    assert bounds(apart, [1e308, 0, 5e307], workers=2**31 - 1).list_limit == pytest.approx(1e308)
+    assert critical_path_cost(apart, [1e308] * 3) == 1e308  # no chain of it is too long
+
+
+@given(small_cases(8), st.integers(0, 100_000_000))
+@settings(deadline=None, max_examples=40)
+def test_key_numbers_that_nobody_uses_change_nothing(case, step):
+    sets, n_keys, cost = case
+    wide = [{7 + k * (step + 1): mode for k, mode in entry.items()} for entry in sets]
+    near, far = bounds(AccessSets.from_dicts(sets, n_keys), cost, 2), bounds(AccessSets.from_dicts(wide, 2**31 - 1), cost, 2)
+    keys = ("hot_key", "ordered_key", "waves_key")
+    moved = {name: 7 + getattr(near, name) * (step + 1) if near.hot_key >= 0 else -1 for name in keys}
+    assert far == replace(near, **moved)
 
 
 # -------------------------------------------------------------------- laws on large and real blocks
@@ -349,7 +376,7 @@ def test_real_blocks_lie_between_the_bounds(shared):
         access = pn.access_sets(block)
         deps = dependencies(access)
         for workers in (8, 16):
-            found = bounds(access, "gas", workers)
+            found = bounds(access, "chain-gas", workers)
             order = priority_order(deps, block.chain_gas_used, "longest-path")
             made = list_timeline(deps, order, workers, block.chain_gas_used)
             assert found.makespan <= made.makespan <= found.list_limit

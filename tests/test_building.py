@@ -195,6 +195,37 @@ def test_a_dropped_transaction_takes_its_senders_later_ones_along() -> None:
     assert built.bound == pytest.approx(1)
 
 
+@settings(max_examples=40, deadline=None)
+@given(access_dicts(8, 3), small, small, st.sampled_from([2.0**-60, 1e-18, 1e-300, 1e18, 1e300]))
+def test_gap_and_choice_do_not_depend_on_the_unit_of_the_rewards(
+    drawn: tuple[list[dict[int, int]], int], reward: list[int], gas: list[int], unit: float
+) -> None:
+    sets, n_keys = drawn
+    access, n_tx = AccessSets.from_dicts(sets, n_keys), len(sets)
+    earns, gas = np.array(reward[:n_tx], float) * 2, gas[:n_tx]
+    options = {"gas_limit": 20, "key_cap": 12, "workers": 2, "deadline": 15, "method": "lp"}
+    one, other = build_block(access, earns, gas, **options), build_block(access, earns * unit, gas, **options)
+    assert other.gap == pytest.approx(one.gap, abs=1e-9)
+    assert other.reward == pytest.approx(one.reward * unit)
+    assert other.bound == pytest.approx(one.bound * unit)
+
+
+def test_rewards_next_to_the_last_float_have_a_bound() -> None:
+    pool = AccessSets.from_dicts([{0: 2}, {0: 2}], n_keys=1)
+    built = build_block(pool, [8e307, 9e307], [1, 1], gas_limit=2, key_cap=1, method="lp")
+    assert (built.reward, built.gap) == (9e307, pytest.approx(0))
+
+
+def test_key_numbers_that_nobody_uses_change_nothing() -> None:
+    near = AccessSets.from_dicts([{0: 2}, {0: 2, 1: 4}, {1: 2}, {}], n_keys=2)
+    far = AccessSets.from_dicts([{3: 2}, {3: 2, 2**31 - 2: 4}, {2**31 - 2: 2}, {}], n_keys=2**31 - 1)
+    options = {"gas_limit": 35, "key_cap": 15, "workers": 2, "block": senders_of(4, [1, 2, 1, 3], [0, 0, 1, 0])}
+    one, other = (build_block(access, [3, 4, 5, 1], [10] * 4, method="lp", **options) for access in (near, far))
+    assert other.chosen.tolist() == one.chosen.tolist()
+    assert (other.reward, other.bound, other.makespan_bound) == (one.reward, one.bound, one.makespan_bound)
+    assert other.access == far.reordered(other.chosen)
+
+
 def test_empty_pools_and_limits_of_zero_give_empty_blocks() -> None:
     pool = AccessSets.from_dicts([{0: 2}, {}], n_keys=1)
     for built in (
@@ -212,7 +243,9 @@ def test_bad_arguments_are_refused_at_the_door() -> None:
     good = {"access": pool, "reward": [1, 2], "gas": [1, 2], "gas_limit": 3}
     for wrong, rule in (
         ({"access": 3}, "AccessSets"), ({"reward": [1]}, "reward has shape"), ({"reward": [1, -1]}, r"reward\[1\]"),
-        ({"reward": [1, np.nan]}, r"reward\[1\]"), ({"gas": [0, 1]}, r"gas\[0\]"), ({"gas": [1.5, 1]}, "gas, element 0"),
+        ({"reward": [1, np.nan]}, r"reward\[1\]"),
+        ({"reward": [1.7e308] * 2}, "reward adds up to inf: must be below"),
+        ({"gas": [0, 1]}, r"gas\[0\]"), ({"gas": [1.5, 1]}, "gas, element 0"),
         ({"gas": [2**53 - 1, 1]}, r"2\*\*53"), ({"gas": [1, 2, 3]}, "gas has shape"), ({"gas_limit": -1}, "gas_limit"),
         ({"gas_limit": 1.5}, "gas_limit"), ({"workers": 0}, "workers"), ({"deadline": -1}, "deadline"),
         ({"deadline": np.inf}, "deadline"), ({"key_cap": -1}, "key_cap"), ({"method": "best"}, "method"),

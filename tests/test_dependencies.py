@@ -329,9 +329,27 @@ def test_a_long_chain_of_tenths_is_all_critical():
     assert deps.on_critical_path(np.full(n, 0.1)).all()
 
 
-def test_slack_of_costs_that_overflow_is_refused():
-    with pytest.raises(BlockError, match="longer than a float can hold"):
-        dependencies(sets_of([{0: W}, {0: W}])).slack([1e308, 1e308])
+@pytest.mark.parametrize("measure", ["slack", "on_critical_path", "critical_path", "remaining", "earliest_start"])
+def test_paths_longer_than_a_float_are_refused_and_sums_beside_them_are_not(measure):
+    with pytest.raises(BlockError, match="the critical path is longer than a float can hold"):
+        getattr(dependencies(sets_of([{0: W}, {0: W}])), measure)([1e308, 1e308])
+    getattr(dependencies(sets_of([{0: W}, {1: W}])), measure)([1e308, 1e308])
+
+
+def test_true_data_flow_may_have_a_join_that_nobody_waits_for():
+    deps = dependencies(sets_of([{0: W}, {0: C}, {0: R}, {0: C}]), edges="raw")
+    assert (deps.n_joins, deps.predecessors(4)) == (1, {0: RAW, 1: RAW})
+    assert deps.successors()[0].tolist() == [0, 2, 4, 4, 4, 4]
+    assert deps.isolated.tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("edges", ["all", "raw", "waw"])
+def test_key_numbers_that_nobody_uses_change_nothing(edges):
+    plain = [{0: W, 1: C}, {1: C, 3: R}, {1: R}, {0: R, 1: R}, {3: W}]
+    far = [{k * 700_000_000: m for k, m in entry.items()} for entry in plain]
+    one, other = (dependencies(AccessSets.from_dicts(sets, n), edges=edges) for sets, n in ((plain, 4), (far, 2**31 - 1)))
+    for name in ("indptr", "indices", "kinds", "join_before"):
+        assert getattr(one, name).tolist() == getattr(other, name).tolist()
 
 
 @given(several, st.sampled_from(["all", "raw", "waw"]), st.integers(1, 7))

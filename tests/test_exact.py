@@ -237,7 +237,8 @@ def test_blocks_without_transactions_have_optima_of_zero() -> None:
 
 def test_bad_arguments_are_refused_at_the_door() -> None:
     access = from_edges(3, [(0, 1)])
-    wrong = (([1, 0, 2], "at least 1"), ([1, 1.5, 2], "whole number"), ([2**50, 1, 1], r"2\*\*50"), ("ns", "measured"))
+    wrong = (([1, 0, 2], "at least 1"), ([1, 1.5, 2], "whole number"), ([2**50, 1, 1], r"2\*\*50"),
+             ([1e308] * 3, "cost adds up to inf"), ("ns", "known only by running"))
     for cost, rule in wrong:
         with pytest.raises(BlockError, match=rule):
             optimal_makespan(access, 2, cost)
@@ -259,6 +260,14 @@ def test_bad_arguments_are_refused_at_the_door() -> None:
     for function in (optimal_waves, largest_independent_set, lambda a: optimal_makespan(a, 2)):
         with pytest.raises(TooLargeError, match=r"301 transactions: the limit is 300"):
             function(large)
+
+
+def test_key_numbers_that_nobody_uses_change_nothing() -> None:
+    near = AccessSets.from_dicts([{0: 2}, {0: 2, 1: 2}, {1: 1}, {1: 1}], 2)
+    far = AccessSets.from_dicts([{9: 2}, {9: 2, 2**31 - 2: 2}, {2**31 - 2: 1}, {2**31 - 2: 1}], 2**31 - 1)
+    for measure in (optimal_waves, largest_independent_set, lambda access: optimal_makespan(access, 2, [3, 1, 4, 2])):
+        assert measure(near).value == measure(far).value
+    assert optimality(near) == optimality(far)
 
 
 def test_without_ortools_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +300,7 @@ def test_real_blocks_are_compared_with_proved_optima() -> None:
     if not CORPUS.exists():
         pytest.skip("needs the folder of real blocks beside the checkout")
     block = next(b for b in pn.read_blocks(CORPUS) if 40 <= b.n_tx <= 150)
-    rows = optimality(block, 8, "gas", time_limit=20.0)
+    rows = optimality(block, 8, "chain-gas", time_limit=20.0)
     assert len(rows) == 9
     assert all(row.ratio >= 1 for row in rows)
     assert all(row.proved for row in rows if row.measure != "makespan")

@@ -87,12 +87,15 @@ SLIPS: dict[str, tuple[Callable[[], Any], str]] = {
     # schedules
     "schedule of text": (lambda: pn.schedule("x"), "block_or_access = 'x': .*must be a Block or Acc"),
     "policy list": (lambda: pn.schedule(BLOCK, []), r"policy = \[\]: must be one of levels"),
-    "cost text": (lambda: pn.schedule(BLOCK, cost="x"), "cost = 'x': must be one of unit, accesses, ops, gas, ns"),
-    "cost gas": (lambda: pn.schedule(BLOCK, cost="gas"), r"does not know the chain's gas: .*transaction_costs\(block, 'gas'"),
-    "cost ns": (lambda: pn.schedule(BLOCK, cost="ns"), r"a time is measured.*transaction_costs\(block, 'ns'\)"),
+    "cost text": (lambda: pn.schedule(BLOCK, cost="x"), "cost = 'x': must be one of unit, accesses, ops, gas, chain-gas, ns"),
+    "cost gas": (
+        lambda: pn.schedule(BLOCK, cost="gas"),
+        r"known only by running the block: .*transaction_costs\(block, 'gas'",
+    ),
+    "cost ns": (lambda: pn.schedule(BLOCK, cost="ns"), r"known only by running.*transaction_costs\(block, 'ns'\)"),
     "cost ops": (
         lambda: pn.schedule(pn.AccessSets.from_dicts([{}], 0), cost="ops"),
-        "cost = 'ops': access sets alone do not tell it, and no block is given",
+        "cost = 'ops': access sets alone do not tell it: give the block",
     ),
     "cost mapping": (lambda: pn.schedule(BLOCK, cost={0: 1}), r"cost has shape \(\), dtype object"),
     "cost of text": (lambda: pn.schedule(BLOCK, cost=["a", "b", "c"]), "cost has shape .*<U1"),

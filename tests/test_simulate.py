@@ -66,17 +66,16 @@ class Twin:
 
 def plain_latencies(plain, over):
     """Per transaction what it waits for itself, and when its keys are there."""
+    listed = plain if over.prefetch_access is None else list(over.prefetch_access)
     promised: list[int] = []
-    paid = [0.0] * len(plain)
-    for t, entry in enumerate(plain):
-        for key in sorted(entry):
-            if key not in promised:
-                promised.append(key)
-                paid[t] += 0.0 if over.prefetch else over.cold_read
-    if not over.prefetch:
-        return paid, [0.0] * len(plain)
+    for entry in listed if over.prefetch else []:
+        promised += [key for key in sorted(entry) if key not in promised]
     there = {key: math.floor(q / over.prefetch) * over.cold_read + over.cold_read for q, key in enumerate(promised)}
-    return paid, [max((there[key] for key in entry), default=0.0) for entry in plain]
+    warm, paid = set(promised), [0.0] * len(plain)
+    for t, entry in enumerate(plain):
+        paid[t] = over.cold_read * len(entry.keys() - warm)
+        warm |= entry.keys()
+    return paid, [max((there[key] for key in entry if key in there), default=0.0) for entry in plain]
 
 
 def plain_list(names, before, length, release, p, begin=0.0):
@@ -248,26 +247,30 @@ class PlainBlockSTM:
         self.twin.end[t] = begin + self.over.dispatch + self.cost[t] + waits
         return self.twin.end[t]
 
+    def finish(self, task):
+        what, t, version = task
+        if what == "execute":
+            self.executed(t)
+        else:
+            self.validated(t, version)
+
     def run(self):
+        """One event at a time: an end that is due, else a start if anybody is free, else time goes on."""
         now, running = 0.0, {}  # worker: (end, task)
+        workers = range(min(self.p, len(self.plain)))
         while True:
-            for w in sorted((w for w in running if running[w][0] <= now), key=lambda w: (running[w][0], w)):
-                _, (what, t, version) = running.pop(w)
-                if what == "execute":
-                    self.executed(t)
-                else:
-                    self.validated(t, version)
-            while len(running) < min(self.p, len(self.plain)):
-                task = self.next_task()
-                if task is None:
-                    break
-                w = min(set(range(self.p)) - set(running))
-                until = self.begin(now, task, w)
+            due = [w for w in running if running[w][0] == now]
+            idle = [w for w in workers if w not in running]
+            if due:
+                self.finish(running.pop(min(due))[1])
+            elif idle and (task := self.next_task()):
+                until = self.begin(now, task, min(idle))
                 if until is not None:
-                    running[w] = until, task
-            if not running:
+                    running[min(idle)] = until, task
+            elif running:
+                now = min(until for until, _ in running.values())
+            else:
                 break
-            now = min(until for until, _ in running.values())
         self.twin.makespan = now
         self.twin.again = {t: n - 1 for t, n in enumerate(self.executions)}
         return self.twin
@@ -297,10 +300,12 @@ def plain_run(model, plain, cost, p, over) -> Twin:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@given(cases(), overheads)
+@given(cases(), overheads, st.none() | st.lists(entries, max_size=24))
 @settings(deadline=None)
-def test_every_model_equals_its_slow_twin(model, case, over):
+def test_every_model_equals_its_slow_twin(model, case, over, listed):
     plain, cost, p = case
+    if listed is not None:
+        over = replace(over, prefetch_access=sets_of((listed + [{}] * len(plain))[: len(plain)]))
     run, twin = simulate(sets_of(plain), model, workers=p, cost=cost, overheads=over), plain_run(model, plain, cost, p, over)
     n = len(plain)
     line = run.timeline
@@ -468,6 +473,82 @@ def test_block_stm_on_the_three_transaction_example_by_hand():
     assert run.timeline.start[2] >= 5.5
 
 
+@pytest.mark.parametrize(
+    ("plain", "cost", "makespan", "executions", "validations"),
+    [
+        ([{0: W}, {0: R}, {0: R}, {0: R | W}, {0: R}], [4, 1, 1, 2, 3], 10, 8, 10),
+        ([{0: W}, {0: R}], [0, 5], 5, 2, 2),  # T0 is over, and has published, before T1 starts
+    ],
+)
+def test_tasks_that_take_no_time_end_before_the_next_starts_in_block_stm(plain, cost, makespan, executions, validations):
+    run = simulate(AccessSets.from_dicts(plain, 1), "block-stm", workers=2, cost=cost)
+    assert (run.makespan, run.executions, run.validations) == (makespan, executions, validations)
+
+
+def test_block_stm_gives_nothing_to_more_workers_than_transactions():
+    plain, cost, over = [{}, {0: 6}, {0: 5}, {}, {0: 1}], [1, 2, 1, 2, 1], Overheads(dispatch=1, validation=2)
+    access = AccessSets.from_dicts(plain, 1)
+    few, many = (simulate(access, "block-stm", workers=p, cost=cost, overheads=over) for p in (5, 50))
+    assert (few.makespan, few.busy, few.validations) == (many.makespan, many.busy, many.validations)
+    assert few.timeline.worker.tolist() == many.timeline.worker.tolist()
+
+
+@given(cases(), overheads)
+@settings(deadline=None, max_examples=50)
+def test_a_list_of_nothing_is_no_prefetch_and_a_list_of_all_is_that_of_the_sets(case, over):
+    plain, cost, p = case
+    access, nothing = sets_of(plain), sets_of([{}] * len(plain))
+
+    def rows(over):
+        return [run.row() for run in compare(access, workers=[p], cost=cost, overheads=over)]
+
+    assert rows(replace(over, prefetch_access=nothing)) == rows(replace(over, prefetch=0))
+    assert rows(replace(over, prefetch_access=access)) == rows(over)
+
+
+def test_a_prefetcher_fetches_what_its_list_names_and_the_rest_is_read_cold():
+    access = AccessSets.from_dicts([{0: R, 1: R}, {1: R, 2: W}, {2: R}], 4)
+    listed = AccessSets.from_dicts([{3: R}, {2: R}, {}], 4)
+    over = Overheads(cold_read=10, prefetch=1, prefetch_access=listed)
+    line = simulate(access, "bal", workers=3, overheads=over).timeline
+    # Key 3 is fetched first, for nothing; key 2 is there at 20. T0 reads keys 0 and 1 itself, for T1 too.
+    assert (line.start.tolist(), line.end.tolist()) == ([0, 20, 20], [21, 21, 21])
+
+
+def test_a_prefetch_list_may_come_from_an_oracle_and_only_its_storage_keys_are_fetched():
+    block = pn.Block.from_programs(
+        [[("SLOAD", (1, 0, 5)), ("TOUCH", (2, 1, 0))], [("SLOAD", (1, 0, 6))]],
+        access_lists=[[(2, []), (1, [5])], []],
+    )
+    over = Overheads(cold_read=10, prefetch=1, prefetch_access=pn.access_sets(block, "eip2930"))
+    line = simulate(block, "bal", workers=2, overheads=over).timeline
+    assert (line.start.tolist(), line.end.tolist()) == ([10, 0], [11, 11])
+
+
+def test_a_schedule_is_checked_with_the_senders_of_the_block():
+    block = pn.Block.from_programs([[], []], senders=[1, 1], nonces=[1, 0])
+    bare = AccessSets.from_dicts([{}, {}], block.n_keys)
+    at_once = Schedule.from_waves("x", [[0, 1]], serial_order=[1, 0])
+    for given_sets in (bare, pn.access_sets(block), block):
+        with pytest.raises(ScheduleError, match="transaction 0 comes after 1 in serial order and has the same sender"):
+            simulate(given_sets, "waves", schedule=at_once, block=block)
+    assert simulate(bare, "waves", schedule=at_once, workers=2).makespan == 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_key_numbers_that_nobody_uses_change_nothing(model):
+    rng = np.random.default_rng(5)
+    plain = [{int(k): int(m) for k, m in zip(rng.integers(0, 9, 3), rng.integers(1, 8, 3))} for _ in range(40)]
+    far = [{k * 200_000_000 + 5: m for k, m in entry.items()} for entry in plain]
+    cost, over = rng.integers(0, 9, 40), Overheads(1, 1, 1, 2, 2)
+    near, wide = (
+        simulate(AccessSets.from_dicts(sets, n), model, workers=3, cost=cost, overheads=over)
+        for sets, n in ((plain, 9), (far, 2**31 - 1))
+    )
+    assert near.row() == wide.row()
+    assert near.timeline == wide.timeline
+
+
 def test_waves_of_a_schedule_of_its_own_order_are_simulated_as_such():
     access = AccessSets.from_dicts([{0: W}, {0: W, 1: W}, {1: W}], 2)
     run = simulate(access, "waves", workers=2, schedule=pn.schedule(access, "mis"), overheads=Overheads(barrier=0.25))
@@ -546,6 +627,13 @@ def test_overheads_and_lists_are_checked():
         with pytest.raises(BlockError, match="prefetch = "):
             Overheads(prefetch=value)
     access = AccessSets.from_dicts([{0: W}], 1)
+    with pytest.raises(BlockError, match=r"prefetch_access = \[\]: must be an AccessSets"):
+        Overheads(prefetch_access=[])
+    for other in (AccessSets.from_dicts([{}, {}], 1), AccessSets.from_dicts([{}], 2)):
+        with pytest.raises(BlockError, match=r"prefetch_access has .*: must be as many as the access sets have, 1 and 1"):
+            simulate(access, overheads=Overheads(prefetch_access=other))
+    assert hash(Overheads(prefetch_access=access)) == hash(Overheads())
+    assert Overheads(prefetch_access=access) != Overheads()
     with pytest.raises(ScheduleError, match="cannot be simulated"):
         simulate([{0: W}])
     with pytest.raises(BlockError, match="models = 'list'"):
@@ -563,7 +651,7 @@ def test_overheads_and_lists_are_checked():
 def test_real_blocks_under_every_model(shared: Path):
     blocks = [b for _, b in zip(range(3), pn.read_blocks(shared / "corpus" / "op_trace"))]
     for block in blocks:
-        runs = compare(block, workers=[8, 16], cost="gas", overheads=Overheads())
+        runs = compare(block, workers=[8, 16], cost="chain-gas", overheads=Overheads())
         for run in runs:
             assert run.makespan >= run.bound * (1 - 1e-12)
             assert run.serial == block.chain_gas_used.sum() == run.busy - run.wasted

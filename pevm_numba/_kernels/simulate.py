@@ -323,6 +323,8 @@ def block_stm(
             n_free = pop_time(free_at, free, n_free)
             task[w] = t
             n_busy = push_time(busy_until, busy, n_busy, until, w)
+            if until <= now:  # over at once: ends come before starts, and may free or take away the next task
+                break
         if n_busy == 0:
             return now, validations
         now = busy_until[0]

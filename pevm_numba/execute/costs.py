@@ -25,8 +25,8 @@ def transaction_costs(block: Block, kind: str = "gas", *, repeat: int = 9) -> ND
     block : Block
     kind : str
         ``"gas"``: what serial execution in block order charges under the block's fork, refunds taken off; for a
-        transaction that fails, its gas limit. It is the chain's gas where a replay is exact, and not elsewhere (see
-        ``Block.chain_gas_used`` for that). ``"ns"``: measured time of serial execution in block order. ``"ops"``:
+        transaction that fails, its gas limit. ``"chain-gas"``: what the chain charged, where the block carries it; the
+        two are equal where a replay is exact. ``"ns"``: measured time of serial execution in block order. ``"ops"``:
         micro-ops + 1, a NOOP n counted as n. ``"accesses"``: distinct keys + 1. ``"unit"``: 1 each.
     repeat : int
         Number of measured runs, in [1, 1000], for ``"ns"``; one more goes before them unmeasured.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,14 +15,20 @@ from .._kernels import policies as _k
 from .._kernels.jit import inputs
 from ..access.sets import AccessSets, need_access
 from ..errors import BlockError
-from .costs import cost_of, costs
+from .costs import cost_of, costs, total_of
 
-__all__ = ["Bounds", "bounds", "critical_path_cost", "speedup_bound"]
+__all__ = ["Bounds", "bounds", "compacted", "critical_path_cost", "speedup_bound"]
+
+# Key ids that nobody uses cost little up to here, beside a few for each access.
+_FEW_KEYS: Final = 2**16
 
 
 @dataclass(frozen=True)
 class Bounds:
     """What no schedule of a block can beat, for given costs and workers. Make one with `bounds`.
+
+    Exact for whole costs that add up to less than 2**53. With others both sides of a comparison are rounded sums, which may
+    differ by about n_tx * 2**-52 of the total: a schedule can seem to beat a bound by as much.
 
     All that is a time is a float in the unit of the costs. "Order free" holds for every order of the transactions, "block
     order" only for schedules whose result is that of the block.
@@ -83,8 +91,9 @@ class Bounds:
     @property
     def list_limit(self) -> float:
         """Block order: no list schedule takes longer, work / p + (1 - 1 / p) * critical path, dispatch costing nothing."""
-        # One rounding, so that a makespan exactly at the limit does not seem to exceed it.
-        return (self.total + (self.workers - 1) * self.critical_path) / self.workers
+        # Fractions: nothing overflows on the way, and a whole makespan exactly at the limit does not seem to exceed it.
+        path = Fraction(self.critical_path)
+        return float(path + (Fraction(self.total) - path) / self.workers)
 
     @property
     def max_speedup(self) -> float:
@@ -155,7 +164,7 @@ def bounds(access: AccessSets, cost: ArrayLike | str | None = None, workers: int
     Raises
     ------
     BlockError
-        If cost or workers is not as described, or the costs add up to more than a float can hold.
+        If cost or workers is not as described, or the costs add up to 1.79e308 or more.
 
     Notes
     -----
@@ -169,7 +178,7 @@ def bounds(access: AccessSets, cost: ArrayLike | str | None = None, workers: int
     whenever a worker idles, some chain of predecessors is being worked on. As the shortest makespan is at least either
     of work / p and the critical path, that is within 2 - 1 / p of it.
 
-    O(n_accesses + n_keys) time, 64 bytes per key.
+    O(n_accesses + n_keys) time, 64 bytes per key; if few of the keys are used, O(n_accesses log n_accesses) and those alone.
 
     References
     ----------
@@ -186,9 +195,12 @@ def bounds(access: AccessSets, cost: ArrayLike | str | None = None, workers: int
     need_access("access", access)
     workers = door.integer("workers", workers, 1, 2**31 - 1)
     weight = cost_of(cost, access, access.exact_for)
-    total = _total(weight)
+    total = total_of(weight)
+    access, ids = compacted(access)
     load, key_of, state = np.empty(3), np.empty(3, np.int64), np.zeros((access.n_keys, 8))
     _loads.key_loads(*inputs(access.indptr, access.keys, access.modes, weight), state, load, key_of)
+    if ids is not None and len(ids):
+        key_of[:] = ids[key_of]
     longest_tx = int(np.argmax(weight)) if access.n_tx else -1
     return Bounds(
         workers=workers,
@@ -206,17 +218,41 @@ def bounds(access: AccessSets, cost: ArrayLike | str | None = None, workers: int
     )
 
 
-def _total(weight: NDArray[np.float64]) -> float:
-    with np.errstate(over="ignore"):
-        total = float(weight.sum())
-    if not np.isfinite(total):
-        raise BlockError(f"cost adds up to {total}: the sum of all costs must be a finite float")
-    return total
+def compacted(access: AccessSets) -> tuple[AccessSets, NDArray[np.int32] | None]:
+    """The access sets with only the keys that are used, where those are few; whoever has room for each key takes these.
+
+    Parameters
+    ----------
+    access : AccessSets
+
+    Returns
+    -------
+    access : AccessSets
+        With keys renumbered in the same order; the one given if its keys are at most 65,536 and 8 for each access.
+    ids : (n_keys,) int32 or None
+        The old number of each new key; None if nothing is renumbered.
+
+    Examples
+    --------
+    >>> few, ids = compacted(AccessSets.from_dicts([{7: 2}, {2**31 - 2: 1}], n_keys=2**31 - 1))
+    >>> few.n_keys, few.keys.tolist(), ids.tolist()
+    (2, [0, 1], [7, 2147483646])
+    """
+    if access.n_keys <= _FEW_KEYS + 8 * access.n_accesses:
+        return access, None
+    ids, keys = np.unique(access.keys, return_inverse=True)
+    number = keys.ravel().astype(np.int32)
+    return AccessSets.trusted(len(ids), access.indptr, number, access.modes, access.exact_for), ids
 
 
 def _longest_chain(access: AccessSets, weight: NDArray[np.float64]) -> float:
+    access, _ = compacted(access)
     finish, state = np.empty(access.n_tx), np.zeros((access.n_keys, 3))
-    return float(_k.finish_times(*inputs(access.indptr, access.keys, access.modes, weight), state, finish))
+    with np.errstate(over="ignore"):
+        longest = float(_k.finish_times(*inputs(access.indptr, access.keys, access.modes, weight), state, finish))
+    if longest == np.inf:
+        raise BlockError("cost: the critical path is longer than a float can hold")
+    return longest
 
 
 def critical_path_cost(access: AccessSets, cost: ArrayLike | None = None) -> float:
@@ -236,7 +272,7 @@ def critical_path_cost(access: AccessSets, cost: ArrayLike | None = None) -> flo
     Raises
     ------
     BlockError
-        If cost is not as described.
+        If cost is not as described, or the chain is longer than a float can hold.
 
     Notes
     -----
@@ -268,12 +304,12 @@ def speedup_bound(access: AccessSets, cost: ArrayLike | None, workers: int) -> f
     Returns
     -------
     float
-        At least 1; exactly 1 if there is no work.
+        At least 1; exactly 1 if there is no work. Rounded as `Bounds` says.
 
     Raises
     ------
     BlockError
-        If cost or workers is not as described.
+        If cost or workers is not as described, or the costs add up to 1.79e308 or more.
 
     Examples
     --------
@@ -282,6 +318,6 @@ def speedup_bound(access: AccessSets, cost: ArrayLike | None, workers: int) -> f
     """
     need_access("access", access)
     workers = door.integer("workers", workers, 1, 2**31 - 1)
-    total = float(costs(cost, access.n_tx).sum())
+    total = total_of(costs(cost, access.n_tx))
     path = float(critical_path_cost(access, cost))
     return max(1.0, min(float(workers), total / path)) if path > 0 else 1.0

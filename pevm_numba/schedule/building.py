@@ -14,8 +14,8 @@ from .._kernels.jit import inputs
 from ..access.sets import AccessSets
 from ..errors import BlockError, TooLargeError
 from ..machine.ops import Mode
-from .bounds import bounds
-from .costs import costs
+from .bounds import bounds, compacted
+from .costs import costs, total_of
 from .dependencies import dependencies
 from .listing import list_timeline, priority_order
 from .plan import Schedule
@@ -54,7 +54,7 @@ class BuiltBlock:
     makespan_bound : float
         No schedule of this block, in this order and on these workers, is shorter; in gas.
     bound : float
-        No choice earns more.
+        No choice earns more, but for the rounding of floats.
     bound_from : str
         ``"lp"``: linear program with every constraint. ``"knapsack"``: total gas alone, for pools over `LP_LIMIT`.
     access : AccessSets
@@ -107,7 +107,7 @@ def build_block(
     access : AccessSets
         Of the pool.
     reward : (n_tx,) integers or floats
-        What including each earns; finite, not negative.
+        What including each earns, in any unit; finite, not negative, below 1.79e308 in all.
     gas : (n_tx,) integers
         What each uses, and how long it runs; at least 1, below 2**53 in all.
     gas_limit : int
@@ -117,8 +117,9 @@ def build_block(
     deadline : float, optional
         Most makespan on the workers, in gas; default none.
     key_cap : int, optional
-        Most gas, on each key, of the transactions that write it; default none. As in Solana's limit per account [1]_,
-        those that only READ a key do not count, nor do those that only CREDIT it: among themselves they run at once.
+        Most gas, on each key, of the transactions that write it; default none. Those that only READ a key do not count, as
+        in Solana's limit per account [1]_. Those that only CREDIT it do not count either, since they run at once among
+        themselves: that is our own rule, Solana has no such access and counts every write lock.
     method : str
         ``"greedy"``: reward per gas, best first, among each sender's next one. ``"lp"``: in the order of the solution of
         the linear program, largest share first, then reward per gas, as long as it fits; never below greedy's reward.
@@ -184,7 +185,10 @@ def build_block(
 
 
 class _Pool:
-    """Checked arguments; `joined` are the access sets in which the senders of several transactions are keys too."""
+    """Checked arguments; `joined` are the access sets in which the senders of several transactions are keys too.
+
+    Keys of `joined` below `n_capped` are those of the access sets, renumbered if few of them are used.
+    """
 
     def __init__(
         self, access: AccessSets, reward: ArrayLike, gas: ArrayLike, block: Block | None, gas_limit: int, workers: int,
@@ -193,6 +197,7 @@ class _Pool:
         block = block_of(access, block)
         self.access = access
         self.reward = costs(reward, access.n_tx, "reward")
+        total_of(self.reward, "reward")
         self.gas = door.array("gas", gas, np.int64, (access.n_tx,), low=1, high=_MOST_GAS - 1)
         total = float(self.gas.astype(np.float64).sum())
         if total >= _MOST_GAS:
@@ -202,7 +207,9 @@ class _Pool:
         self.deadline = np.inf if deadline is None else door.real("deadline", deadline, 0.0)
         self.key_cap = _MOST_GAS if key_cap is None else min(door.integer("key_cap", key_cap, 0, 2**63 - 1), _MOST_GAS)
         self.first, self.next_of = chains_of(access.n_tx, block)
-        self.joined = with_senders(access, self.first, self.next_of)
+        packed, _ = compacted(access)
+        self.n_capped = packed.n_keys
+        self.joined = with_senders(packed, self.first, self.next_of)
 
     def fill(self, priority: NDArray[np.float64]) -> tuple[NDArray[np.int32], Timeline]:
         """Chosen transactions in the order taken, least priority value first, and the assignment made on the way."""
@@ -213,7 +220,7 @@ class _Pool:
         state = np.zeros(joined.n_keys, np.int64), np.zeros((joined.n_keys, 3))
         count, _ = _k.fill_block(
             *inputs(self.first, self.next_of, priority, joined.indptr, joined.keys, joined.modes, self.gas), self.gas_limit,
-            self.access.n_keys, self.key_cap, float(self.deadline), used,
+            self.n_capped, self.key_cap, float(self.deadline), used,
             *state, np.zeros(used), np.arange(used, dtype=np.int32), *heap, chosen, start, end, worker,
         )  # fmt: skip
         taken = chosen[:count].copy()
@@ -238,14 +245,15 @@ def _linear_program(pool: _Pool) -> tuple[NDArray[np.float64] | None, float]:
         return None, 0.0
     rows, limits = _constraints(pool)
     possible = _possible(pool).astype(np.float64)
-    scale = max(1.0, float(pool.reward.max()))
+    scale = float(pool.reward.max()) or 1.0  # the solver's tolerances are absolute
+    worth = pool.reward / scale
     ranges = np.stack([np.zeros(len(possible)), possible], axis=1)
-    found: Any = linprog(-pool.reward / scale, A_ub=rows, b_ub=limits, bounds=ranges, method="highs")
+    found: Any = linprog(-worth, A_ub=rows, b_ub=limits, bounds=ranges, method="highs")
     if found.status != 0:  # no dual solution: all multipliers zero still bound
         return None, float((pool.reward * possible).sum())
-    price = np.maximum(-found.ineqlin.marginals, 0.0) * scale
-    rest = np.maximum(pool.reward - rows.T @ price, 0.0)
-    return found.x, float(limits @ price + (rest * possible).sum())
+    price = np.maximum(-found.ineqlin.marginals, 0.0)
+    rest = np.maximum(worth - rows.T @ price, 0.0)
+    return found.x, float(limits @ price + (rest * possible).sum()) * scale
 
 
 def _possible(pool: _Pool) -> NDArray[np.bool_]:
@@ -267,7 +275,7 @@ def _constraints(pool: _Pool) -> tuple[csr_array, NDArray[np.float64]]:
 
     joined, n = pool.joined, pool.access.n_tx
     cap = np.full(joined.n_keys, pool.deadline)
-    cap[: pool.access.n_keys] = min(pool.deadline, float(pool.key_cap))
+    cap[: pool.n_capped] = min(pool.deadline, float(pool.key_cap))
     writes = _writes(joined)
     tx, key = np.repeat(np.arange(n), np.diff(joined.indptr))[writes], joined.keys[writes]
     binds = np.bincount(key, pool.gas[tx], joined.n_keys) > cap

@@ -15,11 +15,13 @@ from ..programs import op_counts
 if TYPE_CHECKING:
     from ..block import Block
 
-__all__ = ["COSTS", "cost_of", "costs"]
+__all__ = ["COSTS", "cost_of", "costs", "total_of"]
 
-#: Names of costs; nanoseconds, and gas that the chain does not tell, are known only by running the block: see
+#: Names of costs; gas as charged here and nanoseconds are known only by running the block: see
 #: `pevm_numba.execute.costs.transaction_costs`.
-COSTS: Final = ("unit", "accesses", "ops", "gas", "ns")
+COSTS: Final = ("unit", "accesses", "ops", "gas", "chain-gas", "ns")
+# A little below the last float64, 1.797e308: room for the rounding of any order of adding.
+_TOO_MUCH: Final = 1.79e308
 
 
 def costs(cost: ArrayLike | None, n_tx: int, name: str = "cost") -> NDArray[np.float64]:
@@ -43,11 +45,32 @@ def costs(cost: ArrayLike | None, n_tx: int, name: str = "cost") -> NDArray[np.f
         raise BlockError(f"{name}: not an array of numbers: {error}") from None
     if given.shape != (n_tx,) or (given.dtype.kind not in "iuf" and n_tx):
         raise BlockError(f"{name} has shape {given.shape}, dtype {given.dtype}: must be ({n_tx},) integers or floats")
-    weight = given.astype(np.float64)
+    with np.errstate(over="ignore"):  # a longdouble beyond float64 becomes inf, which is refused
+        weight = given.astype(np.float64)
     bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
     if len(bad):
-        raise BlockError(f"{name}[{bad[0]}] = {given[bad[0]]}: must be finite and not negative")
+        raise BlockError(f"{name}[{bad[0]}] = {given[bad[0]]!s}: must be finite and not negative")
     return weight
+
+
+def total_of(weight: NDArray[np.float64], name: str = "cost") -> float:
+    """Sum of checked costs, called `name` in errors.
+
+    Raises
+    ------
+    BlockError
+        If it is 1.79e308 or more: some sum of the same costs, in another order, could then round up to infinity.
+
+    Examples
+    --------
+    >>> total_of(costs([3, 2], 2))
+    5.0
+    """
+    with np.errstate(over="ignore"):
+        total = float(weight.sum())
+    if not total < _TOO_MUCH:
+        raise BlockError(f"{name} adds up to {total:g}: must be below {_TOO_MUCH:g}")
+    return total
 
 
 def cost_of(cost: ArrayLike | str | None, access: AccessSets, block: Block | None) -> NDArray[np.float64]:
@@ -57,7 +80,7 @@ def cost_of(cost: ArrayLike | str | None, access: AccessSets, block: Block | Non
     ----------
     cost : (n_tx,) integers or floats, str or None
         None and ``"unit"``: 1 each. ``"accesses"``: distinct keys + 1. ``"ops"``: micro-ops + 1, a NOOP n counted as n.
-        ``"gas"``: the chain's gas, where the block carries it.
+        ``"chain-gas"``: the chain's gas, where the block carries it.
     access : AccessSets
     block : Block or None
 
@@ -80,16 +103,16 @@ def cost_of(cost: ArrayLike | str | None, access: AccessSets, block: Block | Non
         return np.ones(access.n_tx)
     if cost == "accesses":
         return (np.diff(access.indptr) + 1).astype(np.float64)
-    if cost == "ns":
-        raise _unknown(cost, "a time is measured, not known beforehand")
+    if cost in ("gas", "ns"):
+        raise _unknown(cost, "known only by running the block")
     if block is None:
-        raise _unknown(cost, "access sets alone do not tell it, and no block is given")
+        raise BlockError(f"cost = {cost!r}: access sets alone do not tell it: give the block, too")
     if cost == "ops":
         return (op_counts(block.op_indptr, block.op_code, block.op_arg) + 1).astype(np.float64)
     gas = block.chain_gas_used
     if gas is None or (gas < 0).any():
         where = "" if gas is None else f" of transaction {int(np.argmax(gas < 0))}"
-        raise _unknown(cost, f"the block does not know the chain's gas{where}")
+        raise BlockError(f"cost = {cost!r}: the block does not know the chain's gas{where}: see transaction_costs(block)")
     return costs(gas, access.n_tx)
 
 

@@ -15,6 +15,7 @@ from .._kernels.jit import inputs
 from ..access.sets import AccessSets, need_access
 from ..errors import BlockError
 from ..machine.ops import Mode
+from .bounds import compacted
 from .costs import costs
 
 __all__ = ["Dependencies", "EdgeKind", "dependencies"]
@@ -76,7 +77,9 @@ class Dependencies:
 
     @property
     def n_joins(self) -> int:
-        """Number of join nodes; 0 unless several readers and several crediters of a key meet."""
+        """Number of join nodes. For ``"all"`` 0 unless several readers and several crediters of a key meet; ``"raw"`` also
+        makes one where a credit follows a reader of credits, and nobody need wait for it.
+        """
         return len(self.join_before)
 
     @property
@@ -143,7 +146,8 @@ class Dependencies:
     @property
     def isolated(self) -> NDArray[np.bool_]:
         """(n_tx,) bool: transactions that neither wait for another nor are waited for."""
-        # A join has edges on both sides or none, so an edge to one is an edge to a transaction.
+        # A join may lead nowhere, but whoever leads to one leads to a transaction as well: the first of the later run, or
+        # the reader before which there was no join. Whoever waits for a join waits for the transactions before it.
         n = self.n_tx
         used = np.bincount(self.indices, minlength=n)[:n] > 0
         return ~(used | (np.diff(self.indptr)[:n] > 0))
@@ -190,7 +194,7 @@ class Dependencies:
         Raises
         ------
         BlockError
-            If cost is not as described.
+            If cost is not as described, or a path is longer than a float can hold.
         """
         return self._longest(costs(cost, self.n_tx))[0][: self.n_tx].copy()
 
@@ -212,7 +216,7 @@ class Dependencies:
         Raises
         ------
         BlockError
-            If cost is not as described.
+            If cost is not as described, or a path is longer than a float can hold.
         """
         weight = costs(cost, self.n_tx)
         _, finish, critical = self._longest(weight)
@@ -243,11 +247,13 @@ class Dependencies:
         Raises
         ------
         BlockError
-            If cost is not as described.
+            If cost is not as described, or a path is longer than a float can hold.
         """
         height = np.empty(self.n_tx + self.n_joins)
         succ_start, succ, _ = self.successors()
-        _k.remaining(*inputs(succ_start, succ, self.join_before, costs(cost, self.n_tx)), height)
+        with np.errstate(over="ignore"):
+            _k.remaining(*inputs(succ_start, succ, self.join_before, costs(cost, self.n_tx)), height)
+        _need_finite(height)
         return height[: self.n_tx].copy()
 
     def slack(self, cost: ArrayLike | None = None) -> NDArray[np.float64]:
@@ -282,8 +288,6 @@ class Dependencies:
         weight = costs(cost, self.n_tx)
         start, finish = (times[: self.n_tx] for times in self._longest(weight)[:2])
         longest = float(finish.max(initial=0.0))
-        if not np.isfinite(longest):
-            raise BlockError("cost: the critical path is longer than a float can hold")
         slack = np.maximum(longest - self.remaining(weight) - start, 0.0)
         if longest >= 2**53 or (weight != np.rint(weight)).any():
             slack[slack <= longest * max(_ROUNDING, self.n_tx * 2.0**-52)] = 0.0
@@ -312,11 +316,18 @@ class Dependencies:
     def _longest(self, cost: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int32]]:
         n = self.n_tx + self.n_joins
         start, finish, critical = np.zeros(n), np.zeros(n), np.empty(n, np.int32)
-        _k.earliest_start(*inputs(self.indptr, self.indices, self.join_before, cost), start, finish, critical)
+        with np.errstate(over="ignore"):
+            _k.earliest_start(*inputs(self.indptr, self.indices, self.join_before, cost), start, finish, critical)
+        _need_finite(finish)
         return start, finish, critical
 
     def __repr__(self) -> str:
         return f"<Dependencies {self.edges}: {self.n_tx:,} txs, {self.n_edges:,} edges, {self.n_joins:,} joins>"
+
+
+def _need_finite(lengths: NDArray[np.float64]) -> None:
+    if not np.isfinite(lengths).all():
+        raise BlockError("cost: the critical path is longer than a float can hold")
 
 
 def dependencies(access: AccessSets, *, edges: str = "all") -> Dependencies:
@@ -360,6 +371,7 @@ def dependencies(access: AccessSets, *, edges: str = "all") -> Dependencies:
     """
     need_access("access", access)
     door.choice("edges", edges, _EDGES)
+    access, _ = compacted(access)
     starts, keys, modes = _writers(access) if edges == "waw" else (access.indptr, access.keys, access.modes)
     n_tx, n_accesses, room = access.n_tx, len(keys), 2 * len(keys)
     state = np.zeros((access.n_keys, 6), np.int32)

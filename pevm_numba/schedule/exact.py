@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from .. import door
 from ..access.sets import AccessSets, need_access
 from ..errors import BlockError, ScheduleError, TooLargeError
+from .bounds import compacted
 from .check import check_schedule
 from .conflicts import adjacency
-from .costs import cost_of
+from .costs import cost_of, total_of
 from .dependencies import dependencies
 from .listing import PRIORITIES, list_timeline, priority_order
 from .plan import Schedule
@@ -108,7 +109,7 @@ def optimal_makespan(
     (<Optimum: 8, proved>, <Optimum: 5, proved>)
     """
     solver = Solver(time_limit)
-    block = _small(access, block)
+    access, block = _small(access, block)
     workers = door.integer("workers", workers, 1, 2**31 - 1)
     if not isinstance(block_order, bool | np.bool_):
         raise BlockError(f"block_order = {block_order!r:.200}: must be True or False")
@@ -151,7 +152,7 @@ def optimal_waves(access: AccessSets, *, block: Block | None = None, time_limit:
     [[0, 3], [1], [2]]
     """
     solver = Solver(time_limit)
-    block = _small(access, block)
+    access, block = _small(access, block)
     first, next_of = chains_of(access.n_tx, block)
     joined = with_senders(access, first, next_of)
     found = [schedule(access, policy, block=block) for policy in ("mis", "first-fit", "largest-first")]
@@ -201,7 +202,7 @@ def largest_independent_set(access: AccessSets, *, block: Block | None = None, t
     [0, 2]
     """
     solver = Solver(time_limit)
-    block = _small(access, block)
+    access, block = _small(access, block)
     eligible = chains_of(access.n_tx, block)[0]
     if not len(eligible):
         return Optimum(0, True, 0, transactions=np.zeros(0, np.int32))
@@ -222,13 +223,15 @@ def largest_independent_set(access: AccessSets, *, block: Block | None = None, t
 # -------------------------------------------------------------------- to and from schedules
 
 
-def _small(access: AccessSets, block: Block | None) -> Block | None:
+def _small(access: AccessSets, block: Block | None) -> tuple[AccessSets, Block | None]:
+    """The arguments, checked; of the keys only those used, if they are few."""
     need_access("access", access)
     if access.n_tx > EXACT_LIMIT:
         raise TooLargeError(
             f"exact optimum of {access.n_tx:,} transactions: the limit is {EXACT_LIMIT}; bounds(access) has none"
         )
-    return block_of(access, block)
+    block = block_of(access, block)
+    return compacted(access)[0], block
 
 
 def _whole(cost: ArrayLike | str | None, access: AccessSets, block: Block | None) -> NDArray[np.int64]:
@@ -236,8 +239,9 @@ def _whole(cost: ArrayLike | str | None, access: AccessSets, block: Block | None
     bad = np.flatnonzero((weight < 1) | (weight != np.rint(weight)))
     if len(bad):
         raise BlockError(f"cost[{bad[0]}] = {weight[bad[0]]:g}: must be a whole number, at least 1, for an exact optimum")
-    if weight.sum() > 2**50:
-        raise BlockError(f"cost adds up to {weight.sum():.6g}: must be at most 2**50 for an exact optimum")
+    total = total_of(weight)
+    if total > 2**50:
+        raise BlockError(f"cost adds up to {total:.6g}: must be at most 2**50 for an exact optimum")
     return weight.astype(np.int64)
 
 

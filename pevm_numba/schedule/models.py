@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from .. import door
 from .._kernels import simulate as _k
 from .._kernels.jit import inputs
-from ..access.sets import AccessSets
+from ..access.sets import AccessSets, need_access
 from ..machine.ops import Mode
-from .bounds import critical_path_cost
+from .bounds import compacted, critical_path_cost
 from .dependencies import Dependencies, dependencies
 from .listing import list_timeline, priority_order, wave_timeline
 from .plan import Schedule
@@ -36,7 +36,7 @@ _MOST = 1e15
 
 @dataclass(frozen=True)
 class Overheads:
-    """What a run pays beside the transactions' own cost, all in the unit of that cost, each from 0 to 1e15.
+    """What a run pays beside the transactions' own cost, all times in the unit of that cost, each from 0 to 1e15.
 
     Parameters
     ----------
@@ -49,14 +49,24 @@ class Overheads:
     cold_read : float
         Latency of the first touch of each storage key.
     prefetch : int
-        How many cold keys are fetched at a time ahead of execution, in the order of their first touch in the block: the
-        q-th (from 0) is there at ``(q // prefetch + 1) * cold_read``, and no transaction starts before all its keys are.
-        With 0 none is: the transaction that touches a key first in block order waits for it, in its first execution.
+        How many cold keys are fetched at a time ahead of execution, in the order in which `prefetch_access` names them
+        first: the q-th (from 0) is there at ``(q // prefetch + 1) * cold_read``, and no transaction starts before those
+        that it touches are there. With 0 none is fetched. For a key that is not fetched, the transaction that touches it
+        first in block order waits, in its first execution.
+    prefetch_access : AccessSets, optional
+        What the prefetcher knows: of as many transactions and keys as the sets simulated, say ``access_sets(block,
+        "eip2930")``. A key that it names anywhere is fetched, and takes its turn even if nobody touches it. Default: the
+        sets simulated, so that every key is fetched.
+
+    Raises
+    ------
+    BlockError
+        If one is not as described.
 
     Examples
     --------
     >>> Overheads(barrier=2)
-    Overheads(barrier=2.0, dispatch=0.0, validation=0.0, cold_read=0.0, prefetch=0)
+    Overheads(barrier=2.0, dispatch=0.0, validation=0.0, cold_read=0.0, prefetch=0, prefetch_access=None)
     """
 
     barrier: float = 0.0
@@ -64,9 +74,12 @@ class Overheads:
     validation: float = 0.0
     cold_read: float = 0.0
     prefetch: int = 0
+    prefetch_access: AccessSets | None = field(default=None, hash=False)  # compared by content, so without a hash
 
     def __post_init__(self) -> None:
         names = ("barrier", "dispatch", "validation", "cold_read")
+        if self.prefetch_access is not None:
+            need_access("prefetch_access", self.prefetch_access)
         values = {name: door.real(name, getattr(self, name), 0.0, _MOST) for name in names}
         door.freeze(self, **values, prefetch=door.integer("prefetch", self.prefetch, 0, 2**31 - 1))
 
@@ -103,17 +116,24 @@ class Work:
         paid, release = np.zeros(n_tx), np.zeros(n_tx)
         if not over.cold_read:
             return paid, release
-        tx, keys = np.repeat(np.arange(n_tx), np.diff(self.access.indptr)), self.access.keys
-        if self.stored is not None:
-            tx, keys = tx[self.stored[keys]], keys[self.stored[keys]]
-        _, first, which = np.unique(keys, return_index=True, return_inverse=True)
-        if not over.prefetch:
-            paid += np.bincount(tx[first], minlength=n_tx) * over.cold_read
-            return paid, release
-        place = np.empty(len(first), np.int64)
-        place[np.argsort(first)] = np.arange(len(first))
-        np.maximum.at(release, tx, ((place // over.prefetch + 1) * over.cold_read)[which])
+        tx, keys = self._cold(self.access)
+        missed = np.ones(len(keys), bool)
+        if over.prefetch:
+            listed = keys if over.prefetch_access is None else self._cold(over.prefetch_access)[1]
+            fetched, first = np.unique(listed, return_index=True)
+            there = np.empty(len(first))
+            there[np.argsort(first)] = (np.arange(len(first)) // over.prefetch + 1) * over.cold_read
+            at = np.searchsorted(fetched, keys)
+            missed = np.append(fetched, -1)[at] != keys
+            np.maximum.at(release, tx[~missed], there[at[~missed]])
+        _, first = np.unique(keys[missed], return_index=True)
+        paid += np.bincount(tx[missed][first], minlength=n_tx) * over.cold_read
         return paid, release
+
+    def _cold(self, access: AccessSets) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """(n,) each: transaction and key of every access of the sets, in block order, that may be cold."""
+        tx, keys = np.repeat(np.arange(access.n_tx), np.diff(access.indptr)), access.keys
+        return (tx, keys) if self.stored is None else (tx[self.stored[keys]], keys[self.stored[keys]])
 
     @cached_property
     def conflicts(self) -> Dependencies:
@@ -141,26 +161,31 @@ class Work:
         """The waves of ``waves``: those given, else the levels."""
         from .policies import schedule
 
-        plan = schedule(self.access) if self.waves is None else self.waves
+        plan = schedule(self.packed) if self.waves is None else self.waves
         return plan.wave_indptr, plan.wave_tx
 
     @cached_property
+    def packed(self) -> AccessSets:
+        """The access sets, with only the keys that are used if those are few."""
+        return compacted(self.access)[0]
+
+    @cached_property
     def sets(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]]:
-        """The access sets as kernels take them."""
-        return inputs(self.access.indptr, self.access.keys, self.access.modes)  # type: ignore[return-value]  # three in, three out
+        """The packed access sets as kernels take them."""
+        return inputs(self.packed.indptr, self.packed.keys, self.packed.modes)  # type: ignore[return-value]  # three in, three out
 
     @cached_property
     def thrown_away(self) -> NDArray[np.bool_]:
         """(n_tx,) bool: what pass 1 of ``two-pass`` reads too early."""
         stale = np.empty(self.access.n_tx, np.uint8)
-        _k.reads_of_changed(*self.sets, np.zeros(self.access.n_keys, np.uint8), stale)
+        _k.reads_of_changed(*self.sets, np.zeros(self.packed.n_keys, np.uint8), stale)
         return stale.astype(bool)
 
     @cached_property
     def second_bin(self) -> NDArray[np.bool_]:
         """(n_tx,) bool: what ``two-bin`` runs serially."""
         kept = np.empty(self.access.n_tx, np.uint8)
-        _k.keep_unconflicted(*self.sets, np.zeros(self.access.n_keys, np.uint8), kept)
+        _k.keep_unconflicted(*self.sets, np.zeros(self.packed.n_keys, np.uint8), kept)
         return kept == 0
 
 
@@ -270,7 +295,7 @@ def _among(deps: Dependencies, kept: NDArray[np.bool_]) -> Dependencies:
 
 def _grouped(work: Work, mask: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
     """Per access its place among the accesses with a bit of mask, by key; offsets of keys there; and whose they are."""
-    access = work.access
+    access = work.packed
     start, place = np.zeros(access.n_keys + 1, np.int64), np.empty(access.n_accesses, np.int64)
     owner = np.empty(np.count_nonzero(access.modes & mask), np.int32)
     _k.group_by_key(*work.sets, mask, start, np.empty(access.n_keys, np.int64), place, owner)
@@ -278,13 +303,13 @@ def _grouped(work: Work, mask: int) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 
 def _block_stm(work: Work, workers: int) -> Outcome:
-    access, over = work.access, work.overheads
+    access, over = work.packed, work.overheads
     n_tx, n_accesses = access.n_tx, access.n_accesses
     place, key_start, owner = _grouped(work, Mode.WRITE | Mode.CREDIT)
     readers = _grouped(work, Mode.READ)
     credited = np.zeros(access.n_keys, np.uint8)
     credited[access.keys[(access.modes & Mode.CREDIT) != 0]] = 1
-    used = max(1, min(workers, n_tx))
+    used = max(1, min(workers, n_tx))  # the model's rule: validations could keep more of them busy
     start, end, worker, executions = np.empty(n_tx), np.empty(n_tx), np.empty(n_tx, np.int32), np.zeros(n_tx, np.int32)
     makespan, validations = _k.block_stm(
         *work.sets, *inputs(place, key_start, credited, owner, *readers, work.cost, *work.latencies), used,
@@ -309,7 +334,7 @@ _MODELS: Final[dict[str, Callable[[Work, int], Outcome]]] = {
 
 
 def lower_bound(model: str, work: Work, workers: int) -> float:
-    """No run of the model can be shorter: work and waits shared evenly, or the longest chain that it must respect."""
+    """No run of the model is shorter, but for rounding: work and waits shared evenly, or its longest chain."""
     paid, _ = work.latencies
     shared = float((work.cost + paid).sum()) / workers
     own_order = work.waves is not None and not work.waves.block_order

@@ -9,8 +9,9 @@ from typing import Final
 from numpy.typing import ArrayLike
 
 from .. import door
-from ..access.sets import AccessSets
+from ..access.sets import AccessSets, need_access
 from ..block import Block
+from .bounds import compacted
 from .exact import Optimum, largest_independent_set, optimal_makespan, optimal_waves
 from .listing import PRIORITIES
 from .policies import schedule
@@ -115,7 +116,8 @@ def optimality(
     if isinstance(block_or_access, Block):
         access, block = AccessSets.footprint(block_or_access), block_or_access
     else:
-        access = block_or_access
+        need_access("block_or_access", block_or_access)
+        access = compacted(block_or_access)[0]
     rows: list[Ratio] = []
     if "makespan" in wanted:
         best = optimal_makespan(access, workers, cost, block=block, time_limit=time_limit)

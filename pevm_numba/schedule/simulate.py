@@ -44,7 +44,7 @@ class Simulation:
         No run that keeps what the model must keep is shorter: the larger of total cost / workers (cold reads that somebody
         waits for included) and the cost of the longest chain. ``serial``, ``waves``, ``list``: chains of conflicts in
         block order. ``two-pass``, ``block-stm``: of true data flow. ``bal``, ``two-bin`` and waves in an order of their
-        own: the longest transaction.
+        own: the longest transaction. Exact for whole costs and cold reads that add up to less than 2**53; others round.
     executions : int
         Of transactions, those thrown away included.
     validations : int
@@ -134,17 +134,19 @@ def simulate(
         ``"block-stm"``: Gelashvili et al. [3]_, see Notes.
         ``"bal"``: a block access list that holds every value (EIP-7928 [4]_): no transaction waits for another.
     workers : int
-        At least 1. More than n_tx stay idle.
+        At least 1. No more than n_tx are used: more would stay idle, or in Block-STM, where several validations of one
+        transaction can be under way at once, are not given any.
     cost : (n_tx,) integers or floats, or str, optional
         Of one execution; as in `schedule`. Its sum at most 1e15.
     overheads : Overheads, optional
         Default none.
     schedule : Schedule, optional
-        For ``waves``; it must be valid for the access sets.
+        For ``waves``; it must be valid for the access sets, and for the senders and nonces of the block if there is one.
     priority : str, optional
         For ``list`` and ``two-pass``: ``"longest-path"`` (of remaining cost; the default), ``"block"`` or ``"largest"``.
     block : Block, optional
-        Whose transactions the access sets are about: its keys tell which lie in storage and may be cold. Without it all do.
+        Whose transactions the access sets are about: its keys tell which lie in storage and may be cold. Default: the one
+        that the sets are exact for, if any; without a block all may be cold.
 
     Returns
     -------
@@ -170,14 +172,16 @@ def simulate(
     higher executed ones that they were the newest for are to be validated, and the transaction is to be executed again.
     Whoever meets an estimate (on its lowest such key; of several credits the last) takes no time, waits for that
     transaction, and is to be executed when that one ends. A worker that claims a transaction whose prefetched keys are
-    not there yet waits. At equal instants ends come before starts; the lowest free worker goes first.
+    not there yet waits. At equal instants ends come before starts, that of the lowest worker first, even if the task began
+    at that instant; of several free workers the lowest takes the task.
 
     This differs from the paper where that revalidates *everything* above: validations that cannot fail are neither run nor
     counted. Not simulated either: reads later than at the start, and waiting in the midst of an execution.
 
-    O(n_accesses + n_tx log n_tx). Block-STM: O(log n_tx) for each read and change of each execution, validation or vain
-    attempt to execute, and O(1) for each reader that is to be validated. Where all read and write one key, and workers
-    are few, the vain attempts are of the order of n_tx squared (10,000 transactions: some seconds).
+    O(n_accesses + n_tx log n_tx); with cold reads, or if few of the keys are used, the accesses are sorted.
+    Block-STM: O(log n_tx) for each read and change of each execution, validation or vain attempt to execute, and O(1) for
+    each reader that is to be validated. Where all read and write one key, and workers are few, the vain attempts are of
+    the order of n_tx squared (10,000 transactions: some seconds).
 
     References
     ----------
@@ -290,7 +294,11 @@ def _work(
         door.instance("schedule", plan, Schedule)
         if "waves" not in models:
             raise ScheduleError("schedule: only model waves takes one")
-        check_schedule(plan, access)
+        check_schedule(plan, access, block=block)
+    listed = overheads.prefetch_access
+    if listed is not None and (listed.n_tx, listed.n_keys) != (access.n_tx, access.n_keys):
+        what = f"prefetch_access has {listed.n_tx} transactions, {listed.n_keys} keys"
+        raise BlockError(f"{what}: must be as many as the access sets have, {access.n_tx} and {access.n_keys}")
     return Work(access, weight, _stored(access, block), overheads, priority or "longest-path", plan), models
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -97,19 +98,27 @@ class Timeline:
         ------
         TooLargeError
             With more than 2**24 workers.
+        BlockError
+            If a worker's time is more than a float can hold, which takes transactions that overlap on it.
         """
         if self.n_workers > _MOST_LISTED:
             raise TooLargeError(
                 f"busy times of {self.n_workers:,} workers: the limit is {_MOST_LISTED:,}; "
                 "sum end - start over the workers of interest"
             )
-        return np.bincount(self.worker, self.end - self.start, self.n_workers).astype(np.float64, copy=False)
+        busy = np.bincount(self.worker, self.end - self.start, self.n_workers).astype(np.float64, copy=False)
+        if not np.isfinite(busy).all():
+            raise BlockError(f"worker {int(np.argmax(busy))}: its transactions last longer than a float can hold")
+        return busy
 
     @property
     def idle_share(self) -> float:
         """Share of workers times makespan in which nobody runs a transaction; 0 if there is no time at all."""
-        room = self.n_workers * self.makespan
-        return max(0.0, 1.0 - float((self.end - self.start).sum()) / room) if room > 0 else 0.0
+        if self.makespan == 0:
+            return 0.0
+        share, exponent = math.frexp(self.makespan)  # powers of two change no digit, and keep the sum far from overflow
+        busy = float(np.ldexp(self.end - self.start, -exponent).sum())
+        return max(0.0, 1.0 - busy / (self.n_workers * share))
 
     def profile(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Parallelism over time: instants at which it changes, and transactions running from each instant on.
@@ -156,8 +165,9 @@ def _times(name: str, value: Any, n: int) -> NDArray[np.float64]:
         raise BlockError(f"{name}: not an array of numbers: {error}") from None
     if given.shape != (n,) or (given.dtype.kind not in "iuf" and n):
         raise BlockError(f"{name} has shape {given.shape}, dtype {given.dtype}: must be ({n},) integers or floats")
-    times = np.array(given, np.float64)
+    with np.errstate(over="ignore"):  # a longdouble beyond float64 becomes inf, which is refused
+        times = np.array(given, np.float64)
     bad = np.flatnonzero(~(np.isfinite(times) & (times >= 0)))
     if len(bad):
-        raise BlockError(f"{name}[{bad[0]}] = {given[bad[0]]}: must be finite and not negative")
+        raise BlockError(f"{name}[{bad[0]}] = {given[bad[0]]!s}: must be finite and not negative")
     return times
