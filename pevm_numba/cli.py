@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from . import console as con
 from .errors import UsageError
-
-if TYPE_CHECKING:
-    from .block import Block
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True,
@@ -21,16 +18,20 @@ app = typer.Typer(
 _Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")]
 _Number = Annotated[int | None, typer.Option(help="Block number, if the input holds several.")]
 _Input = Annotated[Path, typer.Option(help="Block file, folder or seed JSON.")]
-_Cost = Annotated[str, typer.Option(help="unit, accesses, ops, gas (charged in execution) or ns (measured here).")]
+_Cost = Annotated[
+    str,
+    typer.Option(
+        help="unit, accesses (+ 1), ops (+ 1), gas (charged in execution), chain-gas (the chain's) or ns (measured here); "
+        "all of running in block order."
+    ),
+]
 _Oracle = Annotated[str, typer.Option(help="Access sets: static, declared, eip2930, union, degraded.")]
 _MissRate = Annotated[float, typer.Option(help="With --oracle degraded: share of accesses missed.")]
-_Seed = Annotated[int, typer.Option(help="Of --oracle degraded and --priority random.")]
-_Fields = Annotated[
-    str, typer.Option(help="Count these only: of storage,balance,nonce,code; other than all is for analysis.")
-]
-_Granularity = Annotated[str, typer.Option(help="slot, or account: all keys of an account count as one.")]
+_Seed = Annotated[int, typer.Option(help="Of --oracle degraded and --priority random, from 0 on.")]
+_Fields = Annotated[str, typer.Option(help="all, or some of storage,balance,nonce,code: for analysis only.")]
+_Granularity = Annotated[str, typer.Option(help="slot, or account: all keys of an account count as one, for analysis only.")]
 _FeeRecipient = Annotated[
-    str, typer.Option(help="Credits: commutative, plain (as writes), or ignored (the fee recipient's).")
+    str, typer.Option(help="Credits: commutative; for analysis only: plain (as writes), ignored (the fee recipient's).")
 ]
 
 
@@ -82,7 +83,7 @@ def execute(
         raise UsageError(f"--mode {mode!r} is unknown: one of serial, parallel")
     from .execute.run import execute as run
 
-    block = _read(input, number)
+    block = con.read_input(input, number)
     with con.status("executing"):
         reference = run(block, "serial")  # also loads the kernels, so that the time below is that of executing
         executor = "serial" if mode == "serial" else "waves"
@@ -115,13 +116,14 @@ def benchmark(
     if (preset is None) == (input is None):
         raise UsageError("benchmark: give either --preset or --input")
     from .bench.report import write_json
-    from .bench.session import Request, check_target, run
+    from .bench.session import Request, run
     from .io.files import block_numbers
+    from .io.paths import check_target
 
     if input is not None and len(block_numbers(input)) != 1:
         raise UsageError(f"{input}: holds {len(block_numbers(input))} blocks: benchmark takes one; see pevm_numba.bench")
     request = Request((preset,) if preset else (), (input,) if input else (), workers=workers)
-    check_target(output, request.inputs)
+    check_target("--output", output, request.inputs, (".json",))
     write_json(output, run(request)[0])
 
 
@@ -138,7 +140,7 @@ def inspect(
 
     if top < 0:
         raise UsageError(f"--top {top}: must be at least 0")
-    block = _read(input, number)
+    block = con.read_input(input, number)
     with con.status("analysing"):
         lines = inspect_lines(block, top)
     _print_pairs(lines)
@@ -158,7 +160,9 @@ def schedule(
             help="list: longest-path, block, largest. first-fit: block, random. largest-first: degree, estimated-degree."
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Write NAME.json or NAME.parquet instead of a table.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write a schedule file, NAME.json or NAME.parquet, instead of a table.")
+    ] = None,
     rows: Annotated[int, typer.Option(help="Transactions to show, by start.")] = 10,
     number: _Number = None,
     oracle: _Oracle = "static",
@@ -169,12 +173,12 @@ def schedule(
     fee_recipient: _FeeRecipient = "commutative",
     verbose: _Verbose = 0,
 ) -> None:
-    """Schedule a block on virtual workers, check the schedule, and show or write it."""
+    """Schedule a block on virtual workers, check the schedule against all conflicts, and show or write it."""
     con.log_to_stderr(verbose)
     from .commands import View, run_schedule
 
     view = View(input, number, oracle, miss_rate, seed, fields, granularity, fee_recipient)
-    _print_pairs(run_schedule(view, policy, workers, cost, priority, output, rows))
+    run_schedule(view, policy, workers, cost, priority, output, rows)
 
 
 @app.command()
@@ -189,23 +193,21 @@ def simulate(
     validation: Annotated[float, typer.Option(help="Of one validation.")] = 0.0,
     cold_read: Annotated[float, typer.Option(help="Latency of the first touch of each storage key.")] = 0.0,
     prefetch: Annotated[int, typer.Option(help="Cold keys fetched at a time, ahead of execution.")] = 0,
-    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
     number: _Number = None,
-    oracle: _Oracle = "static",
-    miss_rate: _MissRate = 0.0,
-    seed: _Seed = 0,
     fields: _Fields = "all",
     granularity: _Granularity = "slot",
     fee_recipient: _FeeRecipient = "commutative",
     verbose: _Verbose = 0,
 ) -> None:
-    """Simulate ways of running a block on virtual workers, at the costs named: nothing here is a measured time."""
+    """Simulate ways of running a block on virtual workers, by what it really touches: nothing here is a measured time."""
     con.log_to_stderr(verbose)
     from .commands import View, run_simulate
-    from .schedule.models import Overheads
 
-    view = View(input, number, oracle, miss_rate, seed, fields, granularity, fee_recipient)
-    over = Overheads(barrier, dispatch, validation, cold_read, prefetch)
+    view = View(input, number, fields=fields, granularity=granularity, fee_recipient=fee_recipient)
+    over = {
+        "barrier": barrier, "dispatch": dispatch, "validation": validation, "cold_read": cold_read, "prefetch": prefetch,
+    }  # fmt: skip
     run_simulate(view, models, workers, cost, priority, over, json)
 
 
@@ -219,17 +221,12 @@ def convert(
     """Read blocks in any known form and write them as block file (or one as seed JSON)."""
     con.log_to_stderr(verbose)
     from .io.files import block_numbers, read_blocks, write_blocks
+    from .io.paths import check_target
 
+    check_target("--output", output, [input])
     wanted = block_numbers(input) if number is None else [number]
     write_blocks(output, con.progress(read_blocks(input, wanted), "converting", len(wanted)))
     print(f"{output}: blocks: {len(wanted):,}")
-
-
-def _read(path: Path, number: int | None) -> Block:
-    from .io.files import read_block
-
-    with con.status(f"reading {path.name}"):
-        return read_block(path, number)
 
 
 def _print_pairs(lines: list[tuple[str, Any]]) -> None:

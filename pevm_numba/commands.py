@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
+from . import __version__
 from . import console as con
 from ._kernels.jit import most_threads
-from .access.oracles import access_sets
+from .access.oracles import ORACLES, access_sets
 from .access.sets import AccessSets
+from .access.view import FEE_RECIPIENT, GRANULARITIES
 from .bench.report import write_json
 from .block import Block
-from .errors import UsageError
+from .errors import BlockError, ScheduleError, UsageError
 from .execute.costs import transaction_costs
-from .io.files import read_block
-from .io.paths import replacing, target_of
+from .io.paths import check_target
 from .io.schedule_file import write_schedule
+from .machine.ops import Field
 from .schedule.bounds import Bounds, bounds
 from .schedule.check import check_schedule
 from .schedule.costs import COSTS
+from .schedule.listing import PRIORITIES
+from .schedule.models import MODEL_PRIORITIES
 from .schedule.plan import Schedule
-from .schedule.policies import POLICY_PRIORITIES, schedule
+from .schedule.policies import POLICIES, POLICY_PRIORITIES, schedule
 from .schedule.simulate import MODELS, Overheads, Simulation, compare
+from .screens import COST_NAMES, amount, print_pairs, schedule_rows, show_runs, wasted_share, workers_text
 
 __all__ = ["View", "run_schedule", "run_simulate"]
+
+_MOST_WORKERS: Final = 2**31 - 1
+_MOST_COST: Final = 1e15
 
 
 @dataclass(frozen=True)
@@ -47,50 +52,100 @@ class View:
     granularity: str = "slot"
     fee_recipient: str = "commutative"
 
+    def check(self) -> None:
+        """Refuse what no block could make good, naming the option.
+
+        Raises
+        ------
+        UsageError
+        """
+        if self.number is not None:
+            _range("--number", self.number, 0, 2**64 - 1)
+        _choice("--oracle", self.oracle, ORACLES)
+        _range("--miss-rate", self.miss_rate, 0, 1)
+        if self.miss_rate and self.oracle != "degraded":
+            raise UsageError(f"--miss-rate {self.miss_rate:g} with --oracle {self.oracle}: only degraded misses accesses")
+        _range("--seed", self.seed, 0, 2**63 - 1)
+        _choices("--fields", self.fields, [field.name.lower() for field in Field])
+        _choice("--granularity", self.granularity, GRANULARITIES)
+        _choice("--fee-recipient", self.fee_recipient, FEE_RECIPIENT)
+
     def read(self) -> tuple[Block, AccessSets]:
         """The block and the access sets that are asked for."""
-        fields = None if self.fields == "all" else _words("--fields", self.fields)
-        with con.status(f"reading {self.input.name}"):
-            block = read_block(self.input, self.number)
+        known = [field.name.lower() for field in Field]
+        fields = _choices("--fields", self.fields, known)
+        block = con.read_input(self.input, self.number)
         return block, access_sets(
-            block, self.oracle, miss_rate=self.miss_rate, seed=self.seed, fields=fields, granularity=self.granularity,
-            fee_recipient=self.fee_recipient,
+            block, self.oracle, miss_rate=self.miss_rate, seed=self.seed, fields=None if fields == known else fields,
+            granularity=self.granularity, fee_recipient=self.fee_recipient,
         )  # fmt: skip
 
     @property
-    def plain(self) -> bool:
-        """Whether all dependencies count, as executing the block needs it."""
-        return (self.fields, self.granularity, self.fee_recipient) == ("all", "slot", "commutative")
+    def chosen(self) -> list[str]:
+        """In words, what is left out or changed of the dependencies that executing the block needs."""
+        words = [f"fields {self.fields}"] if self.fields != "all" else []
+        if self.granularity != "slot":
+            words.append(f"whole {self.granularity}s")
+        return words + ([f"credits {self.fee_recipient}"] if self.fee_recipient != "commutative" else [])
+
+    @property
+    def scope(self) -> str:
+        """What bounds hold for, if not for the block: words to go behind a figure."""
+        words = ["estimate"] if self.oracle != "static" else []
+        words += ["selection"] if self.chosen else []
+        return f", by this {' and '.join(words)}" if words else ""
 
     def words(self) -> str:
-        """The same for people."""
+        """The same for people; only choices that are not the default."""
         text = f"{self.oracle} access sets"
         if self.oracle == "degraded":
             text += f" (missed {self.miss_rate:g}, seed {self.seed})"
-        if self.plain:
-            return text
-        return f"{text}; fields {self.fields}, {self.granularity}s, credits {self.fee_recipient}: for analysis only"
+        return f"{text}; {', '.join(self.chosen)}: for analysis only" if self.chosen else text
+
+    def about(self, block: Block, cost: str) -> dict[str, Any]:
+        """For files: where it comes from, and all choices."""
+        return {
+            "package_version": __version__, "input": str(self.input), "block_digest": block.digest(), "cost_unit": cost,
+            "seed": self.seed, "oracle": self.oracle, "miss_rate": self.miss_rate, "fields": self.fields,
+            "granularity": self.granularity, "fee_recipient": self.fee_recipient,
+        }  # fmt: skip
 
 
-def _words(option: str, text: str) -> list[str]:
-    words = [word.strip() for word in text.split(",")]
-    if not all(words):
-        raise UsageError(f"{option} {text!r}: must be names with commas between them")
-    return words
+# -------------------------------------------------------------------- arguments
+
+
+def _choice(option: str, value: str, known: Iterable[str]) -> None:
+    if value not in known:
+        raise UsageError(f"{option} {value!r} is unknown: one of {', '.join(known)}")
+
+
+def _choices(option: str, text: str, known: Iterable[str]) -> list[str]:
+    """Names with commas between them, each once; `all` among them is all."""
+    words, names = [word.strip() for word in text.split(",")], list(known)
+    for word in words:
+        if word not in ("all", *names):
+            raise UsageError(f"{option} {text!r}: {word!r} is unknown: all, or some of {', '.join(names)}")
+    return names if "all" in words else list(dict.fromkeys(words))
+
+
+def _range(option: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise UsageError(f"{option} {value}: must be in [{low}, {high}]")
+
+
+def _priority(option: str, value: str | None, whose: str, known: tuple[str, ...]) -> None:
+    if value is None or value in known:
+        return
+    rule = f"is unknown: one of {', '.join(known)}" if known else "has no priorities to choose"
+    raise UsageError(f"{option} {value!r} with {whose}: {rule if known else f'this {rule}'}")
 
 
 def _costs(block: Block, kind: str) -> NDArray[np.float64]:
-    if kind not in COSTS:
-        raise UsageError(f"--cost {kind!r} is unknown: one of {', '.join(COSTS)}")
     with con.status("executing, for the costs"):
-        return transaction_costs(block, kind).astype(np.float64)
-
-
-def _check_target(option: str, path: Path, source: Path) -> None:
-    """Refuse, before any work, a file that could not be written or that is the input."""
-    target_of(path)
-    if path.exists() and source.exists() and path.samefile(source):
-        raise UsageError(f"{option} {path}: is the input")
+        try:
+            return transaction_costs(block, kind).astype(np.float64)
+        except BlockError as error:
+            raise BlockError(f"--cost {kind}: {error}") from None
 
 
 # -------------------------------------------------------------------- schedule
@@ -98,59 +153,71 @@ def _check_target(option: str, path: Path, source: Path) -> None:
 
 def run_schedule(
     view: View, policy: str, workers: int | None, cost: str, priority: str | None, output: Path | None, rows: int
-) -> list[tuple[str, Any]]:
-    """Make and check a schedule; write it, or return what to print.
+) -> None:
+    """Make and check a schedule; write it, or print it.
 
     Raises
     ------
     PevmError
         On bad arguments or input, or if the schedule is not valid for the access sets it was made from.
     """
-    if output is not None:
-        if output.suffix not in (".json", ".parquet"):
-            raise UsageError(f"--output {output}: must be NAME.json or NAME.parquet")
-        _check_target("--output", output, view.input)
+    view.check()
+    _choice("--policy", policy, POLICIES)
+    _choice("--cost", cost, COSTS)
+    _priority("--priority", priority, f"--policy {policy}", POLICY_PRIORITIES.get(policy, ()))
+    count = most_threads() if workers is None else workers
+    _range("--workers", count, 1, _MOST_WORKERS)
     if rows < 0:
         raise UsageError(f"--rows {rows}: must be at least 0")
+    if output is not None:
+        check_target("--output", output, [view.input], (".json", ".parquet"))
     block, access = view.read()
     weight = _costs(block, cost)
-    count = most_threads() if workers is None else workers
     with con.status("scheduling"):
         plan = schedule(access, policy, workers=count, cost=weight, priority=priority, seed=view.seed, block=block)
-        check_schedule(plan, access, block=block)
-    summary = _summary(view, block, plan, bounds(access, weight, count), cost, priority)
+        violation = _proved(view, plan, access, block)
+    about = _summary(view, block, plan, bounds(access, weight, count), cost, priority) | violation
     if output is None:
-        return _schedule_lines(view, block, plan, summary) + _first_rows(plan, weight, rows)
-    if output.suffix == ".json":
-        _write_plan(output, summary | _arrays(plan, weight))
-    else:
-        write_schedule(output, plan, block.number, weight)
-    return [(f"{output}:", f"{plan.policy}, {plan.n_tx:,} transactions in {plan.n_waves:,} waves, checked")]
+        print_pairs(_schedule_lines(view, block, plan, about))
+        schedule_rows(plan, weight, rows, cost)
+        return
+    write_schedule(output, plan, block.number, weight, about=about)
+    waves = f"{plan.n_waves:,} wave{'' if plan.n_waves == 1 else 's'}"
+    print(f"{output}: {plan.policy}, {plan.n_tx:,} transactions in {waves}; checked: {_checked(about)}")
+
+
+def _proved(view: View, plan: Schedule, access: AccessSets, block: Block) -> dict[str, Any]:
+    """Check a schedule against the access sets it was made from, which must hold, and against all conflicts."""
+    check_schedule(plan, access, block=block)
+    first = None
+    if view.scope:  # else these are all conflicts
+        try:
+            check_schedule(plan, access_sets(block), block=block)
+        except ScheduleError as error:
+            first = str(error)
+    against = "all conflicts" if first is None else "the access sets used"
+    return {"checked_against": against, "valid_for_block": first is None, "first_violation": first}
+
+
+def _checked(of: dict[str, Any]) -> str:
+    if of["valid_for_block"]:
+        return "yes, against all conflicts"
+    return f"holds for the access sets used; NOT valid for the block: {of['first_violation']}"
 
 
 def _summary(view: View, block: Block, plan: Schedule, limit: Bounds, cost: str, priority: str | None) -> dict[str, Any]:
     """What holds for the schedule as a whole; times are in the unit of the costs."""
-    line, free = plan.timeline, not plan.block_order
+    line, free = plan.timeline, not POLICIES[plan.policy]
     if line is None:
         raise UsageError("a schedule without workers has no times")
     bound = limit.makespan_order_free if free else limit.makespan
     known = POLICY_PRIORITIES.get(plan.policy, (None,))
-    return {
-        "schema": "pevm_numba.schedule/1",
-        "block_number": block.number,
-        "n_tx": plan.n_tx,
-        "policy": plan.policy,
+    return view.about(block, cost) | {
         "priority": known[0] if priority is None else priority,
-        "seed": view.seed,
         "block_order": not free,
-        "oracle": view.oracle,
-        "fields": view.fields,
-        "granularity": view.granularity,
-        "fee_recipient": view.fee_recipient,
-        "cost_unit": cost,
-        "n_workers": line.n_workers,
         "waves": plan.n_waves,
         "waves_bound": limit.waves if free else limit.levels,
+        "n_workers": line.n_workers,
         "total_cost": limit.total,
         "makespan": line.makespan,
         "bound": bound,
@@ -158,70 +225,34 @@ def _summary(view: View, block: Block, plan: Schedule, limit: Bounds, cost: str,
         "critical_path": limit.critical_path,
         "speedup": limit.total / line.makespan if line.makespan > 0 else 1.0,
         "idle_share": line.idle_share,
-        "checked": True,
     }
 
 
 def _schedule_lines(view: View, block: Block, plan: Schedule, of: dict[str, Any]) -> list[tuple[str, Any]]:
     """The summary in words."""
-    unit, free = of["cost_unit"], not of["block_order"]
-    order = "block order kept" if not free else "its own order: not a way to validate this block"
+    kind, any_or_block = of["cost_unit"], "block" if of["block_order"] else "any"
+    order = "block order kept" if of["block_order"] else "its own order: not a way to validate this block"
     chosen = f", priority {of['priority']}" if of["priority"] else ""
     return [
         ("block", f"{block.number}: {block.n_tx:,} transactions"),
         ("dependencies", view.words()),
+        ("costs", ": ".join(COST_NAMES[kind])),
         ("policy", f"{plan.policy}{chosen}; {order}"),
-        ("waves", f"{plan.n_waves:,}; {'any' if free else 'block'} order needs at least {of['waves_bound']:,}"),
-        ("makespan", f"{_amount(of['makespan'])} {unit} on {of['n_workers']:,} workers"),
-        ("bound", f"{_amount(of['bound'])} {unit} at least in {'any' if free else 'block'} order: "
+        ("waves", f"{plan.n_waves:,}; {any_or_block} order needs at least {of['waves_bound']:,}{view.scope}"),
+        ("makespan", f"{amount(of['makespan'], kind)} on {workers_text(of['n_workers'])}, barriers and dispatch free"),
+        ("bound", f"{amount(of['bound'], kind)} at least in {any_or_block} order, from costs alone{view.scope}: "
                   f"{of['bound_share']:.1%} of it reached"),
-        ("speed-up", f"{of['speedup']:.2f} over one worker's {_amount(of['total_cost'])} {unit}"),
-        ("idle", f"{of['idle_share']:.1%} of the workers' time"),
-        ("checked", "yes: conflicting transactions never run at once, nor in another order than promised"),
+        ("speed-up", f"{of['speedup']:.2f} over one worker's {amount(of['total_cost'], kind)}"),
+        ("idle", f"{of['idle_share']:.1%} of the time of {workers_text(of['n_workers'])}"),
+        ("checked", _checked(of)),
     ]  # fmt: skip
-
-
-def _first_rows(plan: Schedule, cost: NDArray[np.float64], rows: int) -> list[tuple[str, Any]]:
-    """Transactions in order of start as columns of text; the names in front are their positions in the block."""
-    line, shown = plan.timeline, min(rows, plan.n_tx)
-    if line is None or not shown:
-        return []
-    position = np.argsort(plan.serial_order)
-    first = np.lexsort((position, line.start))[:shown]
-    columns: list[tuple[str, NDArray[Any]]] = [("wave", plan.wave_of), ("position", position), ("worker", line.worker)]
-    texts = [[name, *(f"{int(value):,}" for value in values[first])] for name, values in columns]
-    times = [("start", line.start), ("end", line.end), ("cost", cost)]
-    texts += [[name, *(_amount(value) for value in values[first])] for name, values in times]
-    wide = [max(map(len, column)) for column in texts]
-    bodies = ["  ".join(f"{text:>{w}}" for text, w in zip(row, wide)) for row in zip(*texts)]
-    names = ["transaction", *(f"{t:,}" for t in first)]
-    more = [("...", f"{plan.n_tx - shown:,} more")] if shown < plan.n_tx else []
-    return [("", ""), *zip(names, bodies), *more]
-
-
-def _arrays(plan: Schedule, cost: NDArray[np.float64]) -> dict[str, list[Any]]:
-    """Per transaction, by position in the block; serial_order is the other way round."""
-    line = plan.timeline
-    times = {} if line is None else {name: getattr(line, name).tolist() for name in ("worker", "start", "end")}
-    return {"serial_order": plan.serial_order.tolist(), "wave": plan.wave_of.tolist(), **times, "cost": cost.tolist()}
-
-
-def _write_plan(path: Path, plan: dict[str, Any]) -> None:
-    """One JSON object, each array on a line of its own."""
-    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in plan.items())
-    with replacing(path) as (temporary,):
-        temporary.write_text(f"{{\n{lines}\n}}\n")
-
-
-def _amount(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) or value >= 1000 else f"{value:,.4g}"
 
 
 # -------------------------------------------------------------------- simulate
 
 
 def run_simulate(
-    view: View, models: str, workers: str, cost: str, priority: str | None, overheads: Overheads, output: Path | None
+    view: View, models: str, workers: str, cost: str, priority: str | None, overheads: dict[str, Any], output: Path | None
 ) -> None:
     """Simulate models on numbers of workers; print a table and write JSON if asked.
 
@@ -230,82 +261,45 @@ def run_simulate(
     PevmError
         On bad arguments or input.
     """
-    chosen = list(MODELS) if models == "all" else _words("--models", models)
-    unknown = [name for name in chosen if name not in MODELS]
-    if unknown:
-        raise UsageError(f"--models {unknown[0]!r} is unknown: all, or some of {', '.join(MODELS)}")
-    counts = _counts(workers)
+    view.check()
+    chosen, counts = _choices("--models", models, MODELS), _counts(workers)
+    _choice("--cost", cost, COSTS)
+    having = [name for name in chosen if name in MODEL_PRIORITIES]
+    _priority("--priority", priority, f"--models {models}", PRIORITIES if having else ())
+    for name, value in overheads.items():
+        whole = name == "prefetch"
+        _range(f"--{name.replace('_', '-')}", value, 0, _MOST_WORKERS if whole else _MOST_COST)
+    over = Overheads(**overheads)
     if output is not None:
-        _check_target("--json", output, view.input)
+        check_target("--json", output, [view.input], (".json",))
     block, access = view.read()
     weight = _costs(block, cost)
     with con.status("simulating"):
-        runs = compare(access, chosen, workers=counts, cost=weight, overheads=overheads, priority=priority, block=block)
-        limits = compare(access, ["list"], workers=counts, cost=weight, overheads=overheads, block=block)
+        runs = compare(access, chosen, workers=counts, cost=weight, overheads=over, priority=priority, block=block)
+    first = (priority or "longest-path") if having else None
+    total = float(weight.sum())
     if output is not None:
-        about = {"block_number": block.number, "n_tx": block.n_tx, "cost_unit": cost, "oracle": view.oracle,
-                 "fields": view.fields, "granularity": view.granularity, "fee_recipient": view.fee_recipient,
-                 **asdict(overheads)}  # fmt: skip
-        write_json(output, [about | run.row() for run in runs])
-    print(f"block {block.number}: {block.n_tx:,} transactions; {view.words()}")
-    _show(runs, limits, cost, float(weight.sum()))
+        about = {"block_number": block.number, "n_tx": block.n_tx, "priority": first}
+        about |= view.about(block, cost) | asdict(over)
+        write_json(output, [about | _row(run, total) for run in runs])
+    paid = [f"{name.replace('_', ' ')} {amount(value)}" for name, value in asdict(over).items() if value]
+    pairs = [
+        ("block", f"{block.number}: {block.n_tx:,} transactions"),
+        ("dependencies", view.words()),
+        ("costs", f"{': '.join(COST_NAMES[cost])}; {amount(total)} in all"),
+        ("overheads", f"{', '.join(paid)}; in the unit of the costs" if paid else "none"),
+    ]
+    print_pairs([*pairs, ("priority", f"{first}, for {' and '.join(having)}")] if having else pairs)
+    show_runs(runs, total, COST_NAMES[cost][0] + view.scope)
+
+
+def _row(run: Simulation, total: float) -> dict[str, Any]:
+    share = min(1.0, run.bound / run.makespan) if run.makespan > 0 else 1.0
+    return run.row() | {"bound_share": share, "wasted_share": wasted_share(run, total)}
 
 
 def _counts(text: str) -> list[int]:
-    words = _words("--workers", text)
-    if not all(word.isascii() and word.isdigit() and 1 <= int(word[:11]) < 2**31 for word in words):
-        raise UsageError(f"--workers {text!r}: must be integers from 1 on with commas between them")
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() and 1 <= int(word[:11]) <= _MOST_WORKERS for word in words):
+        raise UsageError(f"--workers {text!r}: must be integers from 1 on with commas between them, such as 1,2,4")
     return list(dict.fromkeys(int(word) for word in words))
-
-
-def _show(runs: list[Simulation], limits: list[Simulation], unit: str, total: float) -> None:
-    """One row for each run, models apart; then what holds for every run that keeps block order and all conflicts."""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    shown.add_column("model", no_wrap=True)
-    for heading in (
-        "workers",
-        f"makespan, {unit}",
-        "speed-up",
-        "bound %",
-        "again",
-        "validations",
-        "wasted %",
-        "idle %",
-        "CPU",
-    ):
-        shown.add_column(heading, justify="right", no_wrap=True)
-    last = ""
-    for run in runs:
-        if last not in ("", run.model):
-            shown.add_section()
-        shown.add_row(*_cells(run, total, run.model != last))
-        last = run.model
-    shown.add_section()
-    for i, run in enumerate(limits):
-        reach = run.serial / run.bound if run.bound > 0 else 1.0
-        name = "bound" if i == 0 else ""
-        shown.add_row(name, f"{run.workers:,}", _amount(run.bound), f"{reach:.2f}", *[""] * 6)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(width=100, highlight=False)
-    console.print(shown)
-    for line in _FOOT:
-        console.print(line, markup=False, soft_wrap=not console.is_terminal)
-
-
-_FOOT = (
-    "bound %: share reached of the bound for what the model must keep. again: executions thrown away;",
-    "wasted %: of the cost executed. CPU: time that holds a worker, in serial runs. bound: with every",
-    "conflict in block order; two-pass, block-stm and bal keep only data flow and two-bin another order,",
-    "so they may be shorter.",
-)
-
-
-def _cells(run: Simulation, total: float, first: bool) -> list[str]:
-    share = min(1.0, run.bound / run.makespan) if run.makespan > 0 else 1.0
-    wasted = run.wasted / (total + run.wasted) if run.wasted > 0 else 0.0
-    cpu = run.busy / run.serial if run.serial > 0 else 1.0
-    return [
-        run.model if first else "", f"{run.workers:,}", _amount(run.makespan), f"{run.speedup:.2f}", f"{100 * share:.1f}",
-        f"{run.reexecutions:,}", f"{run.validations:,}", f"{100 * wasted:.1f}", f"{100 * run.idle_share:.1f}", f"{cpu:.2f}",
-    ]  # fmt: skip

@@ -7,17 +7,21 @@ interrupted.
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import ExecutionError, PevmError, UsageError
+from .errors import ExecutionError, FileFormatError, PevmError, UsageError
 
 if TYPE_CHECKING:
     import typer
 
-__all__ = ["announce_compiling", "log_to_stderr", "progress", "run_app", "status"]
+    from .block import Block
+
+__all__ = ["announce_compiling", "log_to_stderr", "progress", "read_input", "run_app", "status", "width"]
 
 _Item = TypeVar("_Item")
 
@@ -59,6 +63,33 @@ def announce_compiling() -> None:
         print(text, file=sys.stderr, flush=True)
 
     jit.before_first_compile = say
+
+
+def read_input(path: Path, number: int | None) -> Block:
+    """The block that ``--input`` and ``--number`` name; complaints speak of these.
+
+    Raises
+    ------
+    PevmError
+        As `pevm_numba.read_block`.
+    """
+    from .io.files import read_block
+    from .io.schedule_file import is_schedule_file
+
+    if number is not None and not 0 <= number < 2**64:
+        raise UsageError(f"--number {number}: must be in [0, {2**64 - 1}]")
+    if is_schedule_file(path):
+        raise FileFormatError(f"{path}: is a schedule file, made from a block: --input takes the block")
+    with status(f"reading {path.name}"):
+        try:
+            return read_block(path, number)
+        except FileFormatError as error:
+            raise FileFormatError(str(error).replace("say which with number=", "say which with --number")) from error
+
+
+def width() -> int:
+    """Characters in a line: COLUMNS, else the terminal's, and 100 where output is piped."""
+    return max(40, shutil.get_terminal_size((100, 24)).columns)
 
 
 def _stderr() -> Any:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FIELDS", "Rounds", "describe_machine", "fields_page", "percentiles_ms", "time_fields", "versions"]
+__all__ = ["FIELDS", "TABLES", "Rounds", "describe_machine", "fields_page", "percentiles_ms", "time_fields", "versions"]
 
 #: Field -> (unit, definition). Times are medians over the repeats.
 FIELDS: Final[dict[str, tuple[str, str]]] = {
@@ -77,6 +77,157 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
     "kernels_compiled": ("", "kernels compiled in this process; 0 if all came from disk"),
     "versions": ("", "versions of Python and the libraries"),
     "machine": ("", "processor, cores, system"),
+}
+
+_BLOCK: Final = {"block_number": ("", "number of the block"), "n_tx": ("transactions", "transactions in the block")}
+_SPREAD: Final = "object of `mean`, `median`, `least`, `most` over the blocks; null if unknown"
+
+#: Value of `table` -> (command that writes such objects, field -> (unit, definition)).
+TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
+    "ours": (
+        "schedule",
+        {
+            "case": ("", "synthetic case, by name"),
+            "n_tx": ("transactions", "transactions of the case"),
+            "n_accesses": ("accesses", "(transaction, key) pairs"),
+            "n_keys": ("keys", "distinct keys"),
+            "probe_ns": ("ns", "time to touch one 32-byte row for each access, in their order, / accesses"),
+            "random_probe_ns": ("ns", "the same in random order"),
+            "fresh_probe_ns": ("ns", "the same in their order, in new memory"),
+            "job": ("", "what was measured"),
+            "ns_per_access": ("ns", "time of the job / accesses; median of the runs"),
+            "low": ("ns", "least of the same"),
+            "high": ("ns", "most of the same"),
+            "runs": ("", "timed runs; fewer for a job that used up its seconds"),
+            "probes": ("", "ns_per_access / probe_ns, from the same rounds"),
+            "peak_bytes": ("bytes", "most growth of resident memory while the job ran; null if unknown"),
+            "skipped": ("", "why there are no figures; only where there are none"),
+        },
+    ),
+    "peers": (
+        "schedule",
+        {
+            "case": ("", "synthetic case, by name"),
+            "n_tx": ("transactions", "transactions of the case"),
+            "job": ("", "what all sides do"),
+            "n_edges": ("edges", "edges of the graph: conflicting pairs, or of the DAG; null if not built"),
+            "library": ("", "ours, or the other library; all where a job is left out"),
+            "way": ("", "policy or function; of mis and first-fit all waves are timed, of the libraries one set"),
+            "edges_given": ("", "true if the side starts from ready-made edges, false if it finds the conflicts itself"),
+            "result": ("", "colours, size of the set, generations, or length of the path; checked"),
+            "build_ms": ("ms", "from edges to the side's graph, or from accesses to the DAG; null if there is no such step"),
+            "run_ms": ("ms", "the job itself; median of the runs"),
+            "total_ms": ("ms", "build and run; median of the runs"),
+            "total_low": ("ms", "least of the same"),
+            "total_high": ("ms", "most of the same"),
+            "runs": ("", "timed runs"),
+            "ratio_run": ("", "run_ms / that of our first way; null for ours"),
+            "ratio_total": ("", "total_ms / that of our first way; null for ours"),
+            "skipped": ("", "why there are no figures; only where there are none"),
+        },
+    ),
+    "bal": (
+        "corpus",
+        _BLOCK
+        | {
+            "n_writes": ("slots", "distinct slots written, summed over the transactions"),
+            "critical_path": ("transactions", "longest chain of consecutive writers of a slot"),
+            "isolated": ("transactions", "transactions without any edge"),
+            "isolated_share": ("", "isolated / n_tx; 0 for a block without transactions"),
+        },
+    ),
+    "definitions": (
+        "corpus",
+        {"definition": ("", "which dependencies count")}
+        | _BLOCK
+        | {
+            "path_txs": ("transactions", "critical path, every transaction costing 1"),
+            "path_gas": ("gas", "critical path, each costing its gas; null if the chain's is unknown"),
+            "work_span_txs": ("", "n_tx / path_txs; null for a block without transactions"),
+            "work_span_gas": ("", "gas of the block / path_gas; null if unknown"),
+            "levels_waves": ("waves", "waves of levels; null where only read-after-write dependencies count"),
+            "mis_waves": ("waves", "waves of mis; null likewise"),
+            "pairs": ("pairs", "conflicting pairs; null likewise"),
+            "misordered": ("pairs", "of these, run against block order by mis; null likewise"),
+        },
+    ),
+    "definitions summary": (
+        "corpus",
+        {
+            "definition": ("", "which dependencies count"),
+            "blocks": ("blocks", "blocks with transactions, which the other fields are over"),
+            "path_txs": ("transactions", f"path_txs: {_SPREAD}"),
+            "work_span_txs": ("", f"work_span_txs: {_SPREAD}"),
+            "work_span_gas": ("", f"work_span_gas: {_SPREAD}"),
+            "levels_waves": ("waves", "mean; null for RAW"),
+            "mis_waves": ("waves", "mean; null for RAW"),
+            "pairs": ("pairs", "sum; null for RAW"),
+            "misordered": ("pairs", "sum; null for RAW"),
+            "blocks_misordered": ("blocks", "blocks with a misordered pair; null for RAW"),
+        },
+    ),
+    "workers": (
+        "corpus",
+        _BLOCK
+        | {
+            "workers": ("workers", "simulated workers"),
+            "gas": ("gas", "of the block: its time on one worker"),
+            "waves": ("gas", "makespan of the waves of levels with a barrier after each"),
+            "list": ("gas", "makespan of list scheduling, longest path first"),
+            "bound": ("gas", "max(gas / workers, critical path): no schedule in block order is shorter"),
+        },
+    ),
+    "workers summary": (
+        "corpus",
+        {
+            "workers": ("workers", "simulated workers"),
+            "way": ("", "waves, list, or bound"),
+            "blocks": ("blocks", "blocks with gas and transactions"),
+            "total": ("", "speed-up in all: gas of all blocks / sum of their makespans"),
+            "share_of_bound": ("", "sum of the bounds / sum of the makespans"),
+            "blocks_at_bound": ("blocks", "blocks whose makespan is the bound itself"),
+            "mean": ("", "speed-up of a block, mean"),
+            "median": ("", "median of the same"),
+            "least": ("", "least of the same"),
+            "most": ("", "most of the same"),
+        },
+    ),
+    "ratios": (
+        "optimum",
+        {"case": ("", "generated and its pattern, or real blocks")}
+        | _BLOCK
+        | {
+            "workers": ("workers", "of the makespan"),
+            "cost": ("", "gas: makespans are in gas; unit: every transaction costs 1"),
+            "measure": ("", "makespan, waves, or independent set"),
+            "heuristic": ("", "policy, and its priority where it has several"),
+            "value": ("gas, waves or transactions", "what the heuristic reached; a unit-cost makespan is in transactions"),
+            "best": ("as value", "the best that the solver found; the optimum if proved"),
+            "bound": ("as value", "nothing is better; the optimum itself if proved"),
+            "proved": ("", "whether the optimum was proved in time"),
+            "ratio": ("", "value / bound, for independent sets bound / value; at least 1"),
+        },
+    ),
+    "built": (
+        "optimum",
+        {
+            "block_number": ("", "number of the block whose transactions are the pool"),
+            "pool": ("transactions", "transactions in the pool"),
+            "workers": ("workers", "of the makespan"),
+            "gas_limit": ("gas", "most gas of the built block: half of the pool's"),
+            "deadline": ("gas", "most makespan: a tenth of the pool's gas; null if none"),
+            "key_cap": ("gas", "most gas, on each key, of its writers: a twentieth of the pool's gas; null if none"),
+            "limits": ("", "names of the limits that hold"),
+            "method": ("", "greedy or lp"),
+            "chosen": ("transactions", "transactions in the built block"),
+            "reward": ("", "sum of the chosen rewards: gas times a log-normal factor (seed 0)"),
+            "bound": ("", "no choice has more reward, by linear programming"),
+            "gap": ("", "1 - reward / bound"),
+            "gas_share": ("", "gas of the built block / gas_limit"),
+            "makespan": ("gas", "of the built block on the workers"),
+            "makespan_bound": ("gas", "no schedule of the built block is shorter"),
+        },
+    ),
 }
 
 
@@ -193,21 +344,33 @@ def describe_machine() -> dict[str, Any]:
 
 
 def fields_page() -> str:
-    """The page docs/metrics.md: one row for each of `FIELDS`.
+    """The page docs/metrics.md: one row for each of `FIELDS`, then for each field of the `TABLES`.
 
     Examples
     --------
     >>> print(fields_page().splitlines()[-1])
-    | `machine` |  | processor, cores, system |
+    | `makespan_bound` | gas | no schedule of the built block is shorter |
     """
     head = (
         "# Fields of a measurement\n\n"
         "Each object that `python -m pevm_numba.bench --json FILE` and `python -m pevm_numba benchmark --output FILE` write\n"
         "has these fields. Times are medians over the rounds. A field that has no meaning for a run is null.\n\n"
         "Written by `python -m pevm_numba.metrics > docs/metrics.md`; a test compares.\n\n"
-        "| field | unit | definition |\n|---|---|---|\n"
     )
-    return head + "".join(f"| `{name}` | {unit} | {text} |\n" for name, (unit, text) in FIELDS.items())
+    parts = [head, _field_rows(FIELDS)]
+    last = ""
+    for table, (command, fields) in TABLES.items():
+        if command != last:
+            last = command
+            parts.append(f"\n## `python -m pevm_numba.bench {command} --json FILE`\n\n")
+            parts.append("A list of objects, told apart by `table`.\n")
+        parts += [f"\n### `table` is `{table}`\n\n", _field_rows(fields)]
+    return "".join(parts)
+
+
+def _field_rows(fields: dict[str, tuple[str, str]]) -> str:
+    rows = (f"| `{name}` | {unit} | {text} |\n" for name, (unit, text) in fields.items())
+    return "| field | unit | definition |\n|---|---|---|\n" + "".join(rows)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from rich.console import Console
 from strategies import blocks
 from test_cli import ROOT, Command, in_process, one_line, shell
 
+import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.access.oracles import access_sets
 from pevm_numba.bench import __main__ as main
@@ -195,7 +196,7 @@ def test_work_makes_a_transaction_cost_about_that_much_more(bench, folder, tmp_p
     (plain,) = rows_of(bench, tmp_path / "x.json", *words)
     (worked,) = rows_of(bench, tmp_path / "x.json", *words, "--work", microseconds)
     added = worked["work_per_tx_us"] - plain["work_per_tx_us"]
-    assert microseconds / 3 < added < 3 * microseconds
+    assert microseconds / 10 < added < 10 * microseconds  # the machine may be busy while the step is measured
     assert worked["n_ops"] == plain["n_ops"] + plain["n_tx"]
     assert worked["work_us"] == microseconds
 
@@ -236,12 +237,14 @@ def test_a_bad_argument_is_one_line_and_no_figure(bench, tmp_path, words, parts)
 
 
 def test_the_json_is_refused_where_it_would_destroy_something(bench, folder, tmp_path):
-    block = tmp_path / "b.parquet"
-    block.write_bytes((folder / "free.parquet").read_bytes())
+    block = tmp_path / "b.json"
+    pn.write_blocks(block, pn.Block.from_programs([[("SLOAD", (1, 0)), ("SSTORE", (2, 0), 5)]] * 3))
     before = block.read_bytes()
-    one_line(bench("--input", block, "--json", block), 2, "is an input")
+    one_line(bench("--input", block, "--json", block), 2, "--json", str(block))
     assert block.read_bytes() == before
-    one_line(bench("--input", block, "--json", tmp_path), 1, str(tmp_path), "not a regular file")
+    one_line(bench("--input", block, "--json", folder / "free.parquet"), 2, "must be NAME.json")
+    (tmp_path / "folder.json").mkdir()
+    one_line(bench("--input", block, "--json", tmp_path / "folder.json"), 1, "folder.json", "not a regular file")
     target, link = tmp_path / "target.json", tmp_path / "link.json"
     link.symlink_to(target)
     assert bench("--input", block, "--repeat", 1, "--json", link).code == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from rich.console import Console
 from strategies import blocks
 from test_cli import Command, in_process, one_line
 
@@ -16,12 +17,14 @@ import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.access.sets import AccessSets
 from pevm_numba.bench import __main__ as main
+from pevm_numba.bench import tables
 from pevm_numba.bench.bal import FIRST, LAST, bal_table, storage_writes
 from pevm_numba.bench.corpus import definition_summary, worker_rows, worker_summary
 from pevm_numba.bench.definitions import DEFINITIONS, definition_row, misordered_pairs, net_access
 from pevm_numba.block import Block
 from pevm_numba.errors import FileFormatError
 from pevm_numba.machine.ops import Mode
+from pevm_numba.metrics import TABLES
 
 pytestmark = pytest.mark.skipif(DISABLED, reason="thousands of schedules, and no kernel is compiled")
 
@@ -230,15 +233,21 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_folder_with_lists_alone_gives_their_table_alone(bench, tmp_path):
-    bal_file(tmp_path / "bal" / "eip7928_accesses.parquet", ROWS)
-    said = bench("corpus", tmp_path, "-v", "--json", tmp_path / "x.json")
-    assert (said.code, said.err) == (0, "")
-    assert "4 of all 7 transactions are isolated: 57.1 %" in said.out
-    assert [row["table"] for row in json.loads((tmp_path / "x.json").read_text())] == ["bal", "bal"]
+    folder = tmp_path / "folder"
+    file = bal_file(folder / "bal" / "eip7928_accesses.parquet", ROWS)
+    for given_path in (folder, folder / "bal", file):
+        said = bench("corpus", given_path, "-v", "--json", tmp_path / "x.json")
+        assert (said.code, said.err) == (0, "")
+        assert "4 of all 7 transactions are isolated: 57.1 %" in said.out
+        rows = json.loads((tmp_path / "x.json").read_text())
+        assert [row["table"] for row in rows] == ["bal", "bal"]
+        assert set(rows[0]) == {"table", *TABLES["bal"][1]}
+    one_line(bench("corpus", folder, "--json", folder / "x.json"), 2, "is inside")
+    one_line(bench("corpus", file, "--json", file), 2, "must be NAME.json")
 
 
 @pytest.mark.corpus
-def test_the_command_shows_three_tables_of_a_small_folder(bench, shared, tmp_path):
+def test_the_command_shows_three_tables_of_a_small_folder(bench, shared, tmp_path, monkeypatch):
     corpus, small = shared / "corpus", tmp_path / "small"
     (small / "op_trace").mkdir(parents=True)
     for folder in ("cryo", "state"):
@@ -248,14 +257,22 @@ def test_the_command_shows_three_tables_of_a_small_folder(bench, shared, tmp_pat
     bal_file(small / "bal" / "eip7928_accesses.parquet", ROWS)
     said = bench("corpus", small, "-v", "--json", tmp_path / "x.json")
     assert (said.code, said.err) == (0, "")
-    for text in ("isolated", "misordered", "everything, credits commute", "16 workers: list, longest path first", "116525"):
+    for text in ("isolated", "misordered", "everything, credits commute", "16 workers", "list, longest path", "116525"):
         assert text in said.out
-    tables = {row["table"] for row in json.loads((tmp_path / "x.json").read_text())}
-    assert tables == {"bal", "definitions", "definitions summary", "workers", "workers summary"}
+    rows = json.loads((tmp_path / "x.json").read_text())
+    assert {row["table"] for row in rows} == {"bal", "definitions", "definitions summary", "workers", "workers summary"}
+    for row in rows:
+        assert set(row) == {"table", *TABLES[row["table"]][1]}
+    for width in (80, 100):
+        monkeypatch.setattr(tables, "_console", lambda width=width: Console(width=width, highlight=False))
+        narrow = bench("corpus", small, "-v").out
+        assert "…" not in narrow
+        assert max(map(len, narrow.splitlines())) <= width
 
 
 def test_a_folder_without_either_is_bad_input(bench, tmp_path):
-    one_line(bench("corpus", tmp_path), 1, "must hold bal/eip7928_accesses.parquet or op_trace")
+    one_line(bench("corpus", tmp_path), 1, "must hold bal/eip7928_accesses.parquet or")
+    one_line(bench("corpus", tmp_path / "no"), 1, "no such file or folder")
 
 
 def test_options_of_the_other_benchmark_are_refused_before_a_subcommand(bench, tmp_path):

@@ -28,6 +28,7 @@ from pevm_numba.schedule.plan import Schedule
 from pevm_numba.schedule.timeline import Timeline
 
 ROOT = Path(__file__).resolve().parents[1]
+PLAN = Schedule.from_waves("mine", [[0, 1]])
 LINE = Timeline(2, [0, 1, 0, 1], [0, 0, 3, 2], [3, 2, 4, 2], 4.5)
 
 
@@ -56,10 +57,10 @@ def drawn(ax: Any) -> bytes:
 
 
 def covers_nothing(ax: Any) -> bool:
-    """Whether the legend lies beside the axes and inside the figure."""
+    """Whether the legend lies below the axes and what is written there, and inside the figure."""
     ax.figure.canvas.draw()
-    legend, box, page = (part.get_window_extent() for part in (ax.get_legend(), ax, ax.figure))
-    return bool(legend.x0 >= box.x1 and legend.x1 <= page.x1 + 1 and legend.y0 >= page.y0 - 1)
+    legend, label, page = (part.get_window_extent() for part in (ax.get_legend(), ax.xaxis.label, ax.figure))
+    return bool(legend.y1 <= label.y0 and legend.x1 <= page.x1 + 1 and legend.y0 >= page.y0 - 1)
 
 
 # -------------------------------------------------------------------- gantt
@@ -91,7 +92,7 @@ def test_colours_stand_for_position_cost_or_the_critical_path(block: pn.Block) -
     assert len({tuple(face) for face in faces[flags]}) == 1
     assert len({tuple(face) for face in faces}) == 2
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        f"on a longest path ({flags.sum()})", f"not ({300 - flags.sum()})",
+        f"transactions on a longest path: {flags.sum()}", f"on none: {300 - flags.sum()}",
     ]  # fmt: skip
     assert covers_nothing(ax)
 
@@ -153,6 +154,24 @@ def test_wave_sizes_are_those_of_the_schedules(block: pn.Block) -> None:
     assert drawn(plot.wave_sizes({"none": Schedule.from_waves("none", [])}))
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_shared_time_axis_shows_all_of_the_longest_timeline_in_either_order(turned: bool) -> None:
+    short, long = Timeline(1, [0], [0], [2], 2), Timeline(1, [0], [0], [9], 9)
+    lines = (long, short) if turned else (short, long)
+    _, axes = plt.subplots(4, sharex=True)
+    plot.gantt(lines[0], ax=axes[0])
+    plot.gantt(lines[1], ax=axes[1])
+    assert axes[0].get_xlim() == axes[1].get_xlim() == (0, 9)
+    plot.parallelism_profile({"a": lines[0]}, ax=axes[2])
+    plot.parallelism_profile({"b": lines[1]}, ax=axes[3])
+    assert {ax.get_xlim() for ax in axes} == {(0, 9)}
+    alone = plt.subplots()[1]
+    plot.parallelism_profile({"a": Timeline(1, [0], [0], [0.25], 0.25)}, ax=alone)
+    assert alone.get_xlim() == (0, 0.25)  # limits of axes on which nothing is drawn yet are nobody's
+    plot.parallelism_profile({"b": Timeline(1, [0], [0], [0.125], 0.125)}, ax=alone)
+    assert alone.get_xlim() == (0, 0.25)
+
+
 # -------------------------------------------------------------------- speed-up curves
 
 
@@ -162,12 +181,44 @@ def test_curves_hold_one_point_for_each_simulation(block: pn.Block) -> None:
     made = [simulate(block, model, workers=w, cost="ops") for w in (4, 1, 2) for model in ("waves", "list")]
     ax = plot.speedup_curves(made, bound={1: 1.0, 2: 2.0, 4: 3.5})
     lines = {line.get_label(): line for line in ax.lines}
-    assert list(lines) == ["waves", "list", "bound", "linear"]
+    assert list(lines) == ["waves", "list", "bound: block order, all conflicts", "linear: as many times as workers"]
     for model in ("waves", "list"):
         found = dict(zip(*(part.tolist() for part in map(np.asarray, lines[model].get_data()))))
         assert found == {one.workers: one.speedup for one in made if one.model == model}
-    assert np.asarray(lines["bound"].get_ydata()).tolist() == [1.0, 2.0, 3.5]
+    assert np.asarray(lines["bound: block order, all conflicts"].get_ydata()).tolist() == [1.0, 2.0, 3.5]
     assert covers_nothing(ax)
+
+
+@pytest.mark.parametrize("counts", [(1, 2, 4, 8, 16), (1, 3, 5, 64), (7,)])
+def test_no_curve_rises_above_linear_between_two_numbers_of_workers(block: pn.Block, counts: tuple[int, ...]) -> None:
+    made = pn.compare(block, ["waves", "list", "block-stm"], workers=counts, cost="ops")
+    limits = {w: pn.bounds(access_sets(block), "ops", w).max_speedup for w in counts}
+    ax = plot.speedup_curves(made, bound=limits)
+    ax.figure.canvas.draw()
+    linear = ax.lines[-1]
+    straight = ax.transData.transform(linear.get_xydata())
+    assert "linear" in linear.get_label()
+    for line in ax.lines[:-1]:
+        pixels = ax.transData.transform(line.get_xydata())
+        across = np.linspace(pixels[0, 0], pixels[-1, 0], 500)
+        height = np.interp(across, pixels[:, 0], pixels[:, 1])
+        assert (height <= np.interp(across, straight[:, 0], straight[:, 1]) + 1e-6).all(), line.get_label()
+
+
+def test_a_line_equal_to_an_earlier_one_leaves_that_one_visible() -> None:
+    ax = plot.parallelism_profile(dict.fromkeys("abcd", LINE))
+    assert [line.get_linestyle() for line in ax.lines] == ["-", "--", ":", "-."]
+    widths = [line.get_linewidth() for line in ax.lines]
+    assert widths == sorted(widths, reverse=True)
+    assert len(set(widths)) == 4
+
+
+def test_simulations_that_cannot_be_compared_are_refused(block: pn.Block) -> None:
+    one, other = (pn.simulate(block, "list", workers=2, cost=cost) for cost in ("ops", "unit"))
+    with pytest.raises(BlockError, match=r"simulations\[1\]\.serial = 300: must be .* as in simulations\[0\]"):
+        plot.speedup_curves([one, other])
+    with pytest.raises(BlockError, match=r"simulations\[1\]: a second list on 2 workers"):
+        plot.speedup_curves([one, one])
 
 
 # -------------------------------------------------------------------- all plots
@@ -179,7 +230,7 @@ def test_plots_draw_on_the_axes_given_and_return_them() -> None:
     assert plot.gantt(LINE, ax=axes[0]) is axes[0]
     assert plot.parallelism_profile({"mine": LINE}, ax=axes[1]) is axes[1]
     assert plot.wave_sizes({"mine": plan}, ax=axes[2]) is axes[2]
-    assert plot.speedup_curves([], ax=axes[3]) is axes[3]
+    assert plot.speedup_curves([pn.simulate(pn.generate(n_tx=3))], ax=axes[3]) is axes[3]
     assert len(plt.get_fignums()) == 1
 
 
@@ -199,6 +250,13 @@ def test_no_two_of_many_lines_look_the_same() -> None:
         (lambda: plot.parallelism_profile(LINE), "must be a mapping of names to Timeline"),
         (lambda: plot.parallelism_profile({"a": None}), "timelines['a'] = None: must be a Timeline"),
         (lambda: plot.wave_sizes({1: None}), "schedules: key 1"),
+        (lambda: plot.wave_sizes({}), "schedules: empty: must hold at least one Schedule"),
+        (lambda: plot.parallelism_profile({}), "timelines: empty: must hold at least one Timeline"),
+        (lambda: plot.speedup_curves([]), "simulations: empty"),
+        (lambda: plot.speedup_curves([pn.simulate(pn.generate(n_tx=3))], bound=[1]), "bound = [1]: must be a Mapping"),
+        (lambda: plot.gantt(PLAN), "must be a Timeline; this schedule has none: make it for a number of workers"),
+        (lambda: plot.gantt(Schedule.from_waves("a", [[0, 1, 2, 3]], timeline=LINE)), "Timeline: give schedule.timeline"),
+        (lambda: plot.parallelism_profile({"a": PLAN}), "timelines['a'] = <Schedule"),
         (lambda: plot.speedup_curves([1]), "simulations[0] = 1: must be a Simulation"),
     ],
 )

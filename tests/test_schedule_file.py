@@ -27,7 +27,7 @@ from test_fuzz_files import mutations, survives, table_mutation
 
 import pevm_numba as pn
 from pevm_numba.errors import BlockError, FileFormatError, PevmError
-from pevm_numba.io.schedule_file import SCHEMA, read_schedule, write_schedule
+from pevm_numba.io.schedule_file import SCHEMA, is_schedule_file, read_schedule, write_schedule
 from pevm_numba.schedule.plan import Schedule
 from pevm_numba.schedule.timeline import Timeline
 
@@ -86,6 +86,11 @@ def test_a_schedule_written_and_read_is_the_same(tmp_path_factory: Any, schedule
     path = tmp_path_factory.mktemp("plan") / "plan.parquet"
     write_schedule(path, schedule, number)
     assert read_schedule(path) == schedule
+    write_schedule(path.with_suffix(".json"), schedule, number)
+    assert read_schedule(path.with_suffix(".json")) == schedule
+    assert json.loads(path.with_suffix(".json").read_text())["block_number"] == number
+    assert is_schedule_file(path)
+    assert is_schedule_file(path.with_suffix(".json"))
     table = pq.read_table(path)
     assert set(table["block_number"].to_pylist()) <= {number}
     assert table["cost"].to_pylist() == [1.0] * schedule.n_tx
@@ -123,6 +128,32 @@ def test_the_columns_and_the_metadata_are_those_of_the_format(tmp_path: Path) ->
     assert set(pq.read_schema(path).metadata) == {b"pevm_numba.schema", b"policy"}
 
 
+def test_further_facts_are_written_and_ignored_by_the_reader(tmp_path: Path) -> None:
+    made = Schedule.from_waves("mine", [[0, 1]])
+    about = {"cost_unit": "gas", "seed": 3, "bound": 2.5, "valid": True, "priority": None, "policy": "another", "n_tx": 9}
+    for name in ("plan.parquet", "plan.json"):
+        write_schedule(tmp_path / name, made, 4, about=about)
+        assert read_schedule(tmp_path / name) == made
+    found = pq.read_schema(tmp_path / "plan.parquet").metadata
+    assert found[b"cost_unit"] == b"gas"
+    assert {key: json.loads(found[key]) for key in (b"seed", b"bound", b"valid", b"priority")} == {
+        b"seed": 3, b"bound": 2.5, b"valid": True, b"priority": None,
+    }  # fmt: skip
+    assert found[b"policy"] == b"mine"
+    whole = json.loads((tmp_path / "plan.json").read_text())
+    assert whole == about | {
+        "schema": SCHEMA, "block_number": 4, "n_tx": 2, "policy": "mine", "serial_order": [0, 1], "wave": [0, 0],
+        "cost": [1, 1],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("about", [5, {"a": [1]}, {1: 2}, {"wave": 1}, {"a": float("nan")}])
+def test_facts_that_are_none_are_refused(tmp_path: Path, about: Any) -> None:
+    with pytest.raises(BlockError, match="about"):
+        write_schedule(tmp_path / "plan.json", Schedule.from_waves("mine", [[0]]), about=about)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_programs_can_read_and_rewrite_it(tmp_path: Path) -> None:
     path, other = tmp_path / "plan.parquet", tmp_path / "other.parquet"
     made = pn.schedule(pn.generate(n_tx=50, seed=2), "list", workers=3)
@@ -157,8 +188,8 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     made, path = Schedule.from_waves("mine", [[0]]), tmp_path / "plan.parquet"
-    with pytest.raises(FileFormatError, match=r"a schedule file is named NAME\.parquet"):
-        write_schedule(tmp_path / "plan.json", made)
+    with pytest.raises(FileFormatError, match=r"a schedule file is named NAME\.parquet or NAME\.json"):
+        write_schedule(tmp_path / "plan.csv", made)
     with pytest.raises(BlockError, match="schedule = 5: must be a Schedule"):
         write_schedule(path, 5)  # type: ignore[arg-type]  # the refusal is the test
     with pytest.raises(BlockError, match="block_number = -1"):
@@ -214,6 +245,54 @@ def test_a_file_that_breaks_a_rule_is_refused_with_its_place(tmp_path: Path, tab
     assert str(said.value).startswith(f"{path}: ")
     for part in parts:
         assert part in str(said.value)
+
+
+def as_json(**changes: Any) -> str:
+    """The sound file as JSON, with members replaced (None: dropped)."""
+    whole: dict[str, Any] = {"schema": SCHEMA, "block_number": 7, "policy": "mine", "n_workers": 2, "makespan": 5.5}
+    whole |= {"serial_order": [0, 1, 3, 2], "wave": [0, 0, 1, 1], "worker": [0, 1, 0, 1]}
+    whole |= {"start": [0, 0, 3, 3.0], "end": [3, 2, 4, 5]}
+    return json.dumps({name: value for name, value in (whole | changes).items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("{", "not readable JSON"),
+        (as_json(schema="pevm_numba.block/1"), "schema 'pevm_numba.block/1': must be pevm_numba.schedule/1"),
+        (as_json(wave=None), "wave: missing: a required list"),
+        (as_json(serial_order=None), "serial_order: missing"),
+        (as_json(wave={"a": 1}), "wave: {'a': 1}: must be a list"),
+        (as_json(wave=[0, 0, 2, 2]), "column wave, row 2 = 2: wave 1 has no transaction"),
+        (as_json(wave=[0, 0, 1, "x"]), "wave: not a list of numbers"),
+        (as_json(wave=[0, 0, 1, 0.5]), "column wave: type double: must be integers"),
+        (as_json(wave=[0, 0, 1, True]), "wave"),
+        (as_json(wave=[0, 0, 1, 2**80]), "wave: not a list of numbers"),
+        (as_json(serial_order=[0, 1, 1, 2]), "serial_order"),
+        (as_json(serial_order=[0, 1, 2, 4]), "column serial_order, row 3 = 4"),
+        (as_json(serial_order=[0, 1, 2, [3]]), "serial_order: not a list of numbers"),
+        (as_json(start=[0, 0, 3]), "start: 3 values: must be a list, one value for each transaction"),
+        (as_json(start=[0, 0, 3, -1]), "column start, row 3 = -1"),
+        (as_json(end=None), "column end: missing: a timeline needs"),
+        (as_json(worker=[0, 1, 0, 2]), "column worker, row 3 = 2: must be below n_workers = 2"),
+        (as_json(n_workers=2.5), "n_workers = '2.5': must be an integer"),
+        (as_json(makespan=float("nan")), "makespan = 'NaN': must be a finite number"),
+        (as_json(makespan=[1]), "makespan = '[1]'"),
+        (as_json(block_number="x"), "column block_number"),
+        (as_json(block_number=2**70), "block_number: "),
+        ("{" + '"a":[' * 100_000, "not readable JSON"),
+    ],
+)
+def test_json_that_breaks_a_rule_is_refused_with_its_place(tmp_path: Path, text: str, part: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(as_json())
+    pq.write_table(plan(), tmp_path / "plan.parquet")
+    assert read_schedule(path) == read_schedule(tmp_path / "plan.parquet")
+    path.write_text(text)
+    with pytest.raises(FileFormatError) as said:
+        read_schedule(path)
+    assert str(said.value).startswith(f"{path}: ")
+    assert part in str(said.value)
 
 
 def test_a_path_without_a_readable_file_is_refused(tmp_path: Path) -> None:

@@ -56,16 +56,16 @@ def _refuse_options(context: typer.Context) -> None:
 
 @app.command("schedule")
 def schedule_command(
-    n: Annotated[int, typer.Option(help="Transactions of each case.")] = 10_000,
+    n: Annotated[int, typer.Option("--n", "--n-tx", help="Transactions of each case.")] = 10_000,
     repeat: Annotated[int, typer.Option(help="Rounds; in each, every job runs once.")] = 5,
     peers: Annotated[bool, typer.Option(help="Compare with networkx, rustworkx, igraph, networkit.")] = True,
     large: Annotated[bool, typer.Option(help="Also 100,000 and 1,000,000 transactions, without peers.")] = False,
     slow: Annotated[bool, typer.Option(help="Peers also where one takes minutes and gigabytes.")] = False,
     seed: Annotated[int, typer.Option(help="Of the cases.")] = 42,
-    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
 ) -> None:
-    """Measure schedulers by the access, beside a memory probe, and against other graph libraries at the same job."""
+    """Measure schedulers by the access, beside a memory probe, and against other graph libraries; 2 to 4 minutes."""
     con.log_to_stderr(verbose)
     from .scheduling import Request, run
 
@@ -74,8 +74,8 @@ def schedule_command(
 
 @app.command("corpus")
 def corpus_command(
-    path: Annotated[Path, typer.Argument(help="Folder with op_trace, or bal/eip7928_accesses.parquet, or both.")],
-    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this file.")] = None,
+    path: Annotated[Path, typer.Argument(help="Folder with op_trace, or bal/eip7928_accesses.parquet, or that file.")],
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Every block, and log.")] = 0,
 ) -> None:
     """Tables on real blocks: critical paths by definition of dependencies, waves, simulated workers."""
@@ -90,7 +90,7 @@ def optimum_command(
     path: Annotated[Path | None, typer.Argument(help="Also the blocks of this file or folder.")] = None,
     workers: Annotated[int, typer.Option(help="Of the makespans.")] = 8,
     time_limit: Annotated[float, typer.Option(help="Seconds for each exact optimum.")] = 10.0,
-    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
 ) -> None:
     """Ratio of each heuristic to the exact optimum (needs the extra `exact`), and built blocks beside their bound."""

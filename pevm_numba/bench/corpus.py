@@ -13,18 +13,19 @@ from ..block import Block
 from ..console import progress
 from ..errors import ExecutionError, FileFormatError
 from ..io.files import block_numbers, read_blocks
+from ..io.paths import existing
 from ..schedule.dependencies import dependencies
 from ..schedule.listing import list_timeline, priority_order, wave_timeline
 from ..schedule.policies import schedule
 from .bal import bal_table
 from .definitions import DEFINITIONS, definition_row
-from .tables import figure, print_lines, print_table
+from .tables import check_json, figure, print_paragraph, print_table
 
 __all__ = ["WORKERS", "definition_summary", "run", "worker_rows", "worker_summary"]
 
 #: Simulated workers.
 WORKERS: Final = (8, 16)
-_BAL: Final = Path("bal") / "eip7928_accesses.parquet"
+_LISTS: Final = "eip7928_accesses.parquet"
 _TRACES: Final = "op_trace"
 
 
@@ -125,7 +126,7 @@ def worker_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _show_bal(rows: Sequence[dict[str, Any]], verbose: bool) -> None:
     title = (
         f"EIP-7928 lists, {len(rows)} blocks ({rows[0]['block_number']} to {rows[-1]['block_number']}): storage writes "
-        "only, consecutive writers of a slot as edges, unit cost"
+        "only, consecutive writers of a slot as edges, cost = 1 a transaction"
     )
     if verbose:
         body = [
@@ -139,34 +140,50 @@ def _show_bal(rows: Sequence[dict[str, Any]], verbose: bool) -> None:
         ("isolated, % of transactions", "isolated_share", 100.0),
     ):  # fmt: skip
         spread = _spread([scale * row[field] for row in rows])
-        body.append([name, *(f"{spread[key]:.1f}" for key in ("mean", "median", "least", "most"))])
+        body.append([name, *(f"{spread[key]:,.1f}" for key in ("mean", "median", "least", "most"))])
     print_table(title, ["", "mean", "median", "least", "most"], body)
     n_tx, alone = sum(row["n_tx"] for row in rows), sum(row["isolated"] for row in rows)
-    print_lines([f"{alone:,} of all {n_tx:,} transactions are isolated: {100 * alone / max(1, n_tx):.1f} %."])
+    print_paragraph(f"{alone:,} of all {n_tx:,} transactions are isolated: {100 * alone / max(1, n_tx):.1f} %.")
+
+
+def _show_every(rows: Sequence[dict[str, Any]]) -> None:
+    headings = ["block, dependencies", "path", "txs/path", "gas/path", "levels", "mis", "pairs", "misordered"]
+    fields = ("path_txs", "work_span_txs", "work_span_gas", "levels_waves", "mis_waves", "pairs", "misordered")
+    body: list[list[str]] = []
+    last = None
+    for row in rows:
+        if row["block_number"] != last:
+            body += [[], [f"{row['block_number']}, {row['n_tx']:,} transactions"]]
+        last = row["block_number"]
+        body.append([f"  {row['definition']}", *(_cell(row[name]) for name in fields)])
+    print_table("op_trace, every block, by which dependencies count", headings, body[1:], [3, 4])
 
 
 def _show_definitions(rows: Sequence[dict[str, Any]], summary: Sequence[dict[str, Any]], verbose: bool) -> None:
     if verbose:
-        headings = ["block", "definition", "txs", "path", "work/span", "by gas", "levels", "mis", "pairs", "misordered"]
-        fields = ("n_tx", "path_txs", "work_span_txs", "work_span_gas", "levels_waves", "mis_waves", "pairs", "misordered")
-        body = [[f"{r['block_number']}", r["definition"], *(_cell(r[name]) for name in fields)] for r in rows]
-        print_table("every block, by definition", headings, body)
+        _show_every(rows)
     headings = [
-        "dependencies", "path mean", "median", "most", "work/span mean", "median", "by gas mean", "median",
-        "levels", "mis", "pairs", "misordered", "in blocks",
+        "dependencies", "path", "median", "most", "levels", "mis", "txs/path", "median", "gas/path", "median",
+        "pairs", "misordered", "in blocks",
     ]  # fmt: skip
     body = []
     for one in summary:
         spans = [figure(one[f][k]) if one[f] else "-" for f in ("work_span_txs", "work_span_gas") for k in ("mean", "median")]
         path = [figure(one["path_txs"][k]) for k in ("mean", "median", "most")]
-        rest = [_cell(one[f]) for f in ("levels_waves", "mis_waves", "pairs", "misordered", "blocks_misordered")]
-        body.append([one["definition"], *path, *spans, *rest])
-    print_table(f"op_trace, {summary[0]['blocks']} blocks with transactions, by which dependencies count", headings, body)
-    print_lines([
-        "path: critical path in transactions. work/span: transactions, or gas, over the critical path. levels, mis: mean",
-        "number of waves. misordered: conflicting pairs that mis would run against block order, were it used to validate.",
+        waves, pairs = (
+            [_cell(one[f]) for f in fields]
+            for fields in (("levels_waves", "mis_waves"), ("pairs", "misordered", "blocks_misordered"))
+        )
+        body.append([one["definition"], *path, *waves, *spans, *pairs])
+    title = f"op_trace, {summary[0]['blocks']} blocks with transactions, by which dependencies count"
+    print_table(title, headings, body, [3, 2, 4, 3])
+    print_paragraph(
+        "path: critical path in transactions, mean, median and most over the blocks.",
+        "levels, mis: mean number of waves. txs/path, gas/path: transactions over the critical path in transactions, and gas",
+        "over the one in gas (work / span), mean and median. misordered: conflicting pairs that mis would run against block",
+        "order, were it used to validate, and in how many blocks.",
         "mis keeps each sender's nonces in order, which levels gets from block order.",
-    ])  # fmt: skip
+    )
 
 
 def _cell(value: float | None) -> str:
@@ -174,18 +191,27 @@ def _cell(value: float | None) -> str:
 
 
 def _show_workers(summary: Sequence[dict[str, Any]]) -> None:
-    names = {"waves": "barrier waves (levels)", "list": "list, longest path first", "bound": "bound, max(gas / p, path)"}
+    names = {"waves": "waves (levels)", "list": "list, longest path", "bound": "bound"}
     body: list[list[str]] = []
     for one in summary:
         if one["way"] == "waves":
-            body.append([])
+            body += [[], [f"{one['workers']} workers"]]
         figures = (one["total"], one["mean"], one["median"], one["least"], one["most"])
         share = f"{100 * one['share_of_bound']:.1f}"
-        cells = [*(f"{value:.2f}" for value in figures), share, f"{one['blocks_at_bound']}"]
-        body.append([f"{one['workers']} workers: {names[one['way']]}", *cells])
-    headings = ["simulated, cost = gas", "speed-up in all", "mean", "median", "least", "most", "% of bound", "at bound"]
-    print_table(f"op_trace, {summary[0]['blocks']} blocks, every dependency, credits commute", headings, body[1:])
-    print_lines(["in all: gas of all blocks / sum of their makespans. at bound: blocks whose makespan is the bound itself."])
+        cells = [*(f"{value:,.2f}" for value in figures), share, f"{one['blocks_at_bound']:,}"]
+        body.append([f"  {names[one['way']]}", *cells])
+    headings = ["", "in all", "mean", "median", "least", "most", "% bound", "at bound"]
+    title = (
+        f"op_trace, {summary[0]['blocks']} blocks: speed-up over one worker, simulated, cost = gas; every dependency, "
+        "credits commute"
+    )
+    print_table(title, headings, body[1:], [5, 2])
+    print_paragraph(
+        "waves: with a barrier after each. list: list scheduling, longest path first.",
+        "bound: no schedule in block order beats max(gas / workers, critical path).",
+        "in all: gas of all blocks / sum of their makespans.",
+        "% bound: share of the bound's speed-up in all. at bound: blocks whose makespan is the bound itself.",
+    )
 
 
 # -------------------------------------------------------------------- the command
@@ -195,13 +221,21 @@ def _blocks(folder: Path) -> Iterator[Block]:
     return progress(read_blocks(folder), "blocks", len(block_numbers(folder)))
 
 
+def _lists(path: Path) -> Path:
+    """Where the file of decoded lists is, if anywhere: the path itself, in it, or in its folder bal."""
+    if path.name == _LISTS:
+        return path
+    direct = path / _LISTS
+    return direct if direct.exists() else path / "bal" / _LISTS
+
+
 def run(path: Path, json_path: Path | None = None, *, verbose: bool = False) -> list[dict[str, Any]]:
     """Work the tables out, show them, and write JSON if asked.
 
     Parameters
     ----------
     path : Path
-        Folder with ``bal/eip7928_accesses.parquet`` or ``op_trace`` or both.
+        Folder with ``bal/eip7928_accesses.parquet`` or ``op_trace`` or both; or the folder ``bal``, or its file.
     json_path : Path, optional
         For a list of objects, told apart by `table`.
     verbose : bool
@@ -213,13 +247,12 @@ def run(path: Path, json_path: Path | None = None, *, verbose: bool = False) -> 
         On bad input.
     """
     from .report import write_json
-    from .session import check_target
 
-    if json_path is not None:
-        check_target(json_path, (path,))
-    lists, traces = path / _BAL, path / _TRACES
+    check_json(json_path, [path])
+    existing(path)
+    lists, traces = _lists(path), path / _TRACES
     if not lists.exists() and not traces.exists():
-        raise FileFormatError(f"{path}: must hold {_BAL} or {_TRACES}")
+        raise FileFormatError(f"{path}: must hold bal/{_LISTS} or {_LISTS} or {_TRACES}")
     results: list[dict[str, Any]] = []
     if lists.exists():
         results += bal_table(lists)

@@ -26,12 +26,11 @@ from .edges import EdgeList
 from .graphs import csr_of_pairs, is_colouring, is_maximal_independent, make_access, pairs_of
 from .rounds import WARM_BELOW_NS, Spread, timed
 from .scheduling import BENCH_GRAPH_LIMIT
-from .tables import figure, print_lines, print_table
 
 if TYPE_CHECKING:
     from .scheduling import Request
 
-__all__ = ["LIBRARIES", "measure_peers", "show_peers"]
+__all__ = ["LIBRARIES", "measure_peers"]
 
 #: Libraries that can be compared with; those not installed are left out.
 LIBRARIES: Final = ("networkx", "rustworkx", "igraph", "networkit")
@@ -43,13 +42,17 @@ _BUDGET_S: Final = 8.0
 
 @dataclass(frozen=True)
 class _Side:
-    """One way to do a job: `build` makes what `run` takes, `value` the figure to compare, or an error."""
+    """One way to do a job: `build` makes what `run` takes, `value` the figure to compare, or an error.
+
+    Without `given` it starts from the accesses, and finds the conflicts that the others are given as edges.
+    """
 
     name: str
     build: Callable[[], Any] | None
     run: Callable[[Any], Any]
     value: Callable[[Any], int]
     library: str = "ours"
+    given: bool = True
 
 
 def _need(right: bool, what: str) -> None:
@@ -105,7 +108,7 @@ def _colouring(access: AccessSets, given: EdgeList) -> list[_Side]:
 
     sides = [
         _Side("largest-first", lambda: csr_of_pairs(n, pairs), partial(_largest_first, access), value),
-        _Side("first-fit, from the accesses", None, lambda _: waves(schedule(access, "first-fit")), value),
+        _Side("first-fit", None, lambda _: waves(schedule(access, "first-fit")), value, given=False),
     ]
     for library in ("networkx", "rustworkx", "igraph"):
         name = {"networkx": "greedy_color", "rustworkx": "graph_greedy_color", "igraph": "vertex_coloring_greedy"}[library]
@@ -148,8 +151,8 @@ def _independent(access: AccessSets, given: EdgeList) -> list[_Side]:
         return plan.wave_indptr, plan.wave_tx
 
     sides = [
-        _Side("mis, all waves", lambda: csr_of_pairs(n, pairs), mis, value),
-        _Side("first-fit, all waves, from the accesses", None, lambda _: waves(schedule(access, "first-fit")), value),
+        _Side("mis", lambda: csr_of_pairs(n, pairs), mis, value),
+        _Side("first-fit", None, lambda _: waves(schedule(access, "first-fit")), value, given=False),
     ]
     for library, name in (("networkx", "maximal_independent_set"), ("networkit", "Luby")):
         checked = partial(_size, pairs, n, library)
@@ -217,8 +220,8 @@ def _levels(access: AccessSets, given: EdgeList) -> list[_Side]:
 
     sides = [
         _Side("earliest start", partial(_dag_of, access.n_tx, given.edges), lambda dag: _walk(dag)[0], value),
-        _Side("levels, from the accesses", None, lambda _: schedule(access), lambda plan: value(plan.wave_of)),
-        _Side("DAG and earliest start, from the accesses", lambda: dependencies(access), _earliest, value),
+        _Side("levels", None, lambda _: schedule(access), lambda plan: value(plan.wave_of), given=False),
+        _Side("levels by DAG", lambda: dependencies(access), _earliest, value, given=False),
     ]
     for library in ("networkx", "rustworkx"):
         checked = partial(_generations, level, library)
@@ -235,7 +238,7 @@ def _longest(access: AccessSets, given: EdgeList) -> list[_Side]:
     checked = partial(_length, want, "ours")
     sides = [
         _Side("longest path", partial(_dag_of, access.n_tx, given.edges), lambda dag: _walk(dag)[1], checked),
-        _Side("critical path, from the accesses", None, lambda _: critical_path_cost(access), checked),
+        _Side("critical path", None, lambda _: critical_path_cost(access), checked, given=False),
     ]
     for library in ("networkx", "rustworkx"):
         checked = partial(_length, want, library)
@@ -267,7 +270,8 @@ def measure_peers(case: str, request: Request) -> list[dict[str, Any]]:
     -------
     list of dict
         One for each job and way: `build_ms`, `run_ms`, `total_ms` (medians), `total_low`, `total_high`, `runs`,
-        `result` (colours, size of the set, generations, length); for libraries `ratio_run` and `ratio_total` (theirs / our
+        `result` (colours, size of the set, generations, length), `edges_given` (false for those of ours that start from
+        the accesses); for libraries `ratio_run` and `ratio_total` (theirs / our
         first way, which starts from the same edges); with `skipped` instead where left out.
 
     Raises
@@ -283,7 +287,7 @@ def measure_peers(case: str, request: Request) -> list[dict[str, Any]]:
         given[False] = EdgeList(access.n_tx, pairs_of(*adjacency(access, limit=BENCH_GRAPH_LIMIT)))
     except TooLargeError:
         why = f"no conflict graph: over {BENCH_GRAPH_LIMIT:,} entries"
-        left = {"n_edges": None, "library": "all", "way": "-", "skipped": why}
+        left = {"n_edges": None, "library": "all", "way": "-", "edges_given": True, "skipped": why}
         rows += [shared | {"job": job} | left for job, (_, directed) in _JOBS.items() if not directed]
     for job, (ways, directed) in _JOBS.items():
         if directed not in given:
@@ -294,7 +298,8 @@ def measure_peers(case: str, request: Request) -> list[dict[str, Any]]:
         kept = [side for side, why in zip(sides, reasons) if not why]
         here = shared | {"job": job, "n_edges": len(edges.edges)}
         rows += [here | row for row in _measure(kept, edges, directed, request.repeat)]
-        rows += [here | {"library": s.library, "way": s.name, "skipped": why} for s, why in zip(sides, reasons) if why]
+        names = [{"library": side.library, "way": side.name, "edges_given": side.given} for side in sides]
+        rows += [here | name | {"skipped": why} for name, why in zip(names, reasons) if why]
     return rows
 
 
@@ -346,56 +351,10 @@ def _rows(
         theirs, total = side.library != "ours", in_all[place]
         build = Spread.of([built for built, _ in times[place]]).scaled(1e-6).median
         rows.append({
-            "library": side.library, "way": side.name, "result": values[place],
+            "library": side.library, "way": side.name, "edges_given": side.given, "result": values[place],
             "build_ms": build if theirs or side.build is not None else None, "run_ms": runs[place],
             "total_ms": total.median, "total_low": total.low, "total_high": total.high, "runs": total.runs,
             "ratio_run": runs[place] / runs[0] if theirs else None,
             "ratio_total": total.median / in_all[0].median if theirs else None,
         })  # fmt: skip
     return rows
-
-
-# -------------------------------------------------------------------- showing
-
-
-def show_peers(rows: Sequence[dict[str, Any]]) -> None:
-    """One table for each job: every case, every way."""
-    headings = ["", "result", "build ms", "run ms", "total ms", "min..max", "runs", "run x ours", "total x ours"]
-    for job in dict.fromkeys(row["job"] for row in rows):
-        body: list[list[str]] = []
-        for case in dict.fromkeys(row["case"] for row in rows):
-            chosen = [row for row in rows if (row["job"], row["case"]) == (job, case)]
-            edges = chosen[0]["n_edges"]
-            body += [[], [case if edges is None else f"{case}, {edges:,} edges", *[""] * 8], *map(_cells, chosen)]
-        print_table(f"{job}, {rows[0]['n_tx']:,} transactions", headings, body[1:])
-    print_lines(_lines(rows))
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    name = f"  {row['library']}: {row['way']}"
-    if "skipped" in row:
-        return [name, row["skipped"], *[""] * 7]
-    return [
-        name, f"{row['result']:,}", figure(row["build_ms"]), figure(row["run_ms"]), figure(row["total_ms"]),
-        f"{figure(row['total_low'])}..{figure(row['total_high'])}", f"{row['runs']}",
-        figure(row["ratio_run"]), figure(row["ratio_total"]),
-    ]  # fmt: skip
-
-
-def _lines(rows: Sequence[dict[str, Any]]) -> list[str]:
-    compared = [row for row in rows if row.get("ratio_total") is not None]
-    if not compared:
-        return ["No library to compare with is installed."]
-    worst = min(compared, key=lambda row: row["ratio_total"])
-    slower = [row for row in compared if row["ratio_total"] < 1 or row["ratio_run"] < 1]
-    place = f"{worst['library']}, {worst['job']}, {worst['case']}"
-    lines = [
-        "Results were compared before any time was taken: colourings valid, sets independent and maximal, generations",
-        "equal to the levels, longest paths equal. Libraries get the edges ready-made in the form they read fastest, and so",
-        "does our first way, which the ratios are against; our others, from the accesses, find the conflicts too.",
-        f"Least total: {worst['ratio_total']:.2f}x ({place}).",
-    ]
-    if not slower:
-        return [*lines, "Ours is faster in all."]
-    names = [f"  {r['library']}, {r['job']}, {r['case']}: {r['ratio_run']:.2f}, {r['ratio_total']:.2f}" for r in slower]
-    return [*lines, f"Ours is slower by run or in all in {len(slower)} of {len(compared)} (run x, total x):", *names]

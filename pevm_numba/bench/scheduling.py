@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from .._kernels import probe as _k
 from .._kernels.jit import inputs
 from ..access.sets import AccessSets
-from ..errors import ExecutionError, TooLargeError, UsageError
+from ..console import status
+from ..errors import ExecutionError, TooLargeError
 from ..schedule.bounds import critical_path_cost
 from ..schedule.check import check_schedule
 from ..schedule.conflicts import adjacency, conflict_counts
@@ -24,7 +25,7 @@ from ..schedule.plan import Schedule
 from ..schedule.policies import schedule
 from .graphs import CASES, first_wave_is_maximal, make_access
 from .rounds import Spread, interleaved, peak_growth
-from .tables import figure, print_lines, print_table
+from .tables import check_json, check_range, figure, print_paragraph, print_table
 
 __all__ = ["BENCH_GRAPH_LIMIT", "Request", "measure_case", "run"]
 
@@ -59,8 +60,7 @@ class Request:
         for option, number, low, high in (
             ("--n", self.n_tx, 10, 10_000_000), ("--repeat", self.repeat, 1, 10_000), ("--seed", self.seed, 0, 2**64 - 1),
         ):  # fmt: skip
-            if not low <= number <= high:
-                raise UsageError(f"{option} {number}: must be in [{low}, {high}]")
+            check_range(option, number, low, high)
 
     def sizes(self) -> list[int]:
         """Numbers of transactions, ascending."""
@@ -214,7 +214,7 @@ def _show_case(case: str, rows: Sequence[dict[str, Any]]) -> None:
     found = {(row["job"], row["n_tx"]): row for row in rows if "skipped" not in row}
     names = list(dict.fromkeys(row["job"] for row in rows))
     first = {row["n_tx"]: row for row in rows}
-    headings = ["ns an access"]
+    headings = ["transactions"]
     for n_tx in sizes:
         headings += [f"{n_tx:,}", "min..max", "probes", "MiB"]
     body = [_row(name, [found.get((name, n_tx)) for n_tx in sizes]) for name in names]
@@ -223,8 +223,9 @@ def _show_case(case: str, rows: Sequence[dict[str, Any]]) -> None:
     for name, field in (*named, ("probe, new memory", "fresh_probe_ns")):
         cells = [[figure(first[n][field], 2), "", figure(first[n][field] / first[n]["probe_ns"], 2), ""] for n in sizes]
         probes.append([name, *(cell for part in cells for cell in part)])
-    print_table(f"{case}: {CASES[case]}", headings, [*body, [], *probes])
-    print_lines(f"  {row['n_tx']:,} transactions: {row['skipped']}." for row in rows if "skipped" in row)
+    title = f"{case}: {CASES[case]}; nanoseconds an access, by number of transactions"
+    print_table(title, headings, [*body, [], *probes], [4] * len(sizes))
+    print_paragraph(*(f"{row['n_tx']:,} transactions: {row['skipped']}." for row in rows if "skipped" in row))
 
 
 def _row(name: str, measured: Sequence[dict[str, Any] | None]) -> list[str]:
@@ -241,8 +242,9 @@ def _row(name: str, measured: Sequence[dict[str, Any] | None]) -> list[str]:
 
 
 _EXPLAINED: Final = (
-    "Medians of interleaved, warm runs, each result compared first. probes: this cost / one access of a 32-byte row for",
-    "each access in the same order, in the same rounds. MiB: growth of resident memory at its highest while the job runs.",
+    "Medians of interleaved, warm runs, each result compared first.",
+    "probes: this cost / one access of a 32-byte row for each access in the same order, in the same rounds.",
+    "MiB: growth of resident memory at its highest while the job runs.",
 )
 
 
@@ -255,23 +257,32 @@ def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]
         On bad arguments, or if a result is wrong; no figure of it is shown or written then.
     """
     from .report import write_json
-    from .session import check_target
 
     request.check()
-    if json_path is not None:
-        check_target(json_path, ())
+    check_json(json_path)
     results: list[dict[str, Any]] = []
-    for case in CASES:
-        rows = [row for n_tx in request.sizes() for row in measure_case(case, n_tx, request)]
+    for place, case in enumerate(CASES, 1):
+        rows: list[dict[str, Any]] = []
+        for n_tx in request.sizes():
+            with status(f"ours, {case} ({place} of {len(CASES)}), {n_tx:,} transactions"):
+                rows += measure_case(case, n_tx, request)
         _show_case(case, rows)
         results += rows
-    print_lines(_EXPLAINED)
+    print_paragraph(*_EXPLAINED)
     if request.peers:
-        from .peers import measure_peers, show_peers
-
-        found = [row for case in CASES for row in measure_peers(case, request)]
-        show_peers(found)
-        results += found
+        results += _peers(request)
     if json_path is not None:
         write_json(json_path, results)
     return results
+
+
+def _peers(request: Request) -> list[dict[str, Any]]:
+    from .peer_tables import show_peers
+    from .peers import measure_peers
+
+    found: list[dict[str, Any]] = []
+    for place, case in enumerate(CASES, 1):
+        with status(f"peers, {case} ({place} of {len(CASES)}), {request.n_tx:,} transactions"):
+            found += measure_peers(case, request)
+    show_peers(found)
+    return found

@@ -16,13 +16,13 @@ from ..execute.run import EXECUTORS
 from ..execute.waves import default_workers
 from ..generate import PRESETS
 from ..io.files import block_numbers
-from ..io.paths import target_of
 from ..schedule.policies import POLICIES
 from .report import comparison_line, show, write_json
 from .scenarios import DEFAULT_PRESETS, Scenario, from_path, from_presets
+from .tables import check_json
 from .timing import Options, compare_graphs, measure, warm_up
 
-__all__ = ["Request", "check_target", "run"]
+__all__ = ["Request", "run"]
 
 log = logging.getLogger("pevm_numba")
 
@@ -90,13 +90,6 @@ def _widest(wanted: list[Options]) -> Options:
     return replace(last, executor="waves") if last.executor == "auto" else last
 
 
-def check_target(json_path: Path, inputs: tuple[Path, ...]) -> None:
-    """Refuse, before anything is measured, a file that could not be written or that is an input."""
-    target_of(json_path)
-    if json_path.exists() and any(path.exists() and path.samefile(json_path) for path in inputs):
-        raise UsageError(f"--json {json_path}: is an input")
-
-
 def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]:
     """Measure, show, and write JSON if asked.
 
@@ -106,8 +99,7 @@ def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]
         On bad arguments or input, or if any result differs from serial execution; nothing is shown or written then.
     """
     wanted = request.options()
-    if json_path is not None:
-        check_target(json_path, request.inputs)
+    check_json(json_path, request.inputs)
     scenarios, total = request.scenarios()
     with status("compiling or loading kernels"):
         warm = warm_up(_widest(wanted))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import secrets
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import BlockError, FileFormatError, PevmError
+from ..errors import BlockError, FileFormatError, PevmError, UsageError
 
-__all__ = ["existing", "reading", "replacing", "target_of"]
+__all__ = ["check_target", "existing", "reading", "replacing", "target_of"]
+
+#: What stands beside a block file and is read with it.
+_COMPANIONS = (".blocks.parquet", ".state.parquet")
+_OP_TRACE = "__op_trace__"
 
 #: What pyarrow, gzip and json raise for a damaged file; `pyarrow.ArrowException` children are all among these.
 _DAMAGE = (OSError, EOFError, MemoryError, ArithmeticError, RuntimeError, ValueError, LookupError, TypeError)
@@ -67,6 +71,62 @@ def target_of(path: Path) -> Path:
     if not where.parent.is_dir():
         raise FileFormatError(f"{path}: there is no folder {where.parent}")
     return where
+
+
+def check_target(option: str, path: Path, sources: Iterable[Path], endings: tuple[str, ...] = ()) -> None:
+    """Refuse, before any work, an output that could not be written or that reading an input would open.
+
+    Parameters
+    ----------
+    option : str
+        Named in the message.
+    path : Path
+        Of the output.
+    sources : iterable of Path
+        Inputs: files and folders; those that do not exist are left to their reader.
+    endings : tuple of str
+        What the name may end in; empty: anything.
+
+    Raises
+    ------
+    UsageError
+        If the name ends otherwise, is that of a companion of a block file, or is of an input: the file itself, its
+        companions, whatever lies in an input folder, and for op_trace in the folders ``state`` and ``cryo`` beside it.
+    FileFormatError
+        If the target is no regular file or its folder is missing.
+    """
+    if endings and not path.name.endswith(endings):
+        raise UsageError(f"{option} {path}: must be {' or '.join(f'NAME{ending}' for ending in endings)}")
+    where = target_of(path)
+    for name in {path.name.lower(), where.name.lower()}:
+        if name.endswith(_COMPANIONS):
+            raise UsageError(f"{option} {path}: a file of that name is read as companion of a block file: choose another")
+    for source in sources:
+        if source.exists():
+            _refuse_reading(option, path, where, source)
+
+
+def _refuse_reading(option: str, path: Path, where: Path, source: Path) -> None:
+    files, folders = _opened(source)
+    if where in files[:1]:
+        raise UsageError(f"{option} {path}: is the input")
+    if where.parent in folders:
+        raise UsageError(f"{option} {path}: is inside {where.parent}, which is read as input: choose another folder")
+    there = files + [item for folder in folders for item in folder.iterdir() if item.is_file()]
+    if where in files or (where.exists() and any(item.exists() and item.samefile(where) for item in there)):
+        raise UsageError(f"{option} {path}: is read as part of the input {source}")
+
+
+def _opened(source: Path) -> tuple[list[Path], list[Path]]:
+    """Files, the input first, and folders that reading an input may open; links followed."""
+    real = Path(os.path.realpath(source))
+    if real.is_file() and _OP_TRACE not in source.name:
+        base = source.name.removesuffix(".parquet")
+        return [real, *(Path(os.path.realpath(source.with_name(base + ending))) for ending in _COMPANIONS)], []
+    files, folder = ([real], Path(os.path.realpath(source.parent))) if real.is_file() else ([], real)
+    traced = bool(files) or any(_OP_TRACE in item.name for item in folder.iterdir())
+    beside = [Path(os.path.realpath(folder.parent / name)) for name in ("state", "cryo")] if traced else []
+    return files, [folder, *(place for place in beside if place.is_dir())]
 
 
 @contextmanager
