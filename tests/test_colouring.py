@@ -17,6 +17,8 @@ from pevm_numba.errors import BlockError
 from pevm_numba.schedule import colouring
 from pevm_numba.schedule.colouring import ORDERS, colour_waves, estimated_degree, transaction_order
 from pevm_numba.schedule.conflicts import adjacency
+from pevm_numba.schedule.independent import independent_waves, sender_chains
+from pevm_numba.schedule.senders import sender_numbers, with_senders
 
 R, W, C = 1, 2, 4
 
@@ -80,6 +82,7 @@ def refilled(order: Sequence[int], next_of: Sequence[int]) -> list[int]:
 def everything_hot() -> mock._patch_dict:
     """Settings that send small blocks through the hash table, its growth, the hot keys and lost signatures."""
     small = {"_ACCESSES_PER_ROW": 2**30, "_HOT_FROM": 0, "_MOST_HOT": 7, "_MOST_SIGNATURES": 2, "_FIRST_TABLE": 4}
+    small |= {"_MOST_SCANNED": 3, "_STRETCH": 5}
     return mock.patch.dict(vars(colouring), small)
 
 
@@ -133,6 +136,54 @@ def test_many_words_of_waves_on_hot_keys_equal_the_graph(seed, n_keys, with_send
         assert waves_of(colour_waves(access, order, next_of)) == expected
     with mock.patch.dict(vars(colouring), {"_ACCESSES_PER_ROW": 64, "_HOT_FROM": 200}):
         assert waves_of(colour_waves(access, order, next_of)) == expected
+
+
+def several_hot(n_tx: int, n_keys: int, each: int, seed: int, modes: Sequence[int] = (W,)) -> AccessSets:
+    """Each transaction touches `each` of `n_keys` keys."""
+    rng = np.random.default_rng(seed)
+    keys = np.sort(np.argsort(rng.random((n_tx, n_keys)), axis=1)[:, :each], axis=1).astype(np.int32).ravel()
+    drawn = rng.choice(np.array(modes, np.uint8), n_tx * each)
+    return AccessSets.from_arrays(n_keys, np.arange(n_tx + 1) * each, keys, drawn)
+
+
+@pytest.mark.parametrize(("n_keys", "each"), [(12, 5), (12, 6), (20, 8), (30, 10), (60, 20)])
+@pytest.mark.parametrize("modes", [(W,), (R, W), (R, W, C, R | C)])
+def test_several_hot_keys_a_transaction_equal_graph_and_plain_sets(n_keys, each, modes):
+    n_tx = 150 if DISABLED else 1500
+    access = several_hot(n_tx, n_keys, each, seed=each, modes=modes)
+    free = np.full(n_tx, -1)
+    order = transaction_order(access, "random", free, seed=1)
+    found = waves_of(colour_waves(access, order, free))
+    assert found == waves_of(colour_waves(access, order, free, graph=adjacency(access)))
+    for small in ({"_MOST_SCANNED": 4, "_MOST_SIGNATURES": 16}, {"_HOT_FROM": 2, "_ACCESSES_PER_ROW": 100}):
+        with mock.patch.dict(vars(colouring), small):
+            assert waves_of(colour_waves(access, order, free)) == found
+    with everything_hot():
+        assert waves_of(colour_waves(access, order, free)) == found
+    few = several_hot(120, n_keys, each, seed=each, modes=modes)
+    expected = repeated_sets(naive.neighbours([few[t] for t in range(120)]), range(120), [-1] * 120)
+    with mock.patch.dict(vars(colouring), {"_HOT_FROM": 8}):
+        assert waves_of(colour_waves(few, np.arange(120), [-1] * 120)) == expected
+
+
+def test_every_wave_before_its_own_holds_a_conflicting_one_where_several_keys_are_hot():
+    n_tx, n_keys, each = (300, 20, 8) if DISABLED else (20_000, 20, 8)
+    access = several_hot(n_tx, n_keys, each, seed=3)
+    starts, tx = colour_waves(access, np.arange(n_tx), np.full(n_tx, -1))
+    n_waves = len(starts) - 1
+    assert n_waves > n_tx // 4
+    keys = access.keys.reshape(n_tx, each)
+    use = np.zeros((n_tx, n_keys), np.int64)
+    np.put_along_axis(use, keys.astype(np.int64), 1, axis=1)
+    wave = np.empty(n_tx, np.int64)
+    wave[tx] = np.repeat(np.arange(n_waves), np.diff(starts))
+    writer = np.full((n_waves, n_keys), n_tx)  # the only one of the wave, if any, and before whom it matters
+    for key in range(n_keys):
+        mine = np.flatnonzero(use[:, key])
+        assert len(np.unique(wave[mine])) == len(mine)  # independent: one writer of a key in each wave
+        writer[wave[mine], key] = mine
+    for t in np.random.default_rng(1).choice(n_tx, 100, replace=False):
+        assert (writer[: wave[t]][:, keys[t]] < t).any(axis=1).all()
 
 
 @given(st.lists(entries, max_size=12), st.data())
@@ -195,8 +246,93 @@ def test_misuse_is_named():
         colour_waves(access, [0, 1], [2, -1])
     with pytest.raises(BlockError, match="order holds transaction 0 2 times"):
         colour_waves(access, [0, 0], alone)
-    for circle in ([0, -1], [1, 0], [1, 1]):
+    for circle in ([0, -1], [1, 0]):
         with pytest.raises(BlockError, match=r"next_of leads from transaction [01] back to itself"):
             transaction_order(access, "block", circle)
     with pytest.raises(BlockError, match="order: transaction 0 comes before transaction 1"):
         colour_waves(access, [0, 1], [-1, 0])
+    with pytest.raises(BlockError, match="order: transaction 0 comes before transaction 0"):
+        colour_waves(access, [0, 1], [0, -1])
+    for function in (transaction_order, colour_waves):
+        with pytest.raises(BlockError, match=r"next_of\[0\] and next_of\[1\] are both 1: a transaction is the next of one"):
+            function(access, "block" if function is transaction_order else [0, 1], [1, 1])
+    for call in (lambda: estimated_degree(None), lambda: colour_waves(None, [], []), lambda: with_senders(None, [], [])):
+        with pytest.raises(BlockError, match="access = None: must be an AccessSets"):
+            call()
+
+
+BAD_GRAPHS = [
+    (None, None, r"indices has shape \(\): must be \(any\)"),
+    ([0, 10**9, 10**9, 10**9], [0], r"indptr\[3\] = 1000000000: must be 1, the number of entries"),
+    ([0, 1, 2], [1, 0], r"indptr has shape \(3,\): must be \(4\)"),
+    ([0, 2, 1, 2], [1, 0], r"indptr\[2\] = 1: must not be below indptr\[1\] = 2"),
+    ([1, 1, 1, 1], [0], r"indptr\[0\] = 1: must be 0"),
+    ([0, 1, 2, 2], [1, 3], r"indices\[1\] = 3 in row 1: must be in \[0, 2\]"),
+    ([0, 1, 2, 2], [1, -1], r"indices\[1\] = -1 in row 1: must be in \[0, 2\]"),
+    ([0, 1, 2, 2], [1, 1], r"indices\[1\] = 1 in row 1: must not be the row itself"),
+    ([0, 2, 3, 4], [2, 1, 0, 0], r"indices\[1\] = 1 in row 0: must be above 2, the one before it"),
+    ([0, 2, 3, 3], [1, 1, 0], r"indices\[1\] = 1 in row 0: must be above 1, the one before it"),
+    ([0, 1, 2, 2], [1.0, 0.5], "indices, element 0 = 1.0: must be an integer"),
+    ([0, 1, 2, 2], [[1, 0]], r"indices has shape \(1, 2\)"),
+]
+
+
+@pytest.mark.parametrize(("indptr", "indices", "said"), BAD_GRAPHS)
+def test_a_graph_that_would_lead_a_kernel_astray_is_refused(indptr, indices, said):
+    access = AccessSets.from_dicts([{0: W}, {0: W}, {1: W}], 2)
+    with pytest.raises(BlockError, match=said):
+        colour_waves(access, [0, 1, 2], [-1] * 3, graph=(indptr, indices))
+    for parallel in (False, True):
+        with pytest.raises(BlockError, match=said):
+            independent_waves(indptr, indices, [0, 1, 2], [-1] * 3, parallel=parallel)
+
+
+BAD_SENDERS = [
+    ([0, 1, 2], [3, -1, -1], r"next_of\[0\] = 3: must be in \[-1, 2\]"),
+    ([0, 1, 2], [-2, -1, -1], r"next_of\[0\] = -2: must be in \[-1, 2\]"),
+    ([0, 1], [2, 2, -1], r"next_of\[0\] and next_of\[1\] are both 2"),
+    ([2], [1, 0, -1], "next_of leads from transaction [01] back to itself"),
+    ([0, 1, 3], [-1, -1, -1], r"first\[2\] = 3: must be in \[0, 2\]"),
+    ([0, 1, 2], [-1, 2, -1], r"first\[2\] = 2: must not be there, it is the next of another"),
+    ([0, 2, 1], [-1, -1, -1], r"first\[2\] = 1: must be above the one before it"),
+    ([0, 0, 1], [-1, -1, -1], r"first\[1\] = 0: must be above the one before it"),
+    ([0, 1], [-1, -1, -1], "first has 2 entries: must hold transaction 2 too"),
+    ([], [1, 2, 0], "next_of leads from transaction 0 back to itself"),
+    ([0.5], [1, 2, -1], "first, element 0 = 0.5: must be an integer"),
+    ([0, 1, 2], None, "next_of"),
+]
+
+
+@pytest.mark.parametrize(("first", "next_of", "said"), BAD_SENDERS)
+def test_chains_that_are_none_are_refused_and_nothing_runs_for_ever(first, next_of, said):
+    for parallel in (False, True):
+        with pytest.raises(BlockError, match=said):
+            independent_waves([0, 1, 2, 2], [1, 0], first, next_of, parallel=parallel)
+    with pytest.raises(BlockError, match=said):
+        sender_numbers(first, next_of)
+    with pytest.raises(BlockError, match=said):
+        with_senders(AccessSets.from_dicts([{}] * 3, 0), first, next_of)
+
+
+def test_other_wrong_arguments_are_named_too():
+    access = AccessSets.from_dicts([{0: W}, {0: W}], 1)
+    for graph in (5, "ab", ([0, 0, 0],), np.zeros((2, 3), np.int64)):
+        with pytest.raises(BlockError, match=r"(?s)graph = .*: must be a pair"):
+            colour_waves(access, [0, 1], [-1, -1], graph=graph)
+    rows = [0, 1, 2], [1, 0], [0, 1], [-1, -1]
+    with pytest.raises(BlockError, match="parallel = 1: must be a bool"):
+        independent_waves(*rows, parallel=1)
+    with pytest.raises(BlockError, match="parallel_from = -1"):
+        independent_waves(*rows, parallel_from=-1)
+    with pytest.raises(BlockError, match=r"indptr has shape \(3,\): must be \(4\)"):
+        independent_waves(rows[0], rows[1], [0, 1, 2], [-1] * 3)
+    with pytest.raises(BlockError, match=r"next_of has shape \(2,\): must be \(3\)"):
+        with_senders(AccessSets.from_dicts([{}] * 3, 0), [0, 1], [-1, -1])
+    with pytest.raises(BlockError, match=r"sender has shape \(2, 19\)"):
+        sender_chains(np.zeros((2, 19), np.uint8), np.zeros(2, np.uint64))
+    with pytest.raises(BlockError, match=r"sender has shape \(1, 20\)"):
+        sender_chains(np.zeros((1, 20), np.uint8), [0, 1])
+    with pytest.raises(BlockError, match="nonce, element 0 ="):
+        sender_chains(np.zeros((2, 20), np.uint8), [0.5, 1])
+    assert waves_of(independent_waves(*rows)) == [[0], [1]]  # plain lists are fine
+    assert independent_waves([0], [], [], [])[0].tolist() == [0]

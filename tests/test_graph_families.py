@@ -92,6 +92,29 @@ def test_mis_waves_on_families_equal_the_slow_twin(family):
     assert rounds[1].tolist() == [t for wave in expected for t in wave]
 
 
+@pytest.mark.parametrize("policy", ["mis", "mis-parallel"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_mis_waves_are_independent_dominating_sets_of_what_is_left_as_networkx_sees_it(family, policy):
+    graph = FAMILIES[family].copy()
+    for wave in schedule(of_edges(graph), policy).waves():
+        assert nx.is_empty(graph.subgraph(wave))
+        assert nx.is_dominating_set(graph, wave)  # independent and dominating: maximal
+        # networkx adds nobody when it must start from the wave, which holds for maximal sets only.
+        assert sorted(nx.maximal_independent_set(graph, wave, seed=1)) == wave
+        # Wei 1981: picking the fewest undecided neighbours first gives n / (d + 1) or more, d the mean degree. Here degrees
+        # count the blocked too, so only what holds for every maximal set is sure: n / (highest degree + 1).
+        assert len(wave) * (1 + max(d for _, d in graph.degree)) >= len(graph)
+        graph.remove_nodes_from(wave)
+    assert len(graph) == 0
+
+
+@pytest.mark.parametrize("policy", ["mis", "mis-parallel"])
+def test_mis_finds_sets_that_networkx_finds_too_where_all_maximal_sets_have_one_size(policy):
+    for graph, size in ((nx.complete_graph(20), 1), (nx.complete_bipartite_graph(7, 7), 7), (nx.empty_graph(5), 5)):
+        found = schedule(of_edges(graph), policy).waves()[0]
+        assert len(found) == len(nx.maximal_independent_set(graph, seed=1)) == size
+
+
 @pytest.mark.parametrize(("policy", "priority"), ORDER_FREE)
 def test_each_wave_is_a_maximal_independent_set_of_what_is_left(policy, priority):
     for graph in FAMILIES.values():

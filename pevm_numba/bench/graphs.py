@@ -23,15 +23,18 @@ CASES: Final = {
     "mid": "keys uniform in 2 n",
     "zipf": "keys by Zipf's law, exponent 1.2, folded into 20 n",
     "hot30": "low, and one key written by 30 % of transactions",
+    "many-hot": "low, and each transaction writes 8 of 20 hot keys",
 }
 
 _DRAWS: Final = 6
 _WRITE_SHARE: Final = 0.4
 _HOT_SHARE: Final = 0.3
+_HOT_KEYS: Final = 20
+_HOT_WRITES: Final = 8
 
 
 def make_access(case: str, n_tx: int, seed: int = 42) -> AccessSets:
-    """Access sets of one of the `CASES`: six draws a transaction, repeats merged, 40 % writes.
+    """Access sets of one of the `CASES`: six draws a transaction, repeats merged, 40 % writes; and what the case adds.
 
     Parameters
     ----------
@@ -65,10 +68,10 @@ def make_access(case: str, n_tx: int, seed: int = 42) -> AccessSets:
         drawn = rng.integers(0, (2 if case == "mid" else 20) * n_tx, shape)
     writes = rng.random(shape) < _WRITE_SHARE
     tx = np.repeat(np.arange(n_tx), _DRAWS)
-    if case == "hot30":
-        hot = np.flatnonzero(rng.random(n_tx) < _HOT_SHARE)
+    if case in ("hot30", "many-hot"):
+        hot, key = _hot_writes(case, n_tx, rng)
         tx = np.concatenate([tx, hot])
-        drawn = np.concatenate([drawn.ravel(), np.full(len(hot), 20 * n_tx)])
+        drawn = np.concatenate([drawn.ravel(), 20 * n_tx + key])
         writes = np.concatenate([writes.ravel(), np.ones(len(hot), bool)])
         order = np.argsort(tx, kind="stable")
         tx, drawn, writes = tx[order], drawn[order], writes[order]
@@ -78,6 +81,15 @@ def make_access(case: str, n_tx: int, seed: int = 42) -> AccessSets:
     np.bitwise_or.at(modes, place.ravel(), np.where(writes.ravel(), Mode.WRITE, Mode.READ).astype(np.uint8))
     indptr = np.searchsorted(entry, np.arange(n_tx + 1) * n_keys)
     return AccessSets.from_arrays(n_keys, indptr, entry % n_keys, modes)
+
+
+def _hot_writes(case: str, n_tx: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(transaction, number of the hot key) of each write that the case adds."""
+    if case == "hot30":
+        hot = np.flatnonzero(rng.random(n_tx) < _HOT_SHARE)
+        return hot, np.zeros(len(hot), np.int64)
+    chosen = np.argsort(rng.random((n_tx, _HOT_KEYS)), axis=1)[:, :_HOT_WRITES]
+    return np.repeat(np.arange(n_tx), _HOT_WRITES), chosen.ravel()
 
 
 def _in_order_of_first(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:

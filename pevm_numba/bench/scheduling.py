@@ -30,7 +30,7 @@ from .tables import check_json, check_range, figure, print_paragraph, print_tabl
 __all__ = ["BENCH_GRAPH_LIMIT", "Request", "measure_case", "run"]
 
 #: Entries up to which a conflict graph is built here; more than by default, since `zipf` has 53 million at 10,000.
-BENCH_GRAPH_LIMIT: Final = 100_000_000
+BENCH_GRAPH_LIMIT: Final = 70_000_000
 #: Workers of the list schedule.
 WORKERS: Final = 16
 _LARGE: Final = (100_000, 1_000_000)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .. import door
 from ..access.sets import AccessSets, need_access
-from .independent import sender_chains
+from .independent import checked_senders, sender_chains
 
 if TYPE_CHECKING:
     from ..block import Block
@@ -45,11 +45,17 @@ def chains_of(n_tx: int, block: Block | None) -> tuple[NDArray[np.int32], NDArra
 def sender_numbers(first: NDArray[np.int32], next_of: NDArray[np.int32]) -> NDArray[np.int32]:
     """(n_tx,) int32: the place in `first` of each transaction's sender.
 
+    Raises
+    ------
+    BlockError
+        If `first` and `next_of` are not as `sender_chains` makes them.
+
     Examples
     --------
     >>> sender_numbers(np.array([1, 2], np.int32), np.array([-1, -1, 0], np.int32)).tolist()
     [1, 0, 1]
     """
+    first, next_of = checked_senders(first, next_of)
     number = np.full(len(next_of), -1, np.int32)
     at, who = first, np.arange(len(first), dtype=np.int32)
     while len(at):  # as many steps as the longest chain has transactions, each over the chains that go on
@@ -64,12 +70,20 @@ def with_senders(access: AccessSets, first: NDArray[np.int32], next_of: NDArray[
 
     The ids of the new keys follow the old ones. Without such senders: the access sets themselves.
 
+    Raises
+    ------
+    BlockError
+        If access is no AccessSets, or `first` and `next_of` are not as `sender_chains` makes them for it.
+
     Examples
     --------
     >>> access = AccessSets.from_dicts([{0: 1}, {}, {0: 1}], n_keys=1)
     >>> with_senders(access, np.array([1, 2], np.int32), np.array([-1, -1, 0], np.int32))[2]
     {0: <Mode.READ: 1>, 1: <Mode.WRITE: 2>}
     """
+    need_access("access", access)
+    first, next_of = checked_senders(first, next_of)
+    door.array("next_of", next_of, np.int32, (access.n_tx,))
     several = next_of[first] >= 0
     if not several.any():
         return access
