@@ -192,6 +192,39 @@ TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "most": ("", "most of the same"),
         },
     ),
+    "models": (
+        "corpus",
+        _BLOCK
+        | {
+            "model": ("", "see simulate"),
+            "workers": ("workers", "simulated workers"),
+            "order": ("", "block, or own: the order that the result equals"),
+            "makespan": ("gas", "when all is done"),
+            "serial": ("gas", "makespan of the serial model"),
+            "speedup": ("", "serial / makespan"),
+            "bound": ("gas", "no run that keeps what the model must keep is shorter"),
+            "executions": ("", "executions, those thrown away among them"),
+            "reexecutions": ("", "executions thrown away"),
+            "validations": ("", "validations"),
+            "wasted": ("gas", "cost of executions thrown away"),
+            "busy": ("gas", "time that holds a worker, summed"),
+            "idle_share": ("", "1 - busy / (workers * makespan)"),
+        },
+    ),
+    "models summary": (
+        "corpus",
+        {
+            "model": ("", "see simulate"),
+            "workers": ("workers", "simulated workers"),
+            "order": ("", "block, or own: the order that the result equals"),
+            "blocks": ("blocks", "blocks with gas and transactions"),
+            "n_tx": ("transactions", "of these blocks"),
+            "total": ("", "speed-up in all: sum of serial / sum of the makespans"),
+            "share_of_bound": ("", "sum of the bounds / sum of the makespans"),
+            "wasted_share": ("", "wasted / busy, both summed"),
+            "reexecutions": ("", "executions thrown away, sum"),
+        },
+    ),
     "ratios": (
         "optimum",
         {"case": ("", "generated and its pattern, or real blocks")}

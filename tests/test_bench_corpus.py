@@ -19,7 +19,7 @@ from pevm_numba.access.sets import AccessSets
 from pevm_numba.bench import __main__ as main
 from pevm_numba.bench import tables
 from pevm_numba.bench.bal import FIRST, LAST, bal_table, storage_writes
-from pevm_numba.bench.corpus import definition_summary, worker_rows, worker_summary
+from pevm_numba.bench.corpus import definition_summary, model_rows, model_summary, worker_rows, worker_summary
 from pevm_numba.bench.definitions import DEFINITIONS, definition_row, misordered_pairs, net_access
 from pevm_numba.block import Block
 from pevm_numba.errors import FileFormatError
@@ -260,7 +260,9 @@ def test_the_command_shows_three_tables_of_a_small_folder(bench, shared, tmp_pat
     for text in ("isolated", "misordered", "everything, credits commute", "16 workers", "list, longest path", "116525"):
         assert text in said.out
     rows = json.loads((tmp_path / "x.json").read_text())
-    assert {row["table"] for row in rows} == {"bal", "definitions", "definitions summary", "workers", "workers summary"}
+    assert {row["table"] for row in rows} == {
+        "bal", "definitions", "definitions summary", "workers", "workers summary", "models", "models summary",
+    }  # fmt: skip
     for row in rows:
         assert set(row) == {"table", *TABLES[row["table"]][1]}
     for width in (80, 100):
@@ -277,3 +279,16 @@ def test_a_folder_without_either_is_bad_input(bench, tmp_path):
 
 def test_options_of_the_other_benchmark_are_refused_before_a_subcommand(bench, tmp_path):
     one_line(bench("--repeat", 3, "corpus", tmp_path), 2, "--repeat before corpus")
+
+
+def test_model_sums_are_those_of_the_simulations_block_by_block():
+    programs = [[("SSTORE", (1, 0), 1)], [("SLOAD", (1, 0))], [("NOOP", 9)]]
+    pool = [pn.Block.from_programs(programs, meta={"chain_gas_used": [5, 3, n]}) for n in (1, 7)]
+    rows = [row for block in pool for row in model_rows(block, (2,))]
+    runs = [pn.simulate(block, "block-stm", workers=2, cost="chain-gas") for block in pool]
+    (found,) = (one for one in model_summary(rows) if one["model"] == "block-stm")
+    assert found["blocks"] == 2
+    assert found["n_tx"] == 6
+    assert found["total"] == sum(run.serial for run in runs) / sum(run.makespan for run in runs)
+    assert found["reexecutions"] == sum(run.reexecutions for run in runs)
+    assert found["wasted_share"] == sum(run.wasted for run in runs) / sum(run.busy for run in runs)

@@ -17,11 +17,12 @@ from ..io.paths import existing
 from ..schedule.dependencies import dependencies
 from ..schedule.listing import list_timeline, priority_order, wave_timeline
 from ..schedule.policies import schedule
+from ..schedule.simulate import compare
 from .bal import bal_table
 from .definitions import DEFINITIONS, definition_row
 from .tables import check_json, figure, print_paragraph, print_table
 
-__all__ = ["WORKERS", "definition_summary", "run", "worker_rows", "worker_summary"]
+__all__ = ["WORKERS", "definition_summary", "model_rows", "model_summary", "run", "worker_rows", "worker_summary"]
 
 #: Simulated workers.
 WORKERS: Final = (8, 16)
@@ -123,6 +124,32 @@ def worker_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 # -------------------------------------------------------------------- showing
 
 
+def model_rows(block: Block, workers: Sequence[int] = WORKERS) -> list[dict[str, Any]]:
+    """Every simulated way of executing a block, in the chain's gas and without overheads."""
+    return [
+        {"table": "models", "block_number": block.number, "n_tx": block.n_tx} | run.row()
+        for run in compare(block, workers=list(workers), cost="chain-gas")
+    ]
+
+
+def model_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each model and number of workers the sums over blocks."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["model"], row["workers"]), []).append(row)
+    found = []
+    for (model, p), runs in groups.items():
+        serial, makespan, wasted, bound, busy = (
+            sum(run[name] for run in runs) for name in ("serial", "makespan", "wasted", "bound", "busy")
+        )
+        found.append({
+            "table": "models summary", "model": model, "workers": p, "order": runs[0]["order"], "blocks": len(runs),
+            "total": serial / makespan, "share_of_bound": bound / makespan, "wasted_share": wasted / busy,
+            "reexecutions": sum(run["reexecutions"] for run in runs), "n_tx": sum(run["n_tx"] for run in runs),
+        })  # fmt: skip
+    return found
+
+
 def _show_bal(rows: Sequence[dict[str, Any]], verbose: bool) -> None:
     title = (
         f"EIP-7928 lists, {len(rows)} blocks ({rows[0]['block_number']} to {rows[-1]['block_number']}): storage writes "
@@ -214,6 +241,26 @@ def _show_workers(summary: Sequence[dict[str, Any]]) -> None:
     )
 
 
+def _show_models(summary: Sequence[dict[str, Any]]) -> None:
+    body: list[list[str]] = []
+    last = 0
+    for one in sorted(summary, key=lambda one: one["workers"]):
+        if one["workers"] != last:
+            body += [[], [f"{one['workers']} workers"]]
+        last = one["workers"]
+        body.append([
+            f"  {one['model']}", f"{one['total']:,.2f}", f"{100 * one['share_of_bound']:.1f}", f"{one['reexecutions']:,}",
+            f"{100 * one['wasted_share']:.1f}", "yes" if one["order"] == "block" else "no",
+        ])  # fmt: skip
+    title = f"The same {summary[0]['blocks']} blocks, {summary[0]['n_tx']:,} transactions, by model, without overheads"
+    headings = ["", "in all", "% bound", "again", "% wasted", "block order"]
+    print_table(title, headings, body[1:])
+    print_paragraph(
+        "% bound: of the bound on what the model must keep, see simulate. again: executions thrown away.",
+        "% wasted: of the gas executed. block order: whether the result is the block's.",
+    )
+
+
 # -------------------------------------------------------------------- the command
 
 
@@ -260,18 +307,21 @@ def run(path: Path, json_path: Path | None = None, *, verbose: bool = False) -> 
     if traces.exists():
         rows: list[dict[str, Any]] = []
         simulated: list[dict[str, Any]] = []
+        models: list[dict[str, Any]] = []
         for block in _blocks(traces):
             rows += [definition_row(block, definition) for definition in DEFINITIONS]
             if block.n_tx and block.chain_gas_used is not None:
                 simulated += worker_rows(block)
+                models += model_rows(block)
         summary = definition_summary(rows)
         if any(one["blocks"] for one in summary):
             _show_definitions(rows, summary, verbose)
         results += [*rows, *summary]
         if simulated:
-            speeds = worker_summary(simulated)
+            speeds, ways = worker_summary(simulated), model_summary(models)
             _show_workers(speeds)
-            results += [*simulated, *speeds]
+            _show_models(ways)
+            results += [*simulated, *speeds, *models, *ways]
     if json_path is not None:
         write_json(json_path, results)
     return results
