@@ -21,7 +21,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from test_fuzz_files import mutations, survives, table_mutation
 
@@ -82,6 +82,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
 
 
 @given(schedules(), st.integers(0, 2**64 - 1))
+@example(Schedule.from_waves("", [[0]]), 2**63)
 def test_a_schedule_written_and_read_is_the_same(tmp_path_factory: Any, schedule: Schedule, number: int) -> None:
     path = tmp_path_factory.mktemp("plan") / "plan.parquet"
     write_schedule(path, schedule, number)

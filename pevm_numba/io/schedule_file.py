@@ -272,8 +272,10 @@ def _read_json(where: Path) -> tuple[pa.Table, dict[bytes, bytes]]:
     order = column(where, pa.table(columns), "serial_order", np.arange(n_tx)).required()
     with reading(where, "serial_order"):
         places = np.argsort(door.permutation("serial_order", order.integers(np.int64, 0, max(n_tx - 1, 0)), n_tx))
+    given = whole.get("block_number", 0)
+    kind = pa.uint64() if type(given) is int and 2**63 <= given < 2**64 else None  # Arrow takes ints for signed
     with reading(where, "block_number"):
-        number = pa.array([whole.get("block_number", 0)] * n_tx)
+        number = pa.array([given] * n_tx, kind)
     columns |= {"serial_position": pa.array(places), "tx_index": pa.array(np.arange(n_tx)), "block_number": number}
     named: dict[bytes, bytes] = {}
     for key in (_POLICY, _WORKERS, _MAKESPAN):
