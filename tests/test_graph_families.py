@@ -62,6 +62,28 @@ def colours(graph: nx.Graph, order: Sequence[int]) -> list[int]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_order_fixed_policies_on_families_agree_with_networkx_and_the_slow_twin(family):
+    graph = FAMILIES[family]
+    access, n_tx = of_edges(graph), len(graph)
+    dag = nx.DiGraph((min(edge), max(edge)) for edge in graph.edges)
+    dag.add_nodes_from(graph)
+    waves = schedule(access, "levels").waves()
+    assert waves == [sorted(part) for part in nx.topological_generations(dag)] == naive.levels(list(access))
+    cost = [1 + (7 * t) % 5 for t in range(n_tx)]
+    weighted = nx.DiGraph((a, n_tx if b is None else b, {"weight": cost[a]}) for a in dag for b in [*dag[a], None])
+    longest = nx.dag_longest_path_length(weighted) if n_tx else 0
+    for priority in POLICY_PRIORITIES["list"]:
+        for workers in (1, 2, 3, max(1, n_tx)):
+            plan = schedule(access, "list", workers=workers, cost=cost, priority=priority)
+            check_schedule(plan, access)
+            assert plan.timeline is not None
+            low, high = max(longest, sum(cost) / workers), sum(cost) / workers + (1 - 1 / workers) * longest
+            assert low - 1e-9 <= plan.timeline.makespan <= high + 1e-9
+            if workers >= n_tx:
+                assert plan.timeline.makespan == longest
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_first_fit_has_the_colours_of_networkx_for_the_same_order(family):
     graph = FAMILIES[family]
     access = of_edges(graph)

@@ -20,7 +20,7 @@ from ..errors import ExecutionError, TooLargeError
 from ..schedule.bounds import critical_path_cost
 from ..schedule.conflicts import adjacency
 from ..schedule.dependencies import Dependencies, dependencies
-from ..schedule.independent import independent_waves
+from ..schedule.independent import trusted_waves
 from ..schedule.policies import schedule
 from .edges import EdgeList
 from .graphs import csr_of_pairs, is_colouring, is_maximal_independent, make_access, pairs_of
@@ -141,7 +141,7 @@ def _independent(access: AccessSets, given: EdgeList) -> list[_Side]:
     first, next_of = np.arange(n, dtype=np.int32), np.full(n, -1, np.int32)
 
     def mis(graph: tuple[NDArray[np.int64], NDArray[np.int32]]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        return independent_waves(graph[0], graph[1], first, next_of)
+        return trusted_waves((graph[0], graph[1]), first, next_of)
 
     def value(found: Any) -> int:
         indptr, tx = found

@@ -19,7 +19,7 @@ from ..schedule.bounds import critical_path_cost
 from ..schedule.check import check_schedule
 from ..schedule.conflicts import adjacency, conflict_counts
 from ..schedule.dependencies import Dependencies, dependencies
-from ..schedule.independent import independent_waves
+from ..schedule.independent import trusted_waves
 from ..schedule.index import KeyIndex
 from ..schedule.plan import Schedule
 from ..schedule.policies import schedule
@@ -100,8 +100,8 @@ def _jobs(access: AccessSets) -> tuple[dict[str, Job], str]:
     free = np.arange(access.n_tx, dtype=np.int32), np.full(access.n_tx, -1, np.int32)
     jobs |= {
         "conflict graph": lambda: adjacency(access, limit=BENCH_GRAPH_LIMIT),
-        "mis, graph given": lambda: independent_waves(*graph, *free),
-        "mis-parallel, graph given": lambda: independent_waves(*graph, *free, parallel=True),
+        "mis, graph given": lambda: trusted_waves(graph, *free),
+        "mis-parallel, graph given": lambda: trusted_waves(graph, *free, parallel=True),
     }
     return jobs, ""
 

@@ -14,7 +14,9 @@ from .._kernels import independent as _k
 from .._kernels.jit import inputs
 from ..errors import BlockError
 
-__all__ = ["Graph", "checked_chains", "checked_graph", "checked_senders", "independent_waves", "sender_chains"]
+__all__ = [
+    "Graph", "checked_chains", "checked_graph", "checked_senders", "independent_waves", "sender_chains", "trusted_waves",
+]  # fmt: skip
 
 #: A conflict graph: indptr and indices of a CSR structure.
 Graph = tuple[NDArray[np.int64], NDArray[np.int32]]
@@ -210,8 +212,26 @@ def independent_waves(
     door.instance("parallel", parallel, bool)
     parallel_from = door.integer("parallel_from", parallel_from, 0, 2**62)
     heads, chains = checked_senders(first, next_of)
+    return trusted_waves(checked_graph(indptr, indices, len(chains)), heads, chains, parallel, parallel_from)
+
+
+def trusted_waves(
+    graph: Graph,
+    heads: NDArray[np.int32],
+    chains: NDArray[np.int32],
+    parallel: bool = False,
+    parallel_from: int = _PARALLEL_FROM,
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """`independent_waves` of what this package has just made: nothing is checked, which saves half of the time.
+
+    Examples
+    --------
+    >>> graph = np.array([0, 1, 2]), np.array([1, 0], np.int32)
+    >>> trusted_waves(graph, np.arange(2, dtype=np.int32), np.full(2, -1, np.int32))[1].tolist()
+    [0, 1]
+    """
+    starts, entries = graph
     n_tx = len(chains)
-    starts, entries = checked_graph(indptr, indices, n_tx)
     ready = np.empty(n_tx, np.int32)
     ready[: len(heads)] = heads
     degree = np.diff(starts).astype(np.int32)
@@ -219,13 +239,13 @@ def independent_waves(
     buckets = np.empty(4 * n_tx + 66, np.int64)
     order, fresh, wave_tx = (np.empty(n_tx, np.int32) for _ in range(3))
     wave_start = np.zeros(n_tx + 1, np.int64)
-    graph = inputs(starts, entries, chains)
+    given = inputs(starts, entries, chains)
     state = (ready, len(heads), wave_of, blocked, degree, buckets, order, fresh, wave_start, wave_tx)
     if parallel:
         rank = np.full(n_tx, 2**31 - 1, np.int32)
         active, winners, wins = np.empty(n_tx, np.int32), np.empty(n_tx, np.int32), np.empty(n_tx, np.uint8)
         threads = numba.get_num_threads()
-        n_waves = _k.mis_parallel_waves(threads, parallel_from, *graph, *state, rank, active, wins, winners)
+        n_waves = _k.mis_parallel_waves(threads, parallel_from, *given, *state, rank, active, wins, winners)
     else:
-        n_waves = _k.mis_waves(*graph, *state)
+        n_waves = _k.mis_waves(*given, *state)
     return wave_start[: n_waves + 1].copy(), wave_tx

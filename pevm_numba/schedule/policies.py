@@ -17,7 +17,7 @@ from .colouring import colour_waves, transaction_order
 from .conflicts import GRAPH_LIMIT, adjacency
 from .costs import cost_of
 from .dependencies import dependencies
-from .independent import independent_waves
+from .independent import trusted_waves
 from .listing import PRIORITIES, list_timeline, priority_order, wave_timeline
 from .plan import Schedule
 from .senders import chains_of
@@ -179,7 +179,7 @@ def _order_free(
     first, next_of = chains_of(access.n_tx, block)
     if policy in ("mis", "mis-parallel"):
         graph = adjacency(access, limit=limit, block=block)
-        return independent_waves(*graph, first, next_of, parallel=policy == "mis-parallel")
+        return trusted_waves(graph, first, next_of, policy == "mis-parallel")
     if priority == "degree":
         indptr, indices = adjacency(access, limit=limit, block=block)
         order = transaction_order(access, priority, next_of, degree=np.diff(indptr))
