@@ -193,6 +193,7 @@ def simulate(
     validation: Annotated[float, typer.Option(help="Of one validation.")] = 0.0,
     cold_read: Annotated[float, typer.Option(help="Latency of the first touch of each storage key.")] = 0.0,
     prefetch: Annotated[int, typer.Option(help="Cold keys fetched at a time, ahead of execution.")] = 0,
+    prefetch_list: Annotated[str, typer.Option(help="Keys known to prefetch: static, declared, eip2930, union.")] = "static",
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
     number: _Number = None,
     fields: _Fields = "all",
@@ -208,7 +209,7 @@ def simulate(
     over = {
         "barrier": barrier, "dispatch": dispatch, "validation": validation, "cold_read": cold_read, "prefetch": prefetch,
     }  # fmt: skip
-    run_simulate(view, models, workers, cost, priority, over, json)
+    run_simulate(view, models, workers, cost, priority, over, json, prefetch_list)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -252,8 +252,9 @@ def _schedule_lines(view: View, block: Block, plan: Schedule, of: dict[str, Any]
 
 
 def run_simulate(
-    view: View, models: str, workers: str, cost: str, priority: str | None, overheads: dict[str, Any], output: Path | None
-) -> None:
+    view: View, models: str, workers: str, cost: str, priority: str | None, overheads: dict[str, Any], output: Path | None,
+    prefetch_list: str = "static",
+) -> None:  # fmt: skip
     """Simulate models on numbers of workers; print a table and write JSON if asked.
 
     Raises
@@ -269,20 +270,24 @@ def run_simulate(
     for name, value in overheads.items():
         whole = name == "prefetch"
         _range(f"--{name.replace('_', '-')}", value, 0, _MOST_WORKERS if whole else _MOST_COST)
-    over = Overheads(**overheads)
+    lists = ("static", "declared", "eip2930", "union")
+    _choice("--prefetch-list", prefetch_list, lists if view.granularity == "slot" else lists[:1])
     if output is not None:
         check_target("--json", output, [view.input], (".json",))
     block, access = view.read()
     weight = _costs(block, cost)
+    known = None if prefetch_list == "static" else access_sets(block, prefetch_list)
+    over = Overheads(**overheads, prefetch_access=known)
     with con.status("simulating"):
         runs = compare(access, chosen, workers=counts, cost=weight, overheads=over, priority=priority, block=block)
     first = (priority or "longest-path") if having else None
     total = float(weight.sum())
     if output is not None:
         about = {"block_number": block.number, "n_tx": block.n_tx, "priority": first}
-        about |= view.about(block, cost) | asdict(over)
+        about |= view.about(block, cost) | overheads | {"prefetch_list": prefetch_list}
         write_json(output, [about | _row(run, total) for run in runs])
-    paid = [f"{name.replace('_', ' ')} {amount(value)}" for name, value in asdict(over).items() if value]
+    paid = [f"{name.replace('_', ' ')} {amount(value)}" for name, value in overheads.items() if value]
+    paid += [f"of the {prefetch_list} list"] if overheads["prefetch"] and known is not None else []
     pairs = [
         ("block", f"{block.number}: {block.n_tx:,} transactions"),
         ("dependencies", view.words()),

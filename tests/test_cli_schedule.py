@@ -436,3 +436,23 @@ def test_simulate_refuses_a_bad_value_in_one_line_before_the_block_is_read(
     command: Command, path: Path, flags: list[object], part: str, there: bool
 ) -> None:
     one_line(command("simulate", "--input", path if there else path.with_name("missing"), *flags), 2, part)
+
+
+def test_prefetch_knows_only_the_list_that_is_named(command, tmp_path):
+    block = pn.generate("small", n_tx=40, cold_ratio=0.5, seed=3)
+    pn.write_blocks(tmp_path / "b.parquet", block)
+    words = ["simulate", "--input", tmp_path / "b.parquet", "--models", "list", "--workers", 4, "--cold-read", 500,
+             "--prefetch", 8]  # fmt: skip
+    found = {}
+    for name in ("static", "eip2930"):
+        assert command(*words, "--prefetch-list", name, "--json", tmp_path / f"{name}.json").code == 0
+        (row,) = json.loads((tmp_path / f"{name}.json").read_text())
+        found[name] = row["makespan"]
+        assert row["prefetch_list"] == name
+    for name, makespan in found.items():
+        over = pn.Overheads(cold_read=500, prefetch=8, prefetch_access=pn.access_sets(block, name))
+        assert pn.simulate(block, workers=4, cost=pn.transaction_costs(block), overheads=over).makespan == makespan
+    assert found["static"] != found["eip2930"]
+    said = command(*words, "--prefetch-list", "eip2930", "--granularity", "account")
+    assert (said.code, "--prefetch-list" in said.err) == (2, True)
+    assert "of the eip2930 list" in command(*words, "--prefetch-list", "eip2930").out
