@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .heap import pop_time, push_time
 from .jit import kernel
-from .listing import pop_time, push_time
 
 __all__ = ["fill_block"]
 

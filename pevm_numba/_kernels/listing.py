@@ -7,82 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from .heap import pop, pop_time, push, push_time
 from .jit import kernel
 
-__all__ = ["list_times", "pop_time", "push_time", "wave_times"]
-
-
-@kernel
-def push_time(times, ids, size, time, number):
-    """Put (time, number) in the binary heap of `size` entries, least time first, least number on ties; returns size."""
-    i = size
-    while i > 0:
-        parent = (i - 1) >> 1
-        if times[parent] < time or (times[parent] == time and ids[parent] < number):
-            break
-        times[i] = times[parent]
-        ids[i] = ids[parent]
-        i = parent
-    times[i] = time
-    ids[i] = number
-    return size + 1
-
-
-@kernel
-def pop_time(times, ids, size):
-    """Remove the least entry (read it at place 0 first); returns the new size."""
-    size -= 1
-    time = times[size]
-    number = ids[size]
-    i = 0
-    while True:
-        child = 2 * i + 1
-        if child >= size:
-            break
-        other = child + 1
-        if other < size:
-            if times[other] < times[child] or (times[other] == times[child] and ids[other] < ids[child]):
-                child = other
-        if time < times[child] or (time == times[child] and number < ids[child]):
-            break
-        times[i] = times[child]
-        ids[i] = ids[child]
-        i = child
-    times[i] = time
-    ids[i] = number
-    return size
-
-
-@kernel
-def _push(heap, size, number):
-    i = size
-    while i > 0:
-        parent = (i - 1) >> 1
-        if heap[parent] < number:
-            break
-        heap[i] = heap[parent]
-        i = parent
-    heap[i] = number
-    return size + 1
-
-
-@kernel
-def _pop(heap, size):
-    size -= 1
-    number = heap[size]
-    i = 0
-    while True:
-        child = 2 * i + 1
-        if child >= size:
-            break
-        if child + 1 < size and heap[child + 1] < heap[child]:
-            child += 1
-        if number < heap[child]:
-            break
-        heap[i] = heap[child]
-        i = child
-    heap[i] = number
-    return size
+__all__ = ["list_times", "wave_times"]
 
 
 @kernel
@@ -112,7 +40,7 @@ def list_times(
                 stack[n_stack] = v
                 n_stack += 1
             elif release[v] <= now:
-                n_ready = _push(ready, n_ready, rank[v])
+                n_ready = push(ready, n_ready, rank[v])
             else:
                 n_later = push_time(later, later_tx, n_later, release[v], v)
     makespan = 0.0
@@ -120,7 +48,7 @@ def list_times(
         while n_busy > 0 and busy_until[0] <= now:
             t = busy_tx[0]
             n_busy = pop_time(busy_until, busy_tx, n_busy)
-            n_free = _push(free, n_free, worker[t])
+            n_free = push(free, n_free, worker[t])
             stack[n_stack] = t
             n_stack += 1
         while n_stack > 0:
@@ -134,17 +62,17 @@ def list_times(
                         stack[n_stack] = u
                         n_stack += 1
                     elif release[u] <= now:
-                        n_ready = _push(ready, n_ready, rank[u])
+                        n_ready = push(ready, n_ready, rank[u])
                     else:
                         n_later = push_time(later, later_tx, n_later, release[u], u)
         while n_later > 0 and later[0] <= now:
-            n_ready = _push(ready, n_ready, rank[later_tx[0]])
+            n_ready = push(ready, n_ready, rank[later_tx[0]])
             n_later = pop_time(later, later_tx, n_later)
         while n_ready > 0 and n_free > 0:
             t = at_rank[ready[0]]
-            n_ready = _pop(ready, n_ready)
+            n_ready = pop(ready, n_ready)
             worker[t] = free[0]
-            n_free = _pop(free, n_free)
+            n_free = pop(free, n_free)
             start[t] = now
             end[t] = now + (dispatch + cost[t])
             makespan = max(makespan, end[t])

@@ -8,8 +8,8 @@ of versions it is their sum.
 
 from __future__ import annotations
 
+from .heap import pop_time, push_time
 from .jit import kernel
-from .listing import pop_time, push_time
 
 __all__ = ["block_stm", "group_by_key", "keep_unconflicted", "reads_of_changed"]
 
