@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .access.block_list import BlockAccessList as BlockAccessList
     from .access.oracles import access_sets as access_sets
     from .access.oracles import degrade as degrade
     from .access.quality import accuracy as accuracy
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .errors import PevmError as PevmError
     from .execute.costs import transaction_costs as transaction_costs
     from .execute.result import Execution as Execution
+    from .execute.result import TxTimes as TxTimes
     from .execute.run import execute as execute
     from .generate import generate as generate
     from .io.files import read_block as read_block
@@ -62,6 +64,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AccessSets": "access.sets",
     "Block": "block",
+    "BlockAccessList": "access.block_list",
     "Bounds": "schedule.bounds",
     "BuiltBlock": "schedule.building",
     "Dependencies": "schedule.dependencies",
@@ -81,6 +84,7 @@ _HOMES = {
     "Simulation": "schedule.simulate",
     "Status": "machine.ops",
     "Timeline": "schedule.timeline",
+    "TxTimes": "execute.result",
     "access_sets": "access.oracles",
     "accuracy": "access.quality",
     "bounds": "schedule.bounds",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "BlockError", "ExecutionError", "FileFormatError", "PevmError", "ScheduleError", "TooLargeError", "UsageError",
+    "AccessListError", "BlockError", "ExecutionError", "FileFormatError", "PevmError", "ScheduleError", "TooLargeError",
+    "UsageError",
 ]  # fmt: skip
 
 
@@ -13,6 +14,10 @@ class PevmError(Exception):
 
 class BlockError(PevmError, ValueError):
     """A block, access set or parameter breaks a rule; the message names array, place, value and rule."""
+
+
+class AccessListError(PevmError, ValueError):
+    """A block access list does not say what its block does; the message names transaction, key, and the two values."""
 
 
 class FileFormatError(BlockError):

@@ -63,8 +63,8 @@ def encode(
 
     Writes rows (n_ops, 4) int32; op_gas (n_ops,) int64: gas of each op but for the part of a store that depends on
     values; intrinsic and static_gas (n_tx,): gas before the first op, and with the sum of op_gas; flags (n_tx,) uint8;
-    work (n_tx,) int64: a guess of the run time in nanoseconds. shared[k] numbers the partial sum of key k, -1 for none.
-    O(ops + list entries).
+    work (n_tx,) int64: a guess of the run time in nanoseconds, hashing left out. shared[k] numbers the partial sum of key k,
+    -1 for none. O(ops + list entries).
     """
     n_keys = key_field.shape[0]
     # per key, valid if the stamp is this transaction's: warm stamp, written stamp, ordinal, first op that wrote it,
@@ -149,12 +149,12 @@ def encode(
                     flag |= CAREFUL
             elif code == KECCAK:
                 size = payload_indptr[arg + 1] - payload_indptr[arg]
-                guess += 60 * (1 + size // 136)
+                guess += 3  # the digest is ready by then
                 new_code = E_KECCAK
                 cost = prices[HASH] + prices[HASH_WORD] * ((size + 31) // 32)
                 depth += 1
             elif code == NOOP:
-                guess += arg
+                guess += arg + 3 * np.int64(arg) // 8
                 new_code = E_NOOP
                 cost = prices[STEP] * np.int64(arg)
             else:

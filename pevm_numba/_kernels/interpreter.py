@@ -1,8 +1,9 @@
 """The micro-op interpreter: a bare loop for transactions that cannot fail, and a careful one for those that may.
 
-`encode` has resolved what does not depend on values. `_run_careful` tests stack, sentry and gas at each op,
-in the order of
-the specification. Values are changed in place: whoever calls sees to it that nobody else touches the same keys.
+`encode` has resolved what does not depend on values. `_run_careful` tests stack, sentry and gas at each op, in the order of
+the specification. Values are changed in place: whoever calls sees to it that nobody else touches the same rows. Which rows
+those are is the encoding's business: one for each key of the block, or one for each entry of the footprint, where
+executors keep versions.
 """
 
 from __future__ import annotations
@@ -37,14 +38,17 @@ from .codes import (
     UNDERFLOW,
     WARM,
 )  # fmt: skip
+from .context import value
+from .control import POLL_STEPS, stopped
 from .gas import store_gas
 from .jit import U64, kernel
+from .system import now
 from .words import add, fold, step, subtract
 
-__all__ = ["observed_sets", "run", "settle"]
+__all__ = ["observed_sets", "run", "run_here", "settle"]
 
 
-@kernel
+@kernel(bare=True)
 def settle(key, place, values, sums):
     """Add all workers' partial sums number `place` to values[key] and clear them."""
     for w in range(sums.shape[0]):
@@ -56,14 +60,28 @@ def settle(key, place, values, sums):
             sums[w, place, j] = U64(0)
 
 
-@kernel
-def _run_careful(
-    t, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, prices, values, sums, worker,
-    stack, saved, saved_place, status, gas_used, refunds, output, digest_out, sink, stop,
-):  # fmt: skip
+@kernel(bare=True)
+def _work(x, count, control):
+    """`count` steps of stand-in work after x; fewer if the run is stopped meanwhile."""
+    while count > POLL_STEPS and not stopped(control):
+        for _ in range(POLL_STEPS):
+            x = step(x)
+        count -= POLL_STEPS
+    for _ in range(min(count, POLL_STEPS)):
+        x = step(x)
+    return x
+
+
+@kernel(bare=True)
+def _run_careful(t, here, worker):
     """Run one transaction that may fail, testing everything where the spec does; undo its writes if it fails."""
+    context = value(here)
+    code, values, sums, scratch, receipts = context.code, context.values, context.sums, context.scratch, context.receipts
+    digests, control = context.hashing.digests, context.control
+    op_indptr, rows, op_gas, words, prices = code.op_indptr, code.rows, code.op_gas, code.words, code.prices
+    stack, saved, saved_place = scratch.stack[worker], scratch.saved[worker], scratch.saved_place[worker]
     start, end = op_indptr[t], op_indptr[t + 1]
-    gas_left = gas_limit[t] - intrinsic[t]
+    gas_left = code.gas_limit[t] - code.intrinsic[t]
     result = SUCCESS
     refund = np.int64(0)
     digest = U64(0)
@@ -74,16 +92,16 @@ def _run_careful(
         result = OUT_OF_GAS
         end = start
     for i in range(start, end):
-        code, key, arg = rows[i, 0], rows[i, 1], rows[i, 2]
-        store = code == E_NEW or code == E_SAVE or code == E_AGAIN or code == E_PLAIN
+        op, key, arg = rows[i, 0], rows[i, 1], rows[i, 2]
+        store = op == E_NEW or op == E_SAVE or op == E_AGAIN or op == E_PLAIN
         # stack, then sentry, then gas
-        if (code == E_ADD or code == E_SUB or (store and arg < 0)) and depth == 0:
+        if (op == E_ADD or op == E_SUB or (store and arg < 0)) and depth == 0:
             result = UNDERFLOW
             break
-        if (code == E_LOAD or code == E_KECCAK) and depth == MAX_STACK:
+        if (op == E_LOAD or op == E_KECCAK) and depth == MAX_STACK:
             result = OVERFLOW
             break
-        if store and code != E_PLAIN and gas_left <= prices[SENTRY]:
+        if store and op != E_PLAIN and gas_left <= prices[SENTRY]:
             result = OUT_OF_GAS
             break
         if gas_left < op_gas[i]:
@@ -91,9 +109,9 @@ def _run_careful(
             break
         gas_left -= op_gas[i]
         seen = i + 1
-        if code == E_LOAD or code == E_TOUCH:
+        if op == E_LOAD or op == E_TOUCH:
             digest = fold(digest, values[key, 0], values[key, 1], values[key, 2], values[key, 3])
-            if code == E_LOAD:
+            if op == E_LOAD:
                 for j in range(4):
                     stack[depth, j] = values[key, j]
                 depth += 1
@@ -108,7 +126,7 @@ def _run_careful(
                 saved_place[ordinal] = key
                 saved[ordinal, 0], saved[ordinal, 1], saved[ordinal, 2], saved[ordinal, 3] = c0, c1, c2, c3
                 n_saved += 1
-            if code != E_PLAIN:
+            if op != E_PLAIN:
                 o0, o1, o2, o3 = saved[ordinal, 0], saved[ordinal, 1], saved[ordinal, 2], saved[ordinal, 3]
                 cost, change = store_gas(o0, o1, o2, o3, c0, c1, c2, c3, n0, n1, n2, n3, prices)
                 if gas_left < cost:
@@ -119,9 +137,9 @@ def _run_careful(
             if arg < 0:
                 depth -= 1
             values[key, 0], values[key, 1], values[key, 2], values[key, 3] = n0, n1, n2, n3
-        elif code == E_ADD or code == E_SUB:
+        elif op == E_ADD or op == E_SUB:
             d = depth - 1
-            if code == E_ADD:
+            if op == E_ADD:
                 stack[d, 0], stack[d, 1], stack[d, 2], stack[d, 3] = add(
                     stack[d, 0], stack[d, 1], stack[d, 2], stack[d, 3],
                     words[arg, 0], words[arg, 1], words[arg, 2], words[arg, 3],
@@ -131,14 +149,13 @@ def _run_careful(
                     stack[d, 0], stack[d, 1], stack[d, 2], stack[d, 3],
                     words[arg, 0], words[arg, 1], words[arg, 2], words[arg, 3],
                 )  # fmt: skip
-        elif code == E_KECCAK:
+        elif op == E_KECCAK:
             for j in range(4):
                 stack[depth, j] = digests[arg, j]
             depth += 1
-        elif code == E_NOOP:
-            for _ in range(arg):
-                x = step(x)
-        elif code == E_CREDIT:
+        elif op == E_NOOP:
+            x = _work(x, arg, control)
+        elif op == E_CREDIT:
             ordinal = rows[i, 3]
             if ordinal == n_saved:
                 saved_place[ordinal] = key
@@ -149,7 +166,7 @@ def _run_careful(
                 values[key, 0], values[key, 1], values[key, 2], values[key, 3],
                 words[arg, 0], words[arg, 1], words[arg, 2], words[arg, 3],
             )  # fmt: skip
-        elif code == E_SHARED:  # here the ordinal column holds the ordinal, the key column the number of the sum
+        elif op == E_SHARED:  # here the ordinal column holds the ordinal, the key column the number of the sum
             ordinal = rows[i, 3]
             if ordinal == n_saved:
                 saved_place[ordinal] = -1 - key
@@ -160,16 +177,16 @@ def _run_careful(
                 sums[worker, key, 0], sums[worker, key, 1], sums[worker, key, 2], sums[worker, key, 3],
                 words[arg, 0], words[arg, 1], words[arg, 2], words[arg, 3],
             )  # fmt: skip
-    status[t] = result
-    digest_out[t] = digest
-    sink[t] = x
-    stop[t] = seen
+    receipts.status[t] = result
+    receipts.digest[t] = digest
+    receipts.sink[t] = x
+    receipts.stop[t] = seen
     if result == SUCCESS:
-        used = gas_limit[t] - gas_left
-        refunds[t] = refund
-        gas_used[t] = used - min(refund, used // prices[QUOTIENT])
+        used = code.gas_limit[t] - gas_left
+        receipts.refund[t] = refund
+        receipts.gas_used[t] = used - min(refund, used // prices[QUOTIENT])
         for j in range(4):
-            output[t, j] = stack[depth - 1, j] if depth > 0 else U64(0)
+            receipts.output[t, j] = stack[depth - 1, j] if depth > 0 else U64(0)
         return
     for ordinal in range(n_saved):
         place = saved_place[ordinal]
@@ -178,48 +195,52 @@ def _run_careful(
                 values[place, j] = saved[ordinal, j]
             else:
                 sums[worker, -1 - place, j] = saved[ordinal, j]
-    refunds[t] = 0
-    gas_used[t] = gas_limit[t]
+    receipts.refund[t] = 0
+    receipts.gas_used[t] = code.gas_limit[t]
     for j in range(4):
-        output[t, j] = U64(0)
+        receipts.output[t, j] = U64(0)
 
 
-@kernel
-def run(
-    first, last, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
-    values, sums, worker, stack, saved, saved_place,
-    status, gas_used, refunds, output, digest_out, sink, stop,
-):  # fmt: skip
-    """Run transactions order[first:last] on `values`, one after the other.
+@kernel(inline=True, bare=True)
+def run_here(first, last, order, context, here, worker):
+    """Run transactions order[first:last] on `values`, one after the other: few at a time, for only long work asks for STOP.
 
-    The caller guarantees that nobody else touches their keys meanwhile (credits to shared keys go to sums[worker]), and that
-    partial sums of balances that they read or write are settled.
-    Writes the receipt entries of each transaction t at t; stack (1025, 4), saved (most written, 4) and saved_place
-    belong to the worker. digests[m] is the hash of payload m.
+    The caller guarantees that nobody else touches their rows meanwhile (credits to shared keys go to sums[worker]), and that
+    partial sums of balances that they read or write are settled. Receipts of transaction t are written at t, and, where
+    `times` is not empty, when it ran. `here` is a reference to the context. Inlined where it is called, which is worth its
+    compile time where calls are short; else see `run`.
     """
+    code, values, sums, scratch, receipts = context.code, context.values, context.sums, context.scratch, context.receipts
+    digests, times, control = context.hashing.digests, context.times, context.control
+    op_indptr, rows, words, flags, prices = code.op_indptr, code.rows, code.words, code.flags, code.prices
+    stack, saved = scratch.stack[worker], scratch.saved[worker]
     warm, set_gas, reset_gas, clear = prices[WARM], prices[SET], prices[RESET], prices[CLEAR]
+    timed = times.begin.shape[0] > 0
     for position in range(first, last):
         t = order[position]
+        if timed:
+            times.worker[t] = worker
+            times.runs[t] += 1
+            times.begin[t] = now()
         if flags[t] & CAREFUL:
-            _run_careful(
-                t, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, prices, values, sums, worker,
-                stack, saved, saved_place, status, gas_used, refunds, output, digest_out, sink, stop,
-            )  # fmt: skip
+            _run_careful(t, here, worker)
+            if timed:
+                times.end[t] = now()
             continue
-        gas = static_gas[t]
+        gas = code.static_gas[t]
         refund = np.int64(0)
         digest = U64(0)
         x = U64(t + 1)
         depth = 0  # the top of the stack is in t0..t3, the entries below it in stack[1:depth]
         t0, t1, t2, t3 = U64(0), U64(0), U64(0), U64(0)
         for i in range(op_indptr[t], op_indptr[t + 1]):
-            code, key, arg = rows[i, 0], rows[i, 1], rows[i, 2]
-            if code == E_LOAD:
+            op, key, arg = rows[i, 0], rows[i, 1], rows[i, 2]
+            if op == E_LOAD:
                 stack[depth, 0], stack[depth, 1], stack[depth, 2], stack[depth, 3] = t0, t1, t2, t3
                 depth += 1
                 t0, t1, t2, t3 = values[key, 0], values[key, 1], values[key, 2], values[key, 3]
                 digest = fold(digest, t0, t1, t2, t3)
-            elif code == E_NEW or code == E_SAVE:
+            elif op == E_NEW or op == E_SAVE:
                 if arg < 0:
                     n0, n1, n2, n3 = t0, t1, t2, t3
                     depth -= 1
@@ -227,7 +248,7 @@ def run(
                 else:
                     n0, n1, n2, n3 = words[arg, 0], words[arg, 1], words[arg, 2], words[arg, 3]
                 c0, c1, c2, c3 = values[key, 0], values[key, 1], values[key, 2], values[key, 3]
-                if code == E_SAVE:
+                if op == E_SAVE:
                     o = rows[i, 3]
                     saved[o, 0], saved[o, 1], saved[o, 2], saved[o, 3] = c0, c1, c2, c3
                 if ((n0 ^ c0) | (n1 ^ c1) | (n2 ^ c2) | (n3 ^ c3)) == U64(0):
@@ -239,27 +260,30 @@ def run(
                     if (n0 | n1 | n2 | n3) == U64(0):
                         refund += clear
                 values[key, 0], values[key, 1], values[key, 2], values[key, 3] = n0, n1, n2, n3
-            elif code == E_ADD:
+            elif op == E_ADD:
                 t0, t1, t2, t3 = add(t0, t1, t2, t3, words[arg, 0], words[arg, 1], words[arg, 2], words[arg, 3])
-            elif code == E_SUB:
+            elif op == E_SUB:
                 t0, t1, t2, t3 = subtract(t0, t1, t2, t3, words[arg, 0], words[arg, 1], words[arg, 2], words[arg, 3])
-            elif code == E_KECCAK:
+            elif op == E_KECCAK:
                 stack[depth, 0], stack[depth, 1], stack[depth, 2], stack[depth, 3] = t0, t1, t2, t3
                 depth += 1
                 t0, t1, t2, t3 = digests[arg, 0], digests[arg, 1], digests[arg, 2], digests[arg, 3]
-            elif code == E_NOOP:
-                for _ in range(arg):
-                    x = step(x)
-            elif code == E_TOUCH:
+            elif op == E_NOOP:
+                if arg <= POLL_STEPS:
+                    for _ in range(arg):
+                        x = step(x)
+                else:
+                    x = _work(x, arg, control)
+            elif op == E_TOUCH:
                 digest = fold(digest, values[key, 0], values[key, 1], values[key, 2], values[key, 3])
-            elif code == E_AGAIN or code == E_PLAIN:
+            elif op == E_AGAIN or op == E_PLAIN:
                 if arg < 0:
                     n0, n1, n2, n3 = t0, t1, t2, t3
                     depth -= 1
                     t0, t1, t2, t3 = stack[depth, 0], stack[depth, 1], stack[depth, 2], stack[depth, 3]
                 else:
                     n0, n1, n2, n3 = words[arg, 0], words[arg, 1], words[arg, 2], words[arg, 3]
-                if code == E_AGAIN:
+                if op == E_AGAIN:
                     o = rows[i, 3]
                     cost, change = store_gas(
                         saved[o, 0], saved[o, 1], saved[o, 2], saved[o, 3],
@@ -268,25 +292,34 @@ def run(
                     gas += cost
                     refund += change
                 values[key, 0], values[key, 1], values[key, 2], values[key, 3] = n0, n1, n2, n3
-            elif code == E_CREDIT:
+            elif op == E_CREDIT:
                 values[key, 0], values[key, 1], values[key, 2], values[key, 3] = add(
                     values[key, 0], values[key, 1], values[key, 2], values[key, 3],
                     words[arg, 0], words[arg, 1], words[arg, 2], words[arg, 3],
                 )  # fmt: skip
-            elif code == E_SHARED:
+            elif op == E_SHARED:
                 sums[worker, key, 0], sums[worker, key, 1], sums[worker, key, 2], sums[worker, key, 3] = add(
                     sums[worker, key, 0], sums[worker, key, 1], sums[worker, key, 2], sums[worker, key, 3],
                     words[arg, 0], words[arg, 1], words[arg, 2], words[arg, 3],
                 )  # fmt: skip
-        status[t] = SUCCESS
-        refunds[t] = refund
+        receipts.status[t] = SUCCESS
+        receipts.refund[t] = refund
         if refund > 0:
             gas -= min(refund, gas // prices[QUOTIENT])
-        gas_used[t] = gas
+        receipts.gas_used[t] = gas
+        output = receipts.output
         output[t, 0], output[t, 1], output[t, 2], output[t, 3] = t0, t1, t2, t3
-        digest_out[t] = digest
-        sink[t] = x
-        stop[t] = op_indptr[t + 1]
+        receipts.digest[t] = digest
+        receipts.sink[t] = x
+        receipts.stop[t] = op_indptr[t + 1]
+        if timed:
+            times.end[t] = now()
+
+
+@kernel(bare=True)
+def run(first, last, order, here, worker):
+    """`run_here`, not inlined."""
+    run_here(first, last, order, value(here), here, worker)
 
 
 @kernel

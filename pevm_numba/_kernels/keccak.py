@@ -1,4 +1,4 @@
-"""Keccak-256 of many independent messages, several at a time: one SIMD lane a message, state (25, LANES) uint64.
+"""Keccak-256 of many independent messages, several at a time: one SIMD lane a message, sponge (25, LANES) uint64.
 
 LLVM does not vectorise the permutation by itself (measured: lane loops run at scalar speed), so the round is emitted as
 vector instructions. Messages in one group have the same number of 136-byte blocks.
@@ -13,9 +13,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .control import CONTROL_CELLS, POLL_BLOCKS, stopped
 from .jit import DISABLED, U64, kernel
 
-__all__ = ["LANES", "RATE", "hash_groups"]
+__all__ = ["LANES", "RATE", "hash_all", "hash_groups"]
 
 #: Bytes absorbed per permutation.
 RATE = 136
@@ -145,36 +146,48 @@ def _load(data, at):
     )  # fmt: skip
 
 
-@kernel
-def hash_groups(start, stop, group_indptr, members, indptr, data, digests):
+@kernel(bare=True)
+def hash_groups(start, stop, hashing, sponge, control):
     """Hash the messages of groups start:stop; writes digests[message] (4 limbs of the big-endian hash) of their members.
 
     members[group_indptr[g]:group_indptr[g + 1]] are at most LANES messages with the same number of blocks; message m is
-    data[indptr[m]:indptr[m + 1]].
+    payload_data[payload_indptr[m]:payload_indptr[m + 1]]. sponge (25, LANES) is scratch. Ends early if the run is stopped.
     """
-    state = np.empty((25, LANES), np.uint64)
+    group_indptr, members, digests = hashing.group_indptr, hashing.members, hashing.digests
+    indptr, data = hashing.payload_indptr, hashing.payload_data
     for g in range(start, stop):
         first = group_indptr[g]
         used = group_indptr[g + 1] - first
-        state[:] = U64(0)
+        for i in range(25):
+            for j in range(LANES):
+                sponge[i, j] = U64(0)
         n_blocks = (indptr[members[first] + 1] - indptr[members[first]]) // RATE + 1
         for block in range(n_blocks):
+            if block % POLL_BLOCKS == 0 and stopped(control):
+                return
             for j in range(used):
                 at = indptr[members[first + j]] + block * RATE
                 left = indptr[members[first + j] + 1] - at
                 if left >= RATE:
                     for i in range(17):
-                        state[i, j] ^= _load(data, at + 8 * i)
+                        sponge[i, j] ^= _load(data, at + 8 * i)
                 else:
                     whole = left >> 3
                     for i in range(whole):
-                        state[i, j] ^= _load(data, at + 8 * i)
+                        sponge[i, j] ^= _load(data, at + 8 * i)
                     tail = U64(1) << U64(8 * (left & 7))
                     for b in range(left & 7):
                         tail |= U64(data[at + 8 * whole + b]) << U64(8 * b)
-                    state[whole, j] ^= tail
-                    state[16, j] ^= U64(0x8000000000000000)
-            _permute(state)
+                    sponge[whole, j] ^= tail
+                    sponge[16, j] ^= U64(0x8000000000000000)
+            _permute(sponge)
         for j in range(used):
             for i in range(4):
-                digests[members[first + j], 3 - i] = _swap(state[i, j])
+                digests[members[first + j], 3 - i] = _swap(sponge[i, j])
+
+
+@kernel
+def hash_all(hashing):
+    """Hash every message, where no run is under way that could be stopped."""
+    sponge, control = np.empty((25, LANES), np.uint64), np.zeros(CONTROL_CELLS, np.int64)
+    hash_groups(0, hashing.group_indptr.shape[0] - 1, hashing, sponge, control)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import kernel
+from .conflicts import access_group
+from .jit import U64, kernel
 
 __all__ = ["check", "check_times", "finish_times", "group_by_wave", "levels", "repair"]
 
 _READ, _CREDIT = 1, 4
+
+#: Column of a key's row in `repair`.
+_APART = 3
 
 
 @kernel
@@ -48,39 +52,63 @@ def levels(indptr, keys, modes, state, level):
     return n_levels
 
 
-@kernel
-def repair(order, planned, indptr, keys, modes, state, wave):
+@kernel(inline=True)
+def _after(row, mode):
+    """The highest of a key's entries that an access of this mode must come after."""
+    # no branches: which mode it is, nobody can predict
+    return max(row[1], np.int32(np.int32(mode != _READ) * row[0]), np.int32(np.int32(mode != _CREDIT) * row[2]))
+
+
+@kernel(bare=True)
+def _put_off(first, end, keys, modes, plan, here, base, state, planned_state):
+    """Enter a transaction that runs later than planned; returns its accesses that the plan has not after what they follow."""
+    conflicts = 0
+    for i in range(first, end):
+        key, group = U64(keys[i]), U64(access_group(modes[i]))
+        row, of_plan = state[key], planned_state[key]
+        if row[_APART] <= base:
+            row[_APART] = base + np.int32(1)
+            for c in range(3):
+                of_plan[c] = row[c]
+        conflicts += _after(of_plan, modes[i]) > plan
+        row[group] = max(row[group], np.int32(here + 1))
+        of_plan[group] = max(of_plan[group], np.int32(plan + 1))
+    return conflicts
+
+
+@kernel(bare=True)
+def repair(order, wave_indptr, wave_tx, indptr, keys, modes, base, state, planned_state, wave):
     """Move each transaction to the first wave, not before the planned one, after all its predecessors in `order`.
 
-    state (n_keys, 8) int32, zero-filled: as in `levels`, and from column 4 on the same of the planned waves. Writes
-    wave[t]; returns (waves used, accesses that the plan itself has not after all their predecessors, transactions put off).
+    The plan is that of wave_indptr and wave_tx. state (n_keys, 4) int32: as in `levels`, and whether the key's entry for the
+    planned waves differs; that is then in planned_state (n_keys, 4) int32. All have `base` added; nothing in state is more
+    than base at first, and at most twice the transactions + 1 is added. Writes wave[t]; returns (waves used, accesses that
+    the plan itself has not after all their predecessors, transactions put off).
     """
     n_waves, conflicts, put_off = 0, 0, 0
+    for w in range(wave_indptr.shape[0] - 1):
+        for place in range(wave_indptr[w], wave_indptr[w + 1]):
+            wave[wave_tx[place]] = w
     for position in range(order.shape[0]):
         t = order[position]
         first, end = indptr[t], indptr[t + 1]
-        here = planned[t]
+        plan = np.int32(wave[t] + base)
+        here = plan
         for i in range(first, end):
-            key = keys[i]
-            mode = modes[i]
-            need, wanted = state[key, 1], state[key, 5]
-            if mode != _READ:
-                need, wanted = max(need, state[key, 0]), max(wanted, state[key, 4])
-            if mode != _CREDIT:
-                need, wanted = max(need, state[key, 2]), max(wanted, state[key, 6])
-            here = max(here, need)
-            if wanted > planned[t]:
-                conflicts += 1
-        if here > planned[t]:
+            here = max(here, _after(state[U64(keys[i])], modes[i]))
+        wave[t] = here - base
+        n_waves = max(n_waves, here + 1 - base)
+        if here > plan:
             put_off += 1
-        wave[t] = here
+            conflicts += _put_off(first, end, keys, modes, plan, here, base, state, planned_state)
+            continue
         here += np.int32(1)
-        n_waves = max(n_waves, here)
         for i in range(first, end):
-            key = keys[i]
-            group = 0 if modes[i] == _READ else (2 if modes[i] == _CREDIT else 1)
-            state[key, group] = max(state[key, group], here)
-            state[key, 4 + group] = max(state[key, 4 + group], planned[t] + np.int32(1))
+            key, group = U64(keys[i]), U64(access_group(modes[i]))
+            row = state[key]
+            row[group] = max(row[group], here)
+            if row[_APART] > base:
+                planned_state[key, group] = max(planned_state[key, group], here)
     return n_waves, conflicts, put_off
 
 

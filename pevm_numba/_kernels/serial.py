@@ -3,101 +3,58 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import types
 
+from .context import reference
+from .control import POLL_TXS, stopped
 from .interpreter import run
-from .jit import DISABLED, kernel
+from .jit import kernel
 from .keccak import hash_groups
+from .system import now
 
-__all__ = ["run_changes", "run_serial", "run_timed"]
-
-
-@kernel
-def run_serial(
-    group_indptr, members, payload_indptr, payload_data,
-    order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
-    values, sums, stack, saved, saved_place,
-    status, gas_used, refunds, output, digest_out, sink, finish,
-):  # fmt: skip
-    """Hash all payloads, several at a time, then run every transaction in `order`."""
-    hash_groups(0, group_indptr.shape[0] - 1, group_indptr, members, payload_indptr, payload_data, digests)
-    run(
-        0, order.shape[0], order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags,
-        prices,
-        values, sums, 0, stack, saved, saved_place,
-        status, gas_used, refunds, output, digest_out, sink, finish,
-    )  # fmt: skip
+__all__ = ["run_changes", "run_serial"]
 
 
-if DISABLED:
-    from time import perf_counter_ns
+@kernel(bare=True)
+def run_serial(order, context):
+    """Hash all payloads, several at a time, then run every transaction in `order`.
 
-    def _clock(scratch):
-        return perf_counter_ns()
-
-else:
-    _clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.CPointer(types.int64)))
-
-    @kernel(inline=True)
-    def _clock(scratch):
-        """Monotonic time in nanoseconds (about 20 ns a call through the vDSO); scratch is (2,) int64."""
-        _clock_gettime(np.int32(1), scratch.ctypes)
-        return scratch[0] * np.int64(1_000_000_000) + scratch[1]
-
-
-@kernel
-def run_timed(
-    begin, end, group_indptr, members, payload_indptr, payload_data,
-    order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
-    values, sums, stack, saved, saved_place,
-    status, gas_used, refunds, output, digest_out, sink, finish,
-):  # fmt: skip
-    """Like `run_serial`, but notes when each transaction begins and ends (nanoseconds); returns the time of hashing."""
-    scratch = np.zeros(2, np.int64)
-    before = _clock(scratch)
-    hash_groups(0, group_indptr.shape[0] - 1, group_indptr, members, payload_indptr, payload_data, digests)
-    hashing = _clock(scratch) - before
-    for position in range(order.shape[0]):
-        t = order[position]
-        begin[t] = _clock(scratch)
-        run(
-            position, position + 1, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas,
-            flags, prices, values, sums, 0, stack, saved,
-            saved_place,
-            status, gas_used, refunds, output, digest_out, sink, finish,
-        )  # fmt: skip
-        end[t] = _clock(scratch)
-    return hashing
+    Returns the nanoseconds of hashing, if `times` is kept, else 0.
+    """
+    here, hashing, control = reference(context), context.hashing, context.control
+    timed = context.times.begin.shape[0] > 0
+    start = now() if timed else np.int64(0)
+    hash_groups(0, hashing.group_indptr.shape[0] - 1, hashing, context.scratch.sponge[0], control)
+    taken = now() - start if timed else np.int64(0)
+    n_tx = order.shape[0]
+    for first in range(0, n_tx, POLL_TXS):
+        if stopped(control):
+            break
+        run(first, min(first + POLL_TXS, n_tx), order, here, 0)
+    return taken
 
 
-@kernel
+@kernel(bare=True)
 def run_changes(
-    footprint_indptr, footprint_keys, footprint_modes, change_indptr, change_keys, change_values, before,
-    group_indptr, members, payload_indptr, payload_data,
-    order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
-    values, sums, stack, saved, saved_place,
-    status, gas_used, refunds, output, digest_out, sink, finish,
+    footprint_indptr, footprint_keys, footprint_modes, change_indptr, change_keys, change_values, before, order, context
 ):  # fmt: skip
     """Like `run_serial`, but notes the net changes of each transaction, in the order run.
 
     change_keys and change_values have room for the footprint, `before` for the largest footprint of one transaction;
     change_indptr is by position in `order`. Returns the number of changes.
     """
-    hash_groups(0, group_indptr.shape[0] - 1, group_indptr, members, payload_indptr, payload_data, digests)
+    here, hashing, control, values = reference(context), context.hashing, context.control, context.values
+    hash_groups(0, hashing.group_indptr.shape[0] - 1, hashing, context.scratch.sponge[0], control)
     total = 0
     for position in range(order.shape[0]):
+        if stopped(control):
+            break
         t = order[position]
         change_indptr[position] = total
         start, stop = footprint_indptr[t], footprint_indptr[t + 1]
         for j in range(start, stop):
             for c in range(4):
                 before[j - start, c] = values[footprint_keys[j], c]
-        run(
-            position, position + 1, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas,
-            flags, prices, values, sums, 0, stack, saved,
-            saved_place,
-            status, gas_used, refunds, output, digest_out, sink, finish,
-        )  # fmt: skip
+        run(position, position + 1, order, here, 0)
         for j in range(start, stop):
             key = footprint_keys[j]
             differs = False

@@ -2,107 +2,95 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
 
 from .atomics import fetch_add
 from .codes import CREDITED, SETTLES
+from .context import Context, reference
+from .control import CONTROL_CELLS, PAD, stopped
 from .interpreter import run, settle
 from .jit import kernel, parallel_kernel
 from .keccak import hash_groups
 
-__all__ = ["PAD", "run_waves"]
+__all__ = ["WAVES_CELLS", "run_waves"]
 
-#: Distance between counters that different threads write, in int64: two cache lines.
-PAD = 16
+#: Cell of the control array that workers claim from, and the size of the array.
+_NEXT = CONTROL_CELLS
+WAVES_CELLS = CONTROL_CELLS + PAD
 
 
-@kernel
-def _work(
-    counter, stop, chunk, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags,
-    prices,
-    values, sums, worker, stack, saved, saved_place,
-    status, gas_used, refunds, output, digest_out, sink, finish,
-):  # fmt: skip
+@kernel(bare=True)
+def _wave(worker, stop, chunk, order, context):
     """One worker in one wave: claim chunks until none is left. Any worker alone would finish the wave."""
-    while True:
-        first = fetch_add(counter, 0, chunk)
+    here, control = reference(context), context.control
+    while not stopped(control):
+        first = fetch_add(control, _NEXT, chunk)
         if first >= stop:
             return
-        run(
-            first, min(first + chunk, stop), order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic,
-            static_gas, flags, prices, values, sums,
-            worker, stack, saved,
-            saved_place, status, gas_used, refunds, output, digest_out, sink, finish,
-        )  # fmt: skip
+        run(first, min(first + chunk, stop), order, here, worker)
 
 
-@kernel
-def _settle_wave(start, stop, order, flags, footprint_indptr, footprint_keys, footprint_modes, shared, values, sums):
+@kernel(bare=True)
+def _settle_wave(start, stop, order, code, shared, footprint_indptr, footprint_keys, footprint_modes, values, sums):
     """Settle the balances that the wave order[start:stop] reads or writes: by one thread, since several may read one."""
     for position in range(start, stop):
         t = order[position]
-        if flags[t] & SETTLES:
+        if code.flags[t] & SETTLES:
             for j in range(footprint_indptr[t], footprint_indptr[t + 1]):
                 key = footprint_keys[j]
                 if shared[key] >= 0 and footprint_modes[j] != CREDITED:
                     settle(key, shared[key], values, sums)
 
 
-@kernel
-def _hash(counter, chunk, group_indptr, members, indptr, data, digests):
-    n_groups = group_indptr.shape[0] - 1
-    while True:
-        first = fetch_add(counter, 0, chunk)
+@kernel(bare=True)
+def _hash(chunk, hashing, sponge, control):
+    n_groups = hashing.group_indptr.shape[0] - 1
+    while not stopped(control):
+        first = fetch_add(control, _NEXT, chunk)
         if first >= n_groups:
             return
-        hash_groups(first, min(first + chunk, n_groups), group_indptr, members, indptr, data, digests)
+        hash_groups(first, min(first + chunk, n_groups), hashing, sponge, control)
 
 
-@parallel_kernel
+@kernel(bare=True)
+def _alone(start, stop, order, code, hashing, values, sums, scratch, receipts, times, control):
+    """A wave on this thread."""
+    run(start, stop, order, reference(Context(code, hashing, values, sums, scratch, receipts, times, control)), 0)
+
+
+@parallel_kernel(bare=True)
 def run_waves(
-    counter, n_workers, wave_indptr, wave_work, least_work, group_indptr, members, payload_indptr, payload_data, hash_work,
-    shared_keys, shared, footprint_indptr, footprint_keys, footprint_modes,
-    order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags, prices,
-    values, sums, stack, saved, saved_place,
-    status, gas_used, refunds, output, digest_out, sink, finish,
+    n_workers, wave_indptr, wave_work, least_work, hash_work, shared_keys, shared, footprint_indptr, footprint_keys,
+    footprint_modes, order, code, hashing, values, sums, scratch, receipts, times, control,
 ):  # fmt: skip
     """Hash all payloads, then run wave after wave; each iteration of a prange is a worker and writes what it claims.
 
-    counter (PAD,) int64 is scratch, made by the caller: Numba would fill a fresh array in a parallel region of its own,
-    which on busy cores takes milliseconds. A wave whose work (nanoseconds, guessed) is below least_work runs on this
-    thread: launching costs more. stack, saved, saved_place and sums have one entry for each worker. Returns the number
-    of waves that ran in parallel.
+    A wave whose work (nanoseconds, guessed) is below least_work runs on this thread: launching costs more. control has
+    WAVES_CELLS entries; scratch and sums have one for each worker. Returns the number of waves that ran in parallel.
     """
-    counter[0] = 0
-    n_groups = group_indptr.shape[0] - 1
+    control[_NEXT] = 0
     if hash_work < least_work:
-        hash_groups(0, n_groups, group_indptr, members, payload_indptr, payload_data, digests)
+        hash_groups(0, hashing.group_indptr.shape[0] - 1, hashing, scratch.sponge[0], control)
     else:
-        for _ in prange(n_workers):
-            _hash(counter, 4, group_indptr, members, payload_indptr, payload_data, digests)
+        for worker in prange(n_workers):
+            _hash(4, hashing, scratch.sponge[worker], control)
     launched = 0
     for w in range(wave_indptr.shape[0] - 1):
+        if stopped(control):
+            break
         start, stop = wave_indptr[w], wave_indptr[w + 1]
         if shared_keys.shape[0] > 0:
-            _settle_wave(start, stop, order, flags, footprint_indptr, footprint_keys, footprint_modes, shared, values, sums)
+            _settle_wave(start, stop, order, code, shared, footprint_indptr, footprint_keys, footprint_modes, values, sums)
         if stop - start == 1 or wave_work[w] < least_work:
-            run(
-                start, stop, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas, flags,
-                prices, values, sums, 0, stack[0],
-                saved[0], saved_place[0],
-                status, gas_used, refunds, output, digest_out, sink, finish,
-            )  # fmt: skip
+            _alone(start, stop, order, code, hashing, values, sums, scratch, receipts, times, control)
             continue
         launched += 1
-        counter[0] = start
+        control[_NEXT] = start
         chunk = min(max((stop - start) // (n_workers * 16), 1), 64)
         for worker in prange(n_workers):
-            _work(
-                counter, stop, chunk, order, op_indptr, rows, op_gas, words, digests, gas_limit, intrinsic, static_gas,
-                flags, prices, values, sums, worker,
-                stack[worker],
-                saved[worker], saved_place[worker], status, gas_used, refunds, output, digest_out, sink, finish,
-            )  # fmt: skip
+            here = Context(code, hashing, values, sums, scratch, receipts, times, control)
+            _wave(np.int64(worker), stop, chunk, order, here)
     for i in range(shared_keys.shape[0]):
         settle(shared_keys[i], i, values, sums)
     return launched

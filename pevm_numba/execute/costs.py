@@ -68,7 +68,7 @@ def transaction_costs(block: Block, kind: str = "gas", *, repeat: int = 9) -> ND
 
 
 def _nanoseconds(block: Block, repeat: int) -> NDArray[np.float64]:
-    space, times = Workspace(block), np.empty((repeat, block.n_tx), np.int64)
+    space, times = Workspace(block, timed=True), np.empty((repeat, block.n_tx), np.int64)
     space.timed_serial()
     for row in times:
         space.reset()

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import programs
+from .. import door, programs
 from .._kernels import interpreter
 from .._kernels.jit import inputs
+from ..access.block_list import BlockAccessList
 from ..access.sets import AccessSets
 from ..block import Block, KeyTuple
-from ..errors import ExecutionError
+from ..errors import BlockError, ExecutionError
 from ..schedule.plan import Schedule
+from ..schedule.timeline import Timeline
 
-__all__ = ["Changes", "Execution"]
+__all__ = ["Changes", "Execution", "TxTimes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,51 @@ class Changes:
     indptr: NDArray[np.int64]
     keys: NDArray[np.int32]
     values: NDArray[np.uint64]
+
+
+@dataclass(frozen=True, eq=False)
+class TxTimes:
+    """When each transaction ran, measured: reading the clock takes some 20 ns before it and after it.
+
+    Parameters
+    ----------
+    start, end : (n_tx,) int64
+        By block position, in nanoseconds from the first start; of the last run, where a transaction ran several times. All
+        payloads are hashed before.
+    worker : (n_tx,) int32
+        Who ran it last.
+    runs : (n_tx,) int32
+        How often it ran; at least 1.
+    n_workers : int
+    """
+
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    worker: NDArray[np.int32]
+    runs: NDArray[np.int32]
+    n_workers: int
+
+    def timeline(self) -> Timeline:
+        """As a timeline in nanoseconds, for Gantt charts and parallelism profiles."""
+        last = float(self.end.max(initial=0))
+        return Timeline(self.n_workers, self.worker, self.start.astype(float), self.end.astype(float), last)
+
+    def latency(self, percent: float) -> float:
+        """Percentile of end - start over the transactions, in nanoseconds.
+
+        Parameters
+        ----------
+        percent : float in [0, 100]
+
+        Raises
+        ------
+        BlockError
+            If percent is out of range, or there is no transaction.
+        """
+        percent = door.real("percent", percent, 0.0, 100.0)
+        if not len(self.start):
+            raise BlockError("latency of 0 transactions: needs at least one")
+        return float(np.percentile(self.end - self.start, percent))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,11 +112,16 @@ class Execution:
     changes : Changes or None
         With ``record="changes"``.
     counters : dict
-        `runtime_conflicts` (accesses that the schedule would have run before a predecessor), `requeued` (transactions
-        put off to a later wave), `reexecuted`, `waves`, `parallel_waves`, `workers`.
+        See `execute.job.COUNTERS`: `workers`, `executions`, `reexecuted`, `validations`, `aborts`, `waits`,
+        `runtime_conflicts`, `requeued`, `waves`, `parallel_waves`, `fallback`.
     timings : dict
-        Nanoseconds: `prepare_ns` (encoding, buffers), `schedule_ns`, `execute_ns`. The first execution in a process
-        includes loading or compiling kernels; `python -m pevm_numba.bench` measures properly.
+        Nanoseconds: `prepare_ns` (encoding, buffers), `schedule_ns`, `execute_ns`, and `cpu_ns` that all threads spent on
+        the last. The first execution in a process includes loading or compiling kernels; `python -m pevm_numba.bench`
+        measures properly.
+    times : TxTimes or None
+        With ``record="times"``.
+    reason : str
+        Why this executor was picked, or ran as it did.
 
     Notes
     -----
@@ -89,6 +141,8 @@ class Execution:
     changes: Changes | None = None
     counters: dict[str, int] = field(default_factory=dict)
     timings: dict[str, int] = field(default_factory=dict)
+    times: TxTimes | None = None
+    reason: str = ""
 
     @cached_property
     def observed(self) -> AccessSets:
@@ -102,6 +156,32 @@ class Execution:
         )
         total = interpreter.observed_sets(*given, block.n_keys, *more, indptr, keys, modes)
         return AccessSets.trusted(block.n_keys, indptr, keys[:total].copy(), modes[:total].copy())
+
+    def block_access_list(self) -> BlockAccessList:
+        """What each transaction leaves behind, and which keys are only read, as EIP-7928 has it.
+
+        Raises
+        ------
+        BlockError
+            If the execution did not record its changes.
+
+        Examples
+        --------
+        >>> from pevm_numba.execute.run import execute
+        >>> a, b = (1, 0, 0), (2, 0, 0)
+        >>> block = Block.from_programs([[("SSTORE", a, 5)], [("SLOAD", a), ("SLOAD", b)]])
+        >>> listed = execute(block, "serial", record="changes").block_access_list()
+        >>> listed[0], listed[1], listed.reads.tolist()
+        ({0: 5}, {}, [1])
+        """
+        if self.changes is None:
+            raise BlockError('changes = None: must be recorded, by execute(..., record="changes")')
+        touched = np.zeros(self.block.n_keys, bool)
+        touched[self.observed.keys] = True
+        touched[self.changes.keys] = False
+        reads = np.flatnonzero(touched).astype(np.int32)
+        changes = self.changes
+        return BlockAccessList(self.block.n_keys, changes.indptr, changes.keys, changes.values, reads)
 
     def state(self) -> dict[KeyTuple, int]:
         """All non-zero keys after the block, untouched ones included, as {(address, field, slot): value}."""

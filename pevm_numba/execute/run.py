@@ -3,48 +3,37 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from time import perf_counter_ns
 from typing import Any, Final
 
 import numpy as np
 
 from .. import door
+from ..access.block_list import BlockAccessList
 from ..access.sets import AccessSets
 from ..block import Block
 from ..errors import BlockError
 from ..machine.gas import GasSchedule
-from ..schedule import policies
 from ..schedule.plan import Schedule
-from . import serial, waves
-from .result import Changes, Execution
-from .workspace import Workspace, program_of
+from .auto import pick
+from .bal import BalJob
+from .dataflow import DataflowJob
+from .job import Job
+from .launch import default_workers
+from .optimistic import OptimisticJob
+from .result import Changes, Execution, TxTimes
+from .serial import SerialJob
+from .waves import WavesJob
+from .workspace import Workspace
 
-__all__ = ["EXECUTORS", "execute", "pick"]
+__all__ = ["EXECUTORS", "JOBS", "collect", "execute"]
 
 log = logging.getLogger("pevm_numba")
 
-EXECUTORS: Final = ("auto", "serial", "waves")
-
-#: Guessed nanoseconds per access of making and checking levels, and per block of launching them: what `auto` weighs.
-_PLANNING_PER_ACCESS: Final = 35
-_PLANNING_PER_BLOCK: Final = 100_000
-
-
-def pick(block: Block, workers: int) -> tuple[str, str]:
-    """The executor that `auto` takes, and why.
-
-    Waves, if the guessed work that they could save exceeds what planning them costs; a first rule, by constants measured
-    on two cores, without looking at the conflicts.
-    """
-    if workers < 2 or block.n_tx < 2:
-        return "serial", f"{workers} worker, {block.n_tx} transactions"
-    program = program_of(block, partial_sums=True)
-    work = int(program.work.sum()) + program.hash_work
-    saved = int(work * (1 - 1 / workers))
-    planning = _PLANNING_PER_BLOCK + _PLANNING_PER_ACCESS * len(block.footprint_keys)
-    name = "waves" if saved > planning else "serial"
-    return name, f"guessed work {work / 1e3:.0f} us, {saved / 1e3:.0f} to save, {planning / 1e3:.0f} to plan"
-
+JOBS: Final[dict[str, type[Job]]] = {job.name: job for job in (SerialJob, WavesJob, DataflowJob, OptimisticJob, BalJob)}
+EXECUTORS: Final = ("auto", *JOBS)
+_RECORDS: Final = ("changes", "times")
 
 def execute(
     block: Block,
@@ -52,28 +41,38 @@ def execute(
     *,
     schedule: Schedule | None = None,
     access: AccessSets | None = None,
+    access_list: BlockAccessList | None = None,
     workers: int | None = None,
     gas: str | GasSchedule | None = None,
-    record: str | None = None,
+    record: str | Iterable[str] | None = None,
 ) -> Execution:
     """Execute a block for real.
 
     Parameters
     ----------
     block : Block
-    executor : {"auto", "serial", "waves"}
-        `serial` is the baseline; `waves` runs the transactions of a wave on all threads; `auto` picks.
+    executor : {"auto", "serial", "waves", "dataflow", "optimistic", "bal"}
+        ``"serial"``: the baseline, one core. ``"waves"``: the transactions of a wave on all threads, a barrier after each.
+        ``"dataflow"``: no barriers; a transaction starts when its predecessors have finished. ``"optimistic"``: Block-STM
+        [1]_; transactions run before it is known what they depend on, are validated, and run again if need be.
+        ``"bal"``: all at once from `access_list`, each checked against it [2]_. ``"auto"``: picks, and says why in
+        `Execution.reason`.
     schedule : Schedule, optional
-        Waves and the serial order that the result equals, for every executor. Default: block order, in levels of `access`.
-        It need not be right: see Notes.
+        The serial order that the result equals, for every executor, and what waves and dataflow follow; its timeline, if
+        it has one, is the order in which dataflow claims transactions. Default: block order. It need not be right: see
+        Notes.
     access : AccessSets, optional
-        Estimated access sets that the levels are made of, if no schedule is given; default exact.
+        Estimated access sets: what levels are made of without a schedule, what dataflow takes for known, and hints for
+        optimistic. Default: exact, for optimistic none.
+    access_list : BlockAccessList, optional
+        For ``"bal"``; default: that of a serial run beforehand, outside the timings.
     workers : int, optional
-        In [1, 1024]; default Numba's present number of threads.
+        In [1, 1024]; default Numba's present number of threads. More than Numba has share its threads.
     gas : str or GasSchedule, optional
         Prices; default those of the block's fork.
-    record : {"changes"}, optional
-        Also note each transaction's net changes, by one more serial run.
+    record : {"changes", "times"} or several of them, optional
+        ``"changes"``: also note each transaction's net changes, by one more serial run. ``"times"``: when each ran and on
+        which worker.
 
     Returns
     -------
@@ -83,12 +82,23 @@ def execute(
     ------
     BlockError
         If an argument is out of range or does not fit the block.
+    AccessListError
+        If `access_list` does not say what the block does; names the first transaction and key.
+    ExecutionError
+        If a worker reported an error.
+    KeyboardInterrupt
+        If the main thread was interrupted; the workers have stopped by then.
 
     Notes
     -----
     Receipts, observed sets and state are those of serial execution in ``schedule.serial_order`` (block order without a
-    schedule), bit for bit, whatever `schedule` and `access` say: a transaction that they would start too early is put off
-    and counted. O(ops + accesses) besides the work itself.
+    schedule), bit for bit, whatever `schedule` and `access` say: a transaction that they would start too early is put off,
+    or run again, and counted. O(ops + accesses) besides the work itself.
+
+    References
+    ----------
+    .. [1] Gelashvili et al.: Block-STM, arXiv 2203.06871.
+    .. [2] EIP-7928: Block-Level Access Lists.
 
     Examples
     --------
@@ -101,30 +111,54 @@ def execute(
     """
     if executor not in EXECUTORS:
         raise BlockError(f"executor {executor!r} is unknown: one of {', '.join(EXECUTORS)}")
-    if record not in (None, "changes"):
-        raise BlockError(f"record = {record!r}: must be 'changes' or None")
+    recorded = _recorded(record)
     _check_fit(block, schedule, access)
-    workers = waves.default_workers() if workers is None else door.integer("workers", workers, 1, 1024)
+    workers = default_workers() if workers is None else door.integer("workers", workers, 1, 1024)
+    reason, shares = "", None
     if executor == "auto":
-        executor, reason = pick(block, workers)
-        log.info("block %d: auto picks %s (%s)", block.number, executor, reason)
-    timings = {}
+        order = None if schedule is None else schedule.serial_order
+        choice = pick(block, workers, order=order, gas=gas, listed=access_list is not None)
+        executor, reason, shares = choice.executor, f"auto: {choice.reason}", choice.shares
+        log.info("block %d: auto picks %s (%s)", block.number, executor, choice.reason)
+    listed = _list(block, executor, schedule, access_list, gas)
     start = perf_counter_ns()
-    plan = schedule
-    if executor == "waves" and plan is None:
-        plan = policies.schedule(AccessSets.footprint(block) if access is None else access, "levels")
-    timings["schedule_ns"] = perf_counter_ns() - start
-    start = perf_counter_ns()
-    space = Workspace(block, gas, workers=workers if executor == "waves" else 1, partial_sums=executor == "waves")
-    timings["prepare_ns"] = perf_counter_ns() - start
-    if executor == "waves" and plan is not None:
-        counters, times = waves.run_waves(space, plan)
-    else:
-        counters, times = serial.run_serial(space, plan)
-    result = collect(space, executor, plan, counters, timings | times)
-    if record is None:
-        return result
-    return _with_changes(result, gas)
+    timed = "times" in recorded
+    job = JOBS[executor](block, gas, workers=workers, schedule=schedule, access=access, timed=timed)
+    if isinstance(job, BalJob) and listed is not None:
+        job.use(listed)
+    job.shares = shares
+    prepared = perf_counter_ns()
+    job.plan()
+    timings = {"prepare_ns": prepared - start, "schedule_ns": perf_counter_ns() - prepared}
+    counters, times = job.run()
+    result = collect(job, counters, timings | times, reason)
+    return _with_changes(result, gas) if "changes" in recorded else result
+
+
+def _recorded(record: str | Iterable[str] | None) -> set[str]:
+    names = {record} if isinstance(record, str) else set(record or ())
+    for name in sorted(names, key=str):
+        if name not in _RECORDS:
+            raise BlockError(f"record = {record!r}: must be None, or among {', '.join(map(repr, _RECORDS))}")
+    return names
+
+
+def _list(
+    block: Block,
+    executor: str,
+    schedule: Schedule | None,
+    access_list: BlockAccessList | None,
+    gas: str | GasSchedule | None,
+) -> BlockAccessList | None:
+    """The list for "bal", made by a serial run if none is given."""
+    if executor != "bal":
+        if access_list is not None:
+            raise BlockError(f"access_list with executor {executor!r}: only bal runs from a list")
+        return None
+    if access_list is None:
+        return execute(block, "serial", schedule=schedule, gas=gas, record="changes").block_access_list()
+    door.instance("access_list", access_list, BlockAccessList)
+    return access_list
 
 
 def _check_fit(block: Block, schedule: Schedule | None, access: AccessSets | None) -> None:
@@ -142,25 +176,35 @@ def _check_fit(block: Block, schedule: Schedule | None, access: AccessSets | Non
         )
 
 
-def collect(
-    space: Workspace, executor: str, schedule: Schedule | None, counters: dict[str, int], timings: dict[str, int]
-) -> Execution:
-    """The execution that a workspace holds after a run; the workspace may be reset and used again."""
-    arrays: dict[str, Any] = {
-        name: getattr(space, name).copy()
-        for name in ("status", "gas_used", "refund", "output", "digest", "values", "stop")
-    }
+def collect(job: Job, counters: dict[str, int], timings: dict[str, int], reason: str = "") -> Execution:
+    """The execution that a job's buffers hold after a run; the job may be reset and run again."""
+    space = job.space
+    arrays: dict[str, Any] = {name: getattr(space.receipts, name).copy() for name in space.receipts._fields if name != "sink"}
+    arrays["values"] = space.values.copy()
     for array in arrays.values():
         array.flags.writeable = False
-    return Execution(space.block, executor, schedule, **arrays, counters=counters, timings=timings)
+    times = _times(space) if job.timed else None
+    reason = "; ".join(text for text in (reason, job.reason) if text)
+    return Execution(
+        job.block, job.name, job.schedule, **arrays, counters=counters, timings=timings, times=times, reason=reason
+    )
+
+
+def _times(space: Workspace) -> TxTimes:
+    times = space.times
+    first = times.begin.min(initial=2**63 - 1)
+    found = TxTimes(times.begin - first, times.end - first, times.worker.copy(), times.runs.copy(), space.workers)
+    for array in (found.start, found.end, found.worker, found.runs):
+        array.flags.writeable = False
+    return found
 
 
 def _with_changes(result: Execution, gas: str | GasSchedule | None) -> Execution:
     """Run once more, serially, noting changes; the receipts must be those of the first run."""
-    space = Workspace(result.block, gas)
-    order = space.block_order if result.schedule is None else result.schedule.serial_order
-    indptr, keys, values = space.changes(order)
-    result.check_equal(collect(space, "serial run for the record", result.schedule, {}, {}))
+    job = SerialJob(result.block, gas, schedule=result.schedule)
+    order = job.space.in_order(job.order)
+    indptr, keys, values = job.space.changes(order)
+    result.check_equal(collect(job, {}, {}))
     inverse = np.empty(len(order), np.int64)
     inverse[order] = np.arange(len(order))
     offsets, places = door.take_ranges(indptr, inverse)

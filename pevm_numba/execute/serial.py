@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from time import perf_counter_ns
-
-from ..schedule.plan import Schedule
+from .job import Job
+from .launch import launch
 from .workspace import Workspace
 
-__all__ = ["run_serial"]
+__all__ = ["SerialJob"]
 
 
-def run_serial(space: Workspace, schedule: Schedule | None) -> tuple[dict[str, int], dict[str, int]]:
-    """Run on a fresh workspace; returns counters and timings."""
-    kernel, arguments = space.serial_call(None if schedule is None else schedule.serial_order)
-    start = perf_counter_ns()
-    kernel(*arguments)
-    elapsed = perf_counter_ns() - start
-    counters = {"runtime_conflicts": 0, "requeued": 0, "reexecuted": 0, "waves": 0, "parallel_waves": 0, "workers": 1}
-    return counters, {"execute_ns": elapsed}
+class SerialJob(Job):
+    """All transactions one after the other."""
+
+    name = "serial"
+
+    def prepare(self) -> None:
+        """Buffers for one worker."""
+        self.space = Workspace(self.block, self.gas, timed=self.timed)
+
+    def plan(self) -> None:
+        """Nothing to decide."""
+
+    def run(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Run in the promised order."""
+        _, timings = launch(*self.space.serial_call(self.order), self.space, threads=0)
+        return self.counted(), timings

@@ -8,54 +8,62 @@ package made from the exact access sets of the very same block goes without that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import perf_counter_ns
 from typing import Final
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import policies as _k
-from .._kernels.jit import DISABLED, inputs, launching, most_threads
+from .._kernels.jit import inputs
+from .._kernels.waves import WAVES_CELLS, run_waves
+from ..access.sets import AccessSets
 from ..block import Block
 from ..schedule.plan import Schedule
+from ..schedule.policies import schedule
+from .job import Job
+from .launch import all_threads_ns, launch
+from .program import footprint_of
 from .workspace import Workspace
 
-__all__ = ["LEAST_WORK", "default_workers", "run_waves", "settle", "threads"]
+__all__ = ["LEAST_WORK", "Latest", "WavesJob", "settle"]
 
 #: Guessed work in nanoseconds below which a wave runs on one thread: a parallel region costs 2-4 microseconds to launch.
 LEAST_WORK: Final = 8_000
 
 
-def default_workers() -> int:
-    """Numba's present number of threads."""
-    return 1 if DISABLED else int(numba.get_num_threads())
+class Latest:
+    """Scratch of `settle`: the latest waves of each key, kept so that nothing has to be cleared for the next one.
+
+    Parameters
+    ----------
+    block : Block
+    """
+
+    def __init__(self, block: Block) -> None:
+        self._rows, self._planned = np.zeros((block.n_keys, 4), np.int32), np.empty((block.n_keys, 4), np.int32)
+        self._base, self._step = 0, 2 * block.n_tx + 2
+
+    def rows(self) -> tuple[np.int32, NDArray[np.int32], NDArray[np.int32]]:
+        """A number above all entries, from which a call counts its waves; the entries; scratch for those of the plan."""
+        if self._base > 2**31 - 1 - 2 * self._step:
+            self._rows[:], self._base = 0, 0
+        base = np.int32(self._base)
+        self._base += self._step
+        return base, self._rows, self._planned
 
 
-@contextmanager
-def threads(workers: int) -> Iterator[None]:
-    """Run parallel kernels on this many threads (at most those that Numba has), alone; put the user's number back."""
-    if DISABLED:
-        yield
-        return
-    with launching:
-        before = numba.get_num_threads()
-        numba.set_num_threads(min(workers, most_threads()))
-        try:
-            yield
-        finally:
-            numba.set_num_threads(before)
-
-
-def settle(block: Block, schedule: Schedule) -> tuple[NDArray[np.int64], NDArray[np.int32], int, int]:
+def settle(
+    block: Block, schedule: Schedule, latest: Latest | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int32], int, int]:
     """Waves that keep every conflicting pair of the footprints in the promised order, as near the schedule as possible.
 
     Parameters
     ----------
     block : Block
     schedule : Schedule
+    latest : Latest, optional
+        To save making one.
 
     Returns
     -------
@@ -66,9 +74,9 @@ def settle(block: Block, schedule: Schedule) -> tuple[NDArray[np.int64], NDArray
     if schedule.proved_for is block:
         return schedule.wave_indptr, schedule.wave_tx, 0, 0
     wave = np.empty(block.n_tx, np.int32)
-    plan = inputs(schedule.serial_order, schedule.wave_of)
-    footprint = inputs(block.footprint_indptr, block.footprint_keys, block.footprint_modes)
-    n_waves, conflicts, put_off = _k.repair(*plan, *footprint, np.zeros((block.n_keys, 8), np.int32), wave)
+    plan = inputs(schedule.serial_order, schedule.wave_indptr, schedule.wave_tx)
+    scratch = (Latest(block) if latest is None else latest).rows()
+    n_waves, conflicts, put_off = _k.repair(*plan, *footprint_of(block), *scratch, wave)
     if put_off == 0:
         return schedule.wave_indptr, schedule.wave_tx, 0, 0
     start, tx = np.zeros(n_waves + 2, np.int64), np.empty(block.n_tx, np.int32)
@@ -76,16 +84,40 @@ def settle(block: Block, schedule: Schedule) -> tuple[NDArray[np.int64], NDArray
     return np.unique(start[:-1]), tx, int(conflicts), int(put_off)  # a wave that was emptied vanishes
 
 
-def run_waves(space: Workspace, schedule: Schedule) -> tuple[dict[str, int], dict[str, int]]:
-    """Run on a fresh workspace (made with partial sums); returns counters and timings."""
-    start = perf_counter_ns()
-    wave_indptr, wave_tx, conflicts, put_off = settle(space.block, schedule)
-    kernel, arguments = space.waves_call(wave_indptr, wave_tx, LEAST_WORK)
-    with threads(space.workers):
-        launched = kernel(*arguments)
-    elapsed = perf_counter_ns() - start
-    counters = {
-        "runtime_conflicts": conflicts, "requeued": put_off, "reexecuted": 0,
-        "waves": len(wave_indptr) - 1, "parallel_waves": int(launched), "workers": space.workers,
-    }  # fmt: skip
-    return counters, {"execute_ns": elapsed}
+class WavesJob(Job):
+    """Wave after wave, a barrier between."""
+
+    name = "waves"
+
+    def prepare(self) -> None:
+        """Buffers for all workers."""
+        self.space = Workspace(
+            self.block, self.gas, workers=self.workers, layout="sums", cells=WAVES_CELLS, timed=self.timed
+        )
+        self._latest = Latest(self.block)
+
+    def plan(self) -> None:
+        """The schedule's waves, or levels of the access sets."""
+        access = AccessSets.footprint(self.block) if self.access is None else self.access
+        self.waves = schedule(access, "levels") if self.schedule is None else self.schedule
+
+    def run(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Check the waves, then run them; the check counts as execution, since it is what guards against estimates."""
+        start = perf_counter_ns()
+        wave_indptr, wave_tx, conflicts, put_off = settle(self.block, self.waves, self._latest)
+        program, space = self.space.program, self.space
+        total = np.zeros(len(wave_tx) + 1, np.int64)
+        np.cumsum(program.work[wave_tx], out=total[1:])
+        plan = inputs(wave_indptr, np.diff(total[wave_indptr]))
+        checked = perf_counter_ns() - start
+        arguments = (
+            self.workers, *plan, LEAST_WORK, program.hash_work, program.shared_keys, program.shared, *space.footprint,
+            *inputs(wave_tx), *space.context(),
+        )  # fmt: skip
+        launched, timings = launch(run_waves, arguments, space, threads=self.workers, clock=all_threads_ns)
+        timings["execute_ns"] += checked
+        counters = self.counted(
+            workers=self.workers, runtime_conflicts=conflicts, requeued=put_off, waves=len(wave_indptr) - 1,
+            parallel_waves=launched,
+        )  # fmt: skip
+        return counters, timings

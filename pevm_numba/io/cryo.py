@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from .. import door
 from .._kernels import keccak
-from .._kernels.jit import inputs
+from .._kernels.context import Hashing
+from .._kernels.jit import read_only
 from ..block import Block, Header
 from ..errors import FileFormatError
 from ..machine.gas import GasItem, gas_schedule
@@ -206,7 +207,8 @@ def _hashes(columns: Columns, name: str) -> NDArray[np.uint64]:
     data = column.buffers()[2]
     raw = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
     ends = ends - ends[0]
-    keccak.hash_groups(0, n, *inputs(np.arange(n + 1), np.arange(n, dtype=np.int32), ends, raw), out)
+    alone, each = read_only(np.arange(n + 1)), read_only(np.arange(n, dtype=np.int32))
+    keccak.hash_all(Hashing(alone, each, read_only(ends), read_only(raw), out))
     out[np.diff(ends) == 0] = 0
     return out
 

@@ -1,0 +1,132 @@
+"""Running from a block access list: every transaction at once, each checked against what the list says it leaves behind.
+
+A list is accepted iff each transaction's net changes are its entries and the keys accessed but changed by none are those
+listed as read. Otherwise it is rejected, naming the first (transaction, key) in the serial order that differs.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from .. import programs
+from .._kernels import bal as _k
+from .._kernels.control import PAD
+from .._kernels.jit import read_only
+from ..access.block_list import BlockAccessList
+from ..block import Block
+from ..errors import AccessListError, BlockError
+from .job import Job
+from .launch import launch
+from .workspace import Workspace
+
+__all__ = ["BalJob"]
+
+#: Guessed nanoseconds of work that a worker claims at a time, and the most transactions.
+_CHUNK_WORK: Final = 16_000
+_CHUNK_MOST: Final = 64
+
+
+class BalJob(Job):
+    """All transactions at once; `listed` is the list to run from."""
+
+    name = "bal"
+    listed: BlockAccessList
+
+    def prepare(self) -> None:
+        """Buffers for all workers, one row for each entry of the footprint among them."""
+        block, n = self.block, len(self.block.footprint_keys)
+        self.space = Workspace(
+            block, self.gas, workers=self.workers, layout="entries", cells=_k.BAL_CELLS, timed=self.timed
+        )
+        self.counters = np.zeros((self.workers, PAD), np.int64)
+        self.rows = np.zeros((n, 4), np.uint64), np.zeros((n, 4), np.uint64)
+        self.touched = np.zeros(block.n_keys, np.uint8)
+        self.chunk = self.claim_size(_CHUNK_WORK, _CHUNK_MOST)
+
+    def use(self, listed: BlockAccessList) -> None:
+        """Run from this list; `plan` goes by it.
+
+        Raises
+        ------
+        BlockError
+            If it is for another number of transactions or keys.
+        """
+        have, want = (listed.n_tx, listed.n_keys), (self.block.n_tx, self.block.n_keys)
+        if have != want:
+            raise BlockError(
+                f"access_list of {have[0]} transactions and {have[1]} keys: the block has {want[0]} and {want[1]}"
+            )
+        self.listed = listed
+
+    def plan(self) -> None:
+        """Find for each entry of the footprint the entry of the list that it reads."""
+        block, listed = self.block, self.listed
+        source, last = np.empty(len(block.footprint_keys), np.int32), np.full(block.n_keys, -1, np.int32)
+        order, (indptr, keys, modes) = self.space.in_order(self.order), self.space.footprint
+        entries = read_only(listed.indptr), read_only(listed.keys)
+        _k.find_sources(order, indptr, keys, *entries, last, source)
+        only_read = np.zeros(block.n_keys, bool)
+        only_read[listed.reads] = True
+        self.entries = _k.Listed(
+            indptr, keys, modes, read_only(source), *entries, read_only(listed.values), read_only(last),
+            read_only(only_read), read_only(block.pre_values), *self.rows, self.touched,
+        )  # fmt: skip
+
+    def reset(self) -> None:
+        """State before the block, nothing touched."""
+        self.space.reset()
+        self.counters[:] = 0
+        self.touched[:] = 0
+
+    def run(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Run all transactions and check them.
+
+        Raises
+        ------
+        AccessListError
+            If the list does not say what the transactions do.
+        """
+        space = self.space
+        arguments = (
+            self.workers, self.chunk, self.entries, read_only(self.block.op_code), space.in_order(self.order),
+            space.values, self.counters, *space.context(self.rows[0]),
+        )  # fmt: skip
+        _, timings = launch(_k.run_bal, arguments, space, threads=self.workers)
+        self._reject()
+        timings["cpu_ns"] = int(self.counters[:, 0].sum())
+        return self.counted(workers=self.workers, validations=self.block.n_tx), timings
+
+    def _reject(self) -> None:
+        """Raise for the first difference, if any worker found one."""
+        columns = {name: self.counters[:, i] for i, name in enumerate(_k.COUNTS)}
+        found = np.flatnonzero(columns["kind"])
+        if not len(found):
+            return
+        # keys that are only read (position -1) are compared if no transaction differs
+        first = min(found.tolist(), key=lambda w: (columns["position"][w], columns["key"][w]))
+        position, key, kind = (int(columns[name][first]) for name in ("position", "key", "kind"))
+        raise AccessListError(self._difference(position, key, kind))
+
+    def _difference(self, position: int, key: int, kind: int) -> str:
+        block = self.block
+        head, name = f"block {block.number}: access list rejected", block.key_name(key)
+        if kind == _k.MISSING_READ:
+            return f"{head}: {name} was accessed and not changed, but is not listed as read"
+        if kind == _k.SURPLUS_READ:
+            return f"{head}: {name} is listed as read, but was changed or not accessed"
+        t = int(self.space.in_order(self.order)[position])
+        place = f"{head}: transaction {t}, {name}"
+        said = self.listed[t].get(key)
+        if kind == _k.SURPLUS:
+            return f"{place}: listed with {said}, but the transaction does not change it"
+        e = block.footprint_indptr[t] + int(np.searchsorted(_keys_of(block, t), key))
+        did = programs.integers(self.rows[0][e : e + 1])[0]
+        if kind == _k.MISSING:
+            return f"{place}: the transaction leaves {did}, which is not listed"
+        return f"{place}: listed with {said}, but the transaction leaves {did}"
+
+
+def _keys_of(block: Block, t: int) -> np.ndarray:
+    return block.footprint_keys[block.footprint_indptr[t] : block.footprint_indptr[t + 1]]

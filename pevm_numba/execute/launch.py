@@ -1,0 +1,172 @@
+"""Starting kernels so that they can be stopped: Python handles Ctrl-C only while its main thread runs Python code.
+
+A run that may take long is handed to a helper thread, and the main thread waits where it can be interrupted; the kernels
+ask for the stop cell in between, so they end within milliseconds. Short runs stay on the calling thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter_ns, thread_time_ns
+from typing import Any, Final
+
+import numba
+
+from .._kernels.control import ERROR, INTERRUPTED, STALLED, STOP
+from .._kernels.jit import DISABLED, alone, entry_point, most_threads
+from ..errors import ExecutionError
+from .workspace import Workspace
+
+__all__ = ["LONG_NS", "all_threads_ns", "default_workers", "launch"]
+
+#: What a kernel returned, and the nanoseconds and CPU nanoseconds that it took.
+_Timed = tuple[Any, int, int]
+
+#: Guessed run time in nanoseconds from which on a helper thread runs the kernel; starting one takes some 0.1 ms.
+LONG_NS: Final = 100_000_000
+
+_MESSAGES: Final = {
+    INTERRUPTED: "the run was stopped before it was complete",
+    STALLED: "transactions wait for each other: their dependencies form a circle",
+}
+
+
+def default_workers() -> int:
+    """Numba's present number of threads."""
+    return 1 if DISABLED else int(numba.get_num_threads())
+
+
+def all_threads_ns() -> int:
+    """CPU nanoseconds of all threads of this process that live now, each by its own clock.
+
+    That of the whole process lags: it counts threads that run on other cores only by the tick, up to 10 ms.
+    """
+    total = 0
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            total += time.clock_gettime_ns((~int(thread) << 3) | 6)  # the kernel's name for a thread's CPU clock
+        except OSError:  # it has ended since
+            continue
+    return total
+
+
+def launch(
+    kernel: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    space: Workspace,
+    *,
+    threads: int,
+    clock: Callable[[], int] = thread_time_ns,
+) -> tuple[Any, dict[str, int]]:
+    """Call a kernel that works on `space`, and wait for it.
+
+    Parameters
+    ----------
+    kernel, arguments
+    space : Workspace
+        Reset; its control array is among the arguments.
+    threads : int
+        0 for a kernel without parallel code; else how many threads of Numba's it may use, if there are so many.
+    clock : callable
+        CPU nanoseconds.
+
+    Returns
+    -------
+    result
+        Of the kernel.
+    timings : dict
+        `execute_ns` of the kernel alone, without waiting for other threads' runs; `cpu_ns` by the clock.
+
+    Raises
+    ------
+    ExecutionError
+        If a worker reported an error. (An executor that gave up its own way is none.)
+    KeyboardInterrupt
+        If the main thread was interrupted; the kernel has stopped then.
+    """
+    kernel = _quick(kernel, arguments, space)
+    if space.program.total_work < LONG_NS or DISABLED or threading.current_thread() is not threading.main_thread():
+        result, taken, cpu = _call(kernel, arguments, space, threads, clock)
+    else:
+        result, taken, cpu = _call_beside(kernel, arguments, space, threads, clock)
+    error = int(space.control[ERROR]) or INTERRUPTED
+    if space.control[STOP] and error in _MESSAGES:
+        raise ExecutionError(f"block {space.block.number}: {_MESSAGES[error]}; nothing of the run is kept")
+    return result, {"execute_ns": taken, "cpu_ns": cpu}
+
+
+def _quick(kernel: Callable[..., Any], arguments: tuple[Any, ...], space: Workspace) -> Callable[..., Any]:
+    """From a kernel's second run on a workspace on, its machine code, so that types are looked at once and not each time."""
+    if kernel not in space.entries:
+        space.entries[kernel] = None
+        return kernel
+    entry = space.entries[kernel]
+    if entry is None:
+        entry = space.entries[kernel] = entry_point(kernel, arguments)
+    return entry
+
+
+def _call(
+    kernel: Callable[..., Any], arguments: tuple[Any, ...], space: Workspace, threads: int, clock: Callable[[], int]
+) -> _Timed:
+    if not threads or DISABLED:
+        return _timed(kernel, arguments, clock)
+    try:
+        with alone(lambda: bool(space.control[STOP])), _threads(threads):
+            return _timed(kernel, arguments, clock)
+    except TimeoutError:  # stopped while another thread's run was under way
+        return None, 0, 0
+
+
+def _timed(kernel: Callable[..., Any], arguments: tuple[Any, ...], clock: Callable[[], int]) -> _Timed:
+    cpu, start = clock(), perf_counter_ns()
+    result = kernel(*arguments)
+    return result, perf_counter_ns() - start, clock() - cpu
+
+
+def _call_beside(
+    kernel: Callable[..., Any], arguments: tuple[Any, ...], space: Workspace, threads: int, clock: Callable[[], int]
+) -> _Timed:
+    """Call on a helper thread; whatever wakes this one before the end (Ctrl-C, a signal handler's error) stops the run."""
+    results: list[_Timed] = []
+    errors: list[BaseException] = []
+    ended = threading.Event()
+
+    def call() -> None:
+        try:
+            results.append(_call(kernel, arguments, space, threads, clock))
+        except BaseException as error:  # whatever it is, it belongs to the caller
+            errors.append(error)
+        finally:
+            ended.set()
+
+    helper = threading.Thread(target=call, name="pevm_numba run", daemon=True)
+    helper.start()
+    try:
+        ended.wait()
+    except BaseException:
+        space.stop()
+        helper.join()
+        raise
+    helper.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Run parallel kernels on this many threads (at most those that Numba has); put the user's number back."""
+    before, wanted = numba.get_num_threads(), min(count, most_threads())
+    if before == wanted:
+        yield
+        return
+    numba.set_num_threads(wanted)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
