@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .block import Block
 
-__all__ = ["announce_compiling", "log_to_stderr", "progress", "read_input", "run_app", "status", "width"]
+__all__ = ["announce_compiling", "log_to_stderr", "progress", "read_input", "run_app", "status", "width", "worker_counts"]
 
 _Item = TypeVar("_Item")
 
@@ -118,3 +118,22 @@ def progress(items: Iterable[_Item], text: str, total: int | None = None) -> Ite
     from rich.progress import track
 
     yield from track(items, description=text, total=total, console=console, transient=True)
+
+
+def worker_counts(text: str, most: int = 2**31 - 1) -> list[int]:
+    """Numbers of workers with commas between them, as on the command line; repeats left out.
+
+    Raises
+    ------
+    UsageError
+        If one is no integer in [1, most].
+
+    Examples
+    --------
+    >>> worker_counts("1, 4,1")
+    [1, 4]
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() and 1 <= int(word[:11]) <= most for word in words):
+        raise UsageError(f"--workers {text!r}: must be integers from 1 on with commas between them, such as 1,2,4")
+    return list(dict.fromkeys(int(word) for word in words))

@@ -26,7 +26,7 @@ STAGES = [
     ("schedule",),
     ("execute",),
     ("io",),
-    ("metrics", "plot", "inspection", "console", "screens"),
+    ("fields", "metrics", "plot", "inspection", "console", "screens"),
     ("bench", "commands", "cli", "__main__"),
 ]
 

@@ -28,12 +28,13 @@ from pevm_numba.bench.report import table
 from pevm_numba.bench.scenarios import DEFAULT_PRESETS, add_noops
 from pevm_numba.block import Block
 from pevm_numba.errors import BlockError
-from pevm_numba.execute import waves
-from pevm_numba.execute.run import execute
+from pevm_numba.execute.auto import PICKS
+from pevm_numba.execute.run import JOBS, execute
+from pevm_numba.fields import FIELDS
 from pevm_numba.generate import PRESETS, generate
 from pevm_numba.io.files import block_numbers, read_block, write_blocks
 from pevm_numba.machine.ops import Op
-from pevm_numba.metrics import FIELDS, Rounds, percentiles_ms, time_fields
+from pevm_numba.metrics import Rounds, percentiles_ms, time_fields
 from pevm_numba.schedule.bounds import critical_path_cost
 from pevm_numba.schedule.conflicts import conflict_counts
 
@@ -89,8 +90,8 @@ def consistent(row: dict[str, Any]) -> None:
     assert row["work_per_tx_us"] == (row["serial_time_ms"] * 1e3 / n_tx if n_tx else None)
     assert row["tx_latency_p50_ms"] <= row["tx_latency_p95_ms"] <= row["tx_latency_p99_ms"]
     assert 0 <= row["rounds_quiet"] <= row["rounds"] == 3
-    assert 0 <= row["preexec_precision"] <= 1
-    assert 0 <= row["preexec_recall"] <= 1
+    for name in ("preexec_precision", "preexec_recall"):
+        assert row[name] is None if row["oracle"] is None else 0 <= row[name] <= 1
     assert row["critical_path"] <= max(n_tx, 0)
     numbers = [value for value in row.values() if isinstance(value, float)]
     assert all(math.isfinite(value) and value >= 0 for value in numbers)
@@ -103,17 +104,22 @@ def consistent(row: dict[str, Any]) -> None:
 def test_every_field_is_defined_and_follows_from_the_others(bench, folder, tmp_path):
     rows = rows_of(bench, tmp_path / "x.json", "--input", folder, "--executor", "all", "--workers", 2)
     assert [(r["scenario"], r["executor"]) for r in rows] == [
-        (f"block {number}", executor) for number in (3, 4, 5) for executor in ("serial", "waves")
+        (f"block {number}", executor) for number in (3, 4, 5) for executor in JOBS
     ]
     for row in rows:
         consistent(row)
-        assert row["reexecuted"] == row["requeued"] == row["runtime_conflicts"] == row["failed"] == 0
-        assert row["preexec_recall"] == row["preexec_precision"] == (1 if row["n_tx"] else None)
+        assert row["requeued"] == row["runtime_conflicts"] == row["failed"] == 0
+        assert row["executions"] == row["n_tx"] + row["reexecuted"]
+        assert row["aborts"] == row["reexecuted"] == (row["reexecuted"] if row["executor"] == "optimistic" else 0)
+        estimated = row["executor"] in ("waves", "dataflow") and row["n_tx"] > 0
+        assert row["oracle"] == ("static" if row["executor"] in ("waves", "dataflow") else None)
+        assert row["preexec_recall"] == row["preexec_precision"] == (1 if estimated else None)
         assert row["chain_gas_exact"] is None
+        assert (row["waves"] > 0) == (row["executor"] == "waves" and row["n_tx"] > 0)
 
 
 def test_the_figures_of_a_block_are_those_of_the_library(bench, folder, tmp_path):
-    (row,) = rows_of(bench, tmp_path / "x.json", "--input", folder / "hot.parquet")
+    (row,) = rows_of(bench, tmp_path / "x.json", "--input", folder / "hot.parquet", "--executor", "waves")
     block = read_block(folder / "hot.parquet")
     access = access_sets(block)
     result = execute(block, "serial")
@@ -127,7 +133,7 @@ def test_the_figures_of_a_block_are_those_of_the_library(bench, folder, tmp_path
 
 def test_several_presets_and_inputs_make_one_list(bench, folder, tmp_path):
     words = ["--preset", "small", "--preset", "full-conflicts"]
-    words += ["--input", folder / "free.parquet", "--input", folder / "hot.parquet"]
+    words += ["--input", folder / "free.parquet", "--input", folder / "hot.parquet", "--executor", "waves"]
     rows = rows_of(bench, tmp_path / "x.json", *words)
     assert [row["scenario"] for row in rows] == ["small", "full-conflicts", "block 4", "block 3"]
     assert [row["waves"] for row in rows][1:3] == [1000, 1]
@@ -137,7 +143,9 @@ def test_the_table_has_a_row_a_summary_and_the_comparison_of_graphs(bench):
     said = bench("--preset", "medium", "--repeat", 3, "--executor", "all", "--workers", 2)
     assert (said.code, said.err) == (0, "")
     assert said.out.startswith("parallel and serial execution, 2 workers, milliseconds")
-    assert "All 2 results verified (2,000 transactions)" in said.out
+    assert "All 5 results verified (5,000 transactions)" in said.out
+    assert all(f"\n{name}: serial " in said.out for name in JOBS if name != "serial")
+    assert "serial: serial" not in said.out
     assert "Slower than serial (red): " in said.out
     assert "by key index" in said.out
     assert "testing all pairs" in said.out
@@ -178,7 +186,7 @@ def test_an_order_free_policy_is_measured_against_serial_in_its_own_order(bench,
 
 
 def test_missed_accesses_are_counted_and_cost_no_correctness(bench, folder, tmp_path):
-    words = ["--input", folder / "hot.parquet", "--oracle", "degraded", "--miss-rate"]
+    words = ["--input", folder / "hot.parquet", "--executor", "waves", "--oracle", "degraded", "--miss-rate"]
     (half,) = rows_of(bench, tmp_path / "x.json", *words, 0.5)
     consistent(half)
     assert half["requeued"] > 0
@@ -202,13 +210,17 @@ def test_work_makes_a_transaction_cost_about_that_much_more(bench, folder, tmp_p
 
 
 def test_the_warm_up_covers_every_executor_that_will_be_measured():
-    for executor, warmed in (("all", "waves"), ("auto", "waves"), ("waves", "waves"), ("serial", "serial")):
-        assert session._widest(session.Request(executor=executor).options()).executor == warmed
+    for executor, warmed in (("all", list(JOBS)), ("auto", list(PICKS)), ("waves", ["waves"]), ("serial", ["serial"])):
+        options = session.Request(executor=executor, work_us=3, workers=1).options()
+        found = session._warming(options)
+        assert [one.executor for one in found] == warmed
+        assert all((one.work_us, one.workers) == (3, 1) for one in found)
 
 
 def test_auto_reports_the_executor_that_it_picked(bench, folder, tmp_path):
     (row,) = rows_of(bench, tmp_path / "x.json", "--input", folder / "free.parquet", "--executor", "auto")
-    assert row["executor"] in ("serial", "waves")
+    assert row["executor"] in PICKS
+    assert row["reason"].startswith("auto: 100 transactions, guessed work ")
 
 
 @pytest.mark.parametrize(
@@ -252,19 +264,21 @@ def test_the_json_is_refused_where_it_would_destroy_something(bench, folder, tmp
     assert len(json.loads(target.read_text())) == 1
 
 
-@pytest.mark.parametrize("width", [80, 100, 120, 160, 180, 240])
+@pytest.mark.parametrize("width", [80, 100, 120, 130, 140, 160, 200, 220, 240])
 def test_the_table_fits_the_terminal_and_loses_no_figure(width):
     row = {
         "scenario": "op_trace 14029313", "executor": "waves", "workers": 2, "work_us": 0, "n_tx": 1_414, "waves": 1_408,
         "conflict_rate": 0.992, "conflict_rate_exact": True, "critical_path": 1_408, "serial_time_ms": 26.151,
         "parallel_time_ms": 14.825, "execute_time_ms": 14.057, "speedup": 0.91, "speedup_execute": 1.86, "bound": 2.0,
-        "bound_share": 0.93, "requeued": 1_000, "verified": True,
+        "bound_share": 0.93, "waits": 900, "reexecuted": 12, "requeued": 1_000, "verified": True,
     }  # fmt: skip
     out = io.StringIO()
-    Console(file=out, width=width, highlight=False).print(table([row], width))
+    other = row | {"executor": "optimistic"}
+    Console(file=out, width=width, highlight=False).print(table([row, other] if width > 80 else [row], width))
     text = out.getvalue()
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
+    assert ("optimistic" in text) == (width > 80)
     for figure in ("op_trace 14029313", "1,414", "1,408", "26.151", "14.825", "0.91", "1.86", "2.00"):
         assert figure in text
 
@@ -285,20 +299,24 @@ def test_the_json_must_have_somewhere_to_go(bench, folder, tmp_path):
 # -------------------------------------------------------------------- proof before figures
 
 
-@pytest.mark.parametrize("name", ["values", "status", "gas_used", "digest", "output", "refund"])
-def test_a_wrong_result_ends_the_run_without_a_table_or_json(bench, folder, tmp_path, monkeypatch, name):
-    real = waves.run_waves
+@pytest.mark.parametrize(
+    ("executor", "name"),
+    [("dataflow", name) for name in ("values", "status", "gas_used", "digest", "output", "refund")]
+    + [(executor, "values") for executor in ("waves", "optimistic", "bal")],
+)
+def test_a_wrong_result_ends_the_run_without_a_table_or_json(bench, folder, tmp_path, monkeypatch, executor, name):
+    real = JOBS[executor].run
 
-    def broken(space, plan):
-        done = real(space, plan)
-        if space.block.number == 3:  # the second block of the run: by then there would be a row to show
-            array = getattr(space, name)
+    def broken(job):
+        done = real(job)
+        if job.block.number == 3:  # the second block of the run: by then there would be a row to show
+            array = job.space.values if name == "values" else getattr(job.space.receipts, name)
             array[-1] = array[-1] + array.dtype.type(1)
         return done
 
-    monkeypatch.setattr(waves, "run_waves", broken)
+    monkeypatch.setattr(JOBS[executor], "run", broken)
     words = ["--input", folder / "free.parquet", "--input", folder / "hot.parquet", "--json", tmp_path / "x.json"]
-    one_line(bench(*words), 3, "block 3: waves differs from serial")
+    one_line(bench(*words, "--executor", executor), 3, f"block 3: {executor} differs from serial")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -404,7 +422,7 @@ def test_time_fields_are_medians_of_the_rounds_kept(rounds, has_graph):
 
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=30))
 def test_percentiles_lie_between_the_extremes(nanoseconds):
-    found = percentiles_ms(np.array(nanoseconds, np.int64))
+    found = percentiles_ms(np.array(nanoseconds, np.int64), "tx_latency")
     p50, p95, p99 = (found[f"tx_latency_p{q}_ms"] for q in (50, 95, 99))
     low, high = min(nanoseconds), max(nanoseconds)
     assert low / 1e6 <= p50 * (1 + 1e-9)
@@ -413,4 +431,4 @@ def test_percentiles_lie_between_the_extremes(nanoseconds):
 
 def test_every_preset_of_the_generator_can_be_named():
     request = session.Request(presets=tuple(PRESETS))
-    assert [options.executor for options in request.options()] == ["waves"]
+    assert [options.executor for options in request.options()] == ["dataflow"]

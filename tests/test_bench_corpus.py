@@ -23,8 +23,8 @@ from pevm_numba.bench.corpus import definition_summary, model_rows, model_summar
 from pevm_numba.bench.definitions import DEFINITIONS, definition_row, misordered_pairs, net_access
 from pevm_numba.block import Block
 from pevm_numba.errors import FileFormatError
+from pevm_numba.fields import TABLES
 from pevm_numba.machine.ops import Mode
-from pevm_numba.metrics import TABLES
 
 pytestmark = pytest.mark.skipif(DISABLED, reason="thousands of schedules, and no kernel is compiled")
 

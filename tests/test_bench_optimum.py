@@ -11,7 +11,7 @@ from rich.console import Console
 import pevm_numba as pn
 from pevm_numba.bench import optimum, tables
 from pevm_numba.errors import FileFormatError, UsageError
-from pevm_numba.metrics import TABLES
+from pevm_numba.fields import TABLES
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from pevm_numba.bench.rounds import Spread, interleaved, peak_growth
 from pevm_numba.bench.scheduling import Request, measure_case
 from pevm_numba.bench.tables import check_json, check_range, figure, print_paragraph, print_table
 from pevm_numba.errors import BlockError, ExecutionError, FileFormatError, UsageError
-from pevm_numba.metrics import TABLES
+from pevm_numba.fields import TABLES
 from pevm_numba.schedule.conflicts import adjacency
 
 pytestmark = pytest.mark.skipif(DISABLED, reason="times of kernels, and no kernel is compiled")

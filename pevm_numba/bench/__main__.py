@@ -20,11 +20,16 @@ def bench(
     input: Annotated[
         list[Path] | None, typer.Option(help="Block file, folder of block, cryo or op_trace files, or seed JSON.")
     ] = None,
-    executor: Annotated[str, typer.Option(help="serial, waves, auto, or all.")] = "waves",
+    executor: Annotated[
+        str, typer.Option(help="serial, waves, dataflow, optimistic, bal, auto, or all.")
+    ] = "dataflow",
     policy: Annotated[
         str, typer.Option(help="levels and list keep block order; the others of schedule() do not.")
     ] = "levels",
-    oracle: Annotated[str, typer.Option(help="Access sets: static, declared, eip2930, union, degraded.")] = "static",
+    oracle: Annotated[
+        str | None,
+        typer.Option(help="Access sets: static (default; none for optimistic), declared, eip2930, union, degraded."),
+    ] = None,
     miss_rate: Annotated[float, typer.Option(help="With --oracle degraded: share of accesses missed.")] = 0.0,
     workers: Annotated[int | None, typer.Option(help="Threads; default all that Numba has.")] = None,
     work: Annotated[float, typer.Option(help="Microseconds of work to add to every transaction.")] = 0.0,
@@ -83,6 +88,51 @@ def corpus_command(
     from .corpus import run
 
     run(path, json, verbose=verbose > 0)
+
+
+@app.command("executors")
+def executors_command(
+    path: Annotated[Path | None, typer.Argument(help="Real blocks for the case corpus, which is left out without.")] = None,
+    n: Annotated[int, typer.Option("--n", "--n-tx", help="Transactions of each synthetic case.")] = 10_000,
+    work: Annotated[str, typer.Option(help="Microseconds of serial work in a transaction.")] = "0.1,0.5,5,50",
+    cases: Annotated[str, typer.Option(help="all, or some of the cases, with commas between.")] = "all",
+    rounds: Annotated[int, typer.Option(help="Quiet rounds; at most three times as many are tried.")] = 9,
+    workers: Annotated[int | None, typer.Option(help="Default all threads that Numba has.")] = None,
+    break_even: Annotated[bool, typer.Option(help="Also the work from which on each executor beats serial.")] = True,
+    chart: Annotated[Path | None, typer.Option(help="Draw break-even as .png, .svg or .pdf (extra plot).")] = None,
+    seed: Annotated[int, typer.Option(help="Of the cases.")] = 42,
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
+) -> None:
+    """Measure every executor on cases of all kinds, beside the bound; some 8 minutes on two quiet cores."""
+    con.log_to_stderr(verbose)
+    from .executors import Request, run
+
+    made = Request.parse(
+        path, n, work, cases, rounds=rounds, workers=workers, break_even=break_even, chart=chart, seed=seed
+    )
+    run(made, json)
+
+
+@app.command("scaling")
+def scaling_command(
+    path: Annotated[Path | None, typer.Argument(help="Real blocks for the case corpus, which is left out without.")] = None,
+    n: Annotated[int, typer.Option("--n", "--n-tx", help="Transactions of each synthetic case.")] = 10_000,
+    work: Annotated[str, typer.Option(help="Microseconds of serial work in a transaction.")] = "0.5,5",
+    cases: Annotated[str, typer.Option(help="all, or some of the cases, with commas between.")] = "all",
+    workers: Annotated[str, typer.Option(help="Numbers of workers.")] = "1,2,4,8,16",
+    rounds: Annotated[int, typer.Option(help="Quiet rounds; at most three times as many are tried.")] = 9,
+    seed: Annotated[int, typer.Option(help="Of the cases.")] = 42,
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
+) -> None:
+    """Speed-up over workers: measured as far as there are cores, predicted by simulation beyond."""
+    con.log_to_stderr(verbose)
+    from .executors import Request
+    from .scaling import run
+
+    made = Request.parse(path, n, work, cases, rounds=rounds, break_even=False, seed=seed)
+    run(made, con.worker_counts(workers), json)
 
 
 @app.command("optimum")

@@ -91,8 +91,9 @@ def _check(space: Workspace, program: Path, data: Path, folder: Path) -> None:
     }
     gas = np.frombuffer(raw, "<i8", block.n_tx, 84 * n_rows)
     refund = np.frombuffer(raw, "<i8", block.n_tx, 84 * n_rows + 8 * block.n_tx)
-    spent = space.gas_used - _INTRINSIC + np.minimum(space.refund, (gas + _INTRINSIC) // 5)
-    if ours != theirs or not np.array_equal(spent, gas) or not np.array_equal(space.refund, refund):
+    used, refunded = space.receipts.gas_used, space.receipts.refund
+    spent = used - _INTRINSIC + np.minimum(refunded, (gas + _INTRINSIC) // 5)
+    if ours != theirs or not np.array_equal(spent, gas) or not np.array_equal(refunded, refund):
         raise ExecutionError(f"{data.name}: state, gas or refunds differ from the reference's")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,27 +15,64 @@ from ..access.sets import AccessSets
 from ..machine.ops import Mode
 
 __all__ = [
-    "CASES", "csr_of_pairs", "first_wave_is_maximal", "is_colouring", "is_maximal_independent", "make_access", "pairs_of",
+    "CASES", "EXECUTOR_CASES", "Rule", "csr_of_pairs", "first_wave_is_maximal", "is_colouring", "is_maximal_independent",
+    "make_access", "pairs_of",
 ]  # fmt: skip
 
-#: Cases by name, and how their keys are drawn.
+
+@dataclass(frozen=True)
+class Rule:
+    """How the keys of a case are drawn: six a transaction, 40 % of them written; repeats are merged.
+
+    Parameters
+    ----------
+    text : str
+        For people.
+    keys : float, optional
+        Draws are uniform in so many keys a transaction; without it and without an exponent each key is drawn once.
+    exponent : float, optional
+        Draws follow Zipf's law, folded into 20 keys a transaction.
+    hot_share : float
+        Share of transactions that also write the hot key.
+    hot_keys, hot_writes : int
+        Every transaction also writes so many of so many hot keys.
+    """
+
+    text: str
+    keys: float | None = None
+    exponent: float | None = None
+    hot_share: float = 0.0
+    hot_keys: int = 0
+    hot_writes: int = 0
+
+
+#: Cases that schedulers are compared on.
 CASES: Final = {
-    "low": "keys uniform in 20 n",
-    "mid": "keys uniform in 2 n",
-    "zipf": "keys by Zipf's law, exponent 1.2, folded into 20 n",
-    "hot30": "low, and one key written by 30 % of transactions",
-    "many-hot": "low, and each transaction writes 8 of 20 hot keys",
+    "low": Rule("keys uniform in 20 n", 20),
+    "mid": Rule("keys uniform in 2 n", 2),
+    "zipf": Rule("keys by Zipf's law, exponent 1.2, folded into 20 n", exponent=1.2),
+    "hot30": Rule("low, and one key written by 30 % of transactions", 20, hot_share=0.3),
+    "many-hot": Rule("low, and each transaction writes 8 of 20 hot keys", 20, hot_keys=20, hot_writes=8),
+}
+
+#: Cases that executors are compared on.
+EXECUTOR_CASES: Final = {
+    "independent": Rule("no key twice"),
+    "low": CASES["low"],
+    "mid": CASES["mid"],
+    "zipf 1.1": Rule("keys by Zipf's law, exponent 1.1", exponent=1.1),
+    "zipf 1.5": Rule("keys by Zipf's law, exponent 1.5", exponent=1.5),
+    "hot 25 %": Rule("low, and one key written by 25 % of transactions", 20, hot_share=0.25),
+    "hot 75 %": Rule("low, and one key written by 75 % of transactions", 20, hot_share=0.75),
+    "chain": Rule("one key written by all", hot_share=1.0),
 }
 
 _DRAWS: Final = 6
 _WRITE_SHARE: Final = 0.4
-_HOT_SHARE: Final = 0.3
-_HOT_KEYS: Final = 20
-_HOT_WRITES: Final = 8
 
 
 def make_access(case: str, n_tx: int, seed: int = 42) -> AccessSets:
-    """Access sets of one of the `CASES`: six draws a transaction, repeats merged, 40 % writes; and what the case adds.
+    """Access sets of one of the `CASES` or `EXECUTOR_CASES`.
 
     Parameters
     ----------
@@ -58,18 +96,21 @@ def make_access(case: str, n_tx: int, seed: int = 42) -> AccessSets:
     >>> make_access("mid", 1000)
     <AccessSets: 1,000 txs, 5,992 accesses, 1,885 keys>
     """
-    door.choice("case", case, CASES)
+    rules = EXECUTOR_CASES | CASES
+    door.choice("case", case, rules)
     n_tx = door.integer("n_tx", n_tx, 1, 10_000_000)
     rng = np.random.default_rng(door.integer("seed", seed, 0, 2**64 - 1))
-    shape = n_tx, _DRAWS
-    if case == "zipf":
-        drawn = rng.zipf(1.2, shape) % (20 * n_tx)
+    rule, shape = rules[case], (n_tx, _DRAWS)
+    if rule.exponent is not None:
+        drawn = rng.zipf(rule.exponent, shape) % (20 * n_tx)
+    elif rule.keys is not None:
+        drawn = rng.integers(0, int(rule.keys * n_tx), shape)
     else:
-        drawn = rng.integers(0, (2 if case == "mid" else 20) * n_tx, shape)
+        drawn = np.arange(_DRAWS * n_tx).reshape(shape)
     writes = rng.random(shape) < _WRITE_SHARE
     tx = np.repeat(np.arange(n_tx), _DRAWS)
-    if case in ("hot30", "many-hot"):
-        hot, key = _hot_writes(case, n_tx, rng)
+    if rule.hot_share or rule.hot_keys:
+        hot, key = _hot_writes(rule, n_tx, rng)
         tx = np.concatenate([tx, hot])
         drawn = np.concatenate([drawn.ravel(), 20 * n_tx + key])
         writes = np.concatenate([writes.ravel(), np.ones(len(hot), bool)])
@@ -83,13 +124,13 @@ def make_access(case: str, n_tx: int, seed: int = 42) -> AccessSets:
     return AccessSets.from_arrays(n_keys, indptr, entry % n_keys, modes)
 
 
-def _hot_writes(case: str, n_tx: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(transaction, number of the hot key) of each write that the case adds."""
-    if case == "hot30":
-        hot = np.flatnonzero(rng.random(n_tx) < _HOT_SHARE)
+def _hot_writes(rule: Rule, n_tx: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(transaction, number of the hot key) of each write that the rule adds."""
+    if rule.hot_share:
+        hot = np.flatnonzero(rng.random(n_tx) < rule.hot_share)
         return hot, np.zeros(len(hot), np.int64)
-    chosen = np.argsort(rng.random((n_tx, _HOT_KEYS)), axis=1)[:, :_HOT_WRITES]
-    return np.repeat(np.arange(n_tx), _HOT_WRITES), chosen.ravel()
+    chosen = np.argsort(rng.random((n_tx, rule.hot_keys)), axis=1)[:, : rule.hot_writes]
+    return np.repeat(np.arange(n_tx), rule.hot_writes), chosen.ravel()
 
 
 def _in_order_of_first(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,25 @@ from ..io.paths import replacing
 
 __all__ = ["comparison_line", "show", "summary_lines", "table", "write_json"]
 
-#: Columns: heading, heading in narrow terminals, narrowest width at which it is shown.
+#: Columns: heading, heading in narrow terminals, narrowest width at which it is shown. Those named in `_SOMETIMES` only where
+#: a row has something to show there.
 _COLUMNS = (
-    ("block", "block", 0), ("txs", "txs", 0), ("conflict %", "conf %", 110), ("waves", "waves", 0),
-    ("critical path", "path", 0), ("serial ms", "serial", 0), ("parallel ms", "par.", 0), ("execute ms", "exec.", 110),
+    ("block", "block", 0), ("executor", "executor", 0), ("txs", "txs", 0), ("conflict %", "conf %", 110),
+    ("waves", "waves", 0), ("critical path", "path", 0),
+    ("serial ms", "serial", 0), ("parallel ms", "par.", 0), ("execute ms", "exec.", 110),
     ("speedup", "x", 0), ("exec. speedup", "exec. x", 0), ("bound", "bound", 0), ("share %", "share", 110),
-    ("put off", "put off", 120), ("verified", "verified", 130),
+    ("waited", "waited", 130), ("run again", "again", 130), ("put off", "put off", 130), ("verified", "verified", 140),
 )  # fmt: skip
+_SOMETIMES = {
+    "waves": lambda row: row["waves"], "waited": lambda row: row["waits"], "run again": lambda row: row["reexecuted"],
+    "put off": lambda row: row["requeued"],
+}  # fmt: skip
 
 #: From this width on the headings are written out.
-_WIDE = 176
+_WIDE = 220
 
 
-def table(results: Sequence[dict[str, Any]], width: int = 200) -> Table:
+def table(results: Sequence[dict[str, Any]], width: int = 240) -> Table:
     """One row for each measurement; fewer columns and shorter headings where the terminal is narrow."""
     names = {r["executor"] for r in results}
     what = f"{next(iter(names))} against serial execution" if len(names) == 1 else "parallel and serial execution"
@@ -36,27 +43,32 @@ def table(results: Sequence[dict[str, Any]], width: int = 200) -> Table:
     work = f", {first['work_us']:g} us of work added to each transaction" if first["work_us"] else ""
     title = f"{what}, {workers} worker{'s' if workers > 1 else ''}, milliseconds{work}"
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1 if width >= _WIDE else 0))
-    kept = [least <= width for _, _, least in _COLUMNS]
+    kept = [least <= width and _has_content(name, results) for name, _, least in _COLUMNS]
     for (wide, narrow, _), keep in zip(_COLUMNS, kept):
         if keep:
             heading = wide if width >= _WIDE else narrow
-            shown.add_column(heading, justify="left" if wide == "block" else "right", no_wrap=True)
+            shown.add_column(heading, justify="left" if wide in ("block", "executor") else "right", no_wrap=True)
     for row in results:
         shown.add_row(*(cell for cell, keep in zip(_cells(row), kept) if keep))
     return shown
+
+
+def _has_content(column: str, results: Sequence[dict[str, Any]]) -> bool:
+    if column == "executor":
+        return len({r["executor"] for r in results}) > 1
+    return column not in _SOMETIMES or any(_SOMETIMES[column](row) for row in results)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     rate = f"{100 * row['conflict_rate']:.3g}" + ("" if row["conflict_rate_exact"] else "~")
     digits = 3 if row["serial_time_ms"] < 100 else 1
     return [
-        row["scenario"] + (f" ({row['executor']})" if row["executor"] == "serial" else ""),
-        f"{row['n_tx']:,}", rate, f"{row['waves']:,}", f"{row['critical_path']:,}",
+        row["scenario"], row["executor"], f"{row['n_tx']:,}", rate, f"{row['waves']:,}", f"{row['critical_path']:,}",
         *(f"{row[name]:.{digits}f}" for name in ("serial_time_ms", "parallel_time_ms", "execute_time_ms")),
         _ratio(row["speedup"]), _ratio(row["speedup_execute"]),
         "-" if row["bound"] is None else f"{row['bound']:.2f}",
         "-" if row["bound_share"] is None else f"{100 * row['bound_share']:.0f}",
-        f"{row['requeued']:,}", "yes" if row["verified"] else "NO",
+        f"{row['waits']:,}", f"{row['reexecuted']:,}", f"{row['requeued']:,}", "yes" if row["verified"] else "NO",
     ]  # fmt: skip
 
 
@@ -73,14 +85,18 @@ def summary_lines(results: Sequence[dict[str, Any]]) -> list[str]:
         ("1 result verified" if len(results) == 1 else f"All {len(results)} results verified")
         + f" ({n_tx:,} transactions): receipts, observed accesses and state equal to serial execution."
     ]
-    rows = [r for r in results if r["executor"] != "serial" and r["n_tx"]]
-    if rows:
-        lines += _comparison(rows)
+    by_executor: dict[str, list[dict[str, Any]]] = {}
+    for r in results:
+        if r["executor"] != "serial" and r["n_tx"]:
+            by_executor.setdefault(r["executor"], []).append(r)
+    for name, rows in by_executor.items():
+        lines += _comparison(rows, "In all" if len(by_executor) == 1 else name)
     lines += _chain_gas(results)
     return lines
 
 
-def _comparison(rows: Sequence[dict[str, Any]]) -> list[str]:
+def _comparison(rows: Sequence[dict[str, Any]], head: str) -> list[str]:
+    """What holds for the rows of one executor."""
     serial, parallel, execute, cpu = (
         sum(r[name] for r in rows) for name in ("serial_time_ms", "parallel_time_ms", "execute_time_ms", "cpu_ms")
     )
@@ -88,14 +104,20 @@ def _comparison(rows: Sequence[dict[str, Any]]) -> list[str]:
     share = 100 * float(np.median([r["bound_share"] for r in rows]))
     quiet, rounds = sum(r["rounds_quiet"] for r in rows), sum(r["rounds"] for r in rows)
     lines = [
-        f"In all: serial {serial:.2f} ms; parallel {parallel:.2f} ms end to end ({serial / parallel:.2f}x, "
+        f"{head}: serial {serial:.2f} ms; parallel {parallel:.2f} ms end to end ({serial / parallel:.2f}x, "
         f"{cpu:.2f} ms of CPU time), {execute:.2f} ms of it execution ({serial / execute:.2f}x).",
         f"Slower than serial (red): {slower} of {len(rows)} end to end, {slower_execute} by execution alone. "
         f"Median share of the bound: {share:.0f} %.",
     ]
-    alone = sum(r["parallel_waves"] == 0 for r in rows)
+    waves = [r for r in rows if r["executor"] == "waves"]
+    alone = sum(r["parallel_waves"] == 0 for r in waves)
     if alone:
-        lines.append(f"In {alone} of {len(rows)} no wave held enough work for more than one thread.")
+        lines.append(f"In {alone} of {len(waves)} no wave held enough work for more than one thread.")
+    for reason, count in Counter(r["reason"] for r in rows if r["reason"].startswith("serial")).most_common(3):
+        lines.append(f"In {count} of {len(rows)} run on one thread: {reason.removeprefix('serial: ')}.")
+    again = sum(r["reexecuted"] for r in rows)
+    if again:
+        lines.append(f"Thrown away and run again: {again:,}; given up for dataflow: {sum(r['fallback'] for r in rows)}.")
     if quiet < 0.9 * rounds:
         lines.append(f"Only {quiet} of {rounds} rounds were quiet: other processes used the cores, which ruins waves most.")
     return lines
@@ -135,7 +157,7 @@ def show(results: Sequence[dict[str, Any]], lines: Sequence[str]) -> None:
     """Print table, summary and further lines; a piped table is as wide as it needs to be."""
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(width=200, highlight=False)
+        console = Console(width=240, highlight=False)
     console.print(table(results, console.width))
     for line in [*summary_lines(results), *lines]:
         console.print(line, markup=False, soft_wrap=not console.is_terminal)

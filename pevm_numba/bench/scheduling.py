@@ -223,7 +223,7 @@ def _show_case(case: str, rows: Sequence[dict[str, Any]]) -> None:
     for name, field in (*named, ("probe, new memory", "fresh_probe_ns")):
         cells = [[figure(first[n][field], 2), "", figure(first[n][field] / first[n]["probe_ns"], 2), ""] for n in sizes]
         probes.append([name, *(cell for part in cells for cell in part)])
-    title = f"{case}: {CASES[case]}; nanoseconds an access, by number of transactions"
+    title = f"{case}: {CASES[case].text}; nanoseconds an access, by number of transactions"
     print_table(title, headings, [*body, [], *probes], [4] * len(sizes))
     print_paragraph(*(f"{row['n_tx']:,} transactions: {row['skipped']}." for row in rows if "skipped" in row))
 

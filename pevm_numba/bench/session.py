@@ -12,8 +12,9 @@ from .._kernels.jit import most_threads
 from ..access.oracles import ORACLES
 from ..console import progress, status
 from ..errors import BlockError, UsageError
-from ..execute.run import EXECUTORS
-from ..execute.waves import default_workers
+from ..execute.auto import PICKS
+from ..execute.launch import default_workers
+from ..execute.run import EXECUTORS, JOBS
 from ..generate import PRESETS
 from ..io.files import block_numbers
 from ..schedule.policies import POLICIES
@@ -33,9 +34,9 @@ class Request:
 
     presets: tuple[str, ...] = ()
     inputs: tuple[Path, ...] = ()
-    executor: str = "waves"
+    executor: str = "dataflow"
     policy: str = "levels"
-    oracle: str = "static"
+    oracle: str | None = None
     miss_rate: float = 0.0
     workers: int | None = None
     work_us: float = 0.0
@@ -52,7 +53,8 @@ class Request:
         """
         workers = default_workers() if self.workers is None else self.workers
         known = {"--executor": ("all", *EXECUTORS), "--policy": POLICIES, "--oracle": ORACLES, "--preset": PRESETS}
-        given = [("--executor", self.executor), ("--policy", self.policy), ("--oracle", self.oracle)]
+        given = [("--executor", self.executor), ("--policy", self.policy)]
+        given += [("--oracle", self.oracle)] if self.oracle is not None else []
         for name, value in given + [("--preset", preset) for preset in self.presets]:
             if value not in known[name]:
                 raise UsageError(f"{name} {value!r} is unknown: one of {', '.join(known[name])}")
@@ -64,8 +66,9 @@ class Request:
             if not low <= number <= high:
                 raise UsageError(f"{option} {number:g}: must be in [{low}, {high:g}]{what}")
         if self.miss_rate and self.oracle != "degraded":
-            raise UsageError(f"--miss-rate {self.miss_rate:g} with --oracle {self.oracle}: only degraded misses accesses")
-        executors = ("serial", "waves") if self.executor == "all" else (self.executor,)
+            oracle = self.oracle or "static"
+            raise UsageError(f"--miss-rate {self.miss_rate:g} with --oracle {oracle}: only degraded misses accesses")
+        executors = tuple(JOBS) if self.executor == "all" else (self.executor,)
         return [
             Options(name, self.policy, self.oracle, self.miss_rate, workers, self.repeat, self.work_us)
             for name in executors
@@ -84,10 +87,9 @@ class Request:
         return walk(), total
 
 
-def _widest(wanted: list[Options]) -> Options:
-    """Options whose warm-up uses the kernels of all: waves runs serially too, and auto would pick serial for a tiny block."""
-    last = wanted[-1]
-    return replace(last, executor="waves") if last.executor == "auto" else last
+def _warming(wanted: list[Options]) -> list[Options]:
+    """Options whose warm-up uses the kernels of all: auto would pick serial for a tiny block."""
+    return [replace(w, executor=name) for w in wanted for name in (PICKS if w.executor == "auto" else (w.executor,))]
 
 
 def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]:
@@ -102,7 +104,7 @@ def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]
     check_json(json_path, request.inputs)
     scenarios, total = request.scenarios()
     with status("compiling or loading kernels"):
-        warm = warm_up(_widest(wanted))
+        warm = warm_up(_warming(wanted))
     log.info("kernels ready in %.0f ms, %d compiled", warm.compile_ms, warm.kernels_compiled)
     results: list[dict[str, Any]] = []
     graphs: list[str] = []

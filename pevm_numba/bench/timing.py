@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from time import perf_counter_ns, process_time_ns
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
 import numpy as np
@@ -17,32 +17,39 @@ from ..access.quality import accuracy
 from ..access.sets import AccessSets
 from ..block import Block
 from ..errors import ExecutionError, TooLargeError
-from ..execute import serial, waves
+from ..execute.auto import pick
+from ..execute.bal import BalJob
+from ..execute.job import Job
 from ..execute.result import Execution
-from ..execute.run import collect, pick
+from ..execute.run import JOBS, collect, execute
+from ..execute.serial import SerialJob
 from ..execute.workspace import Workspace
 from ..generate import generate
 from ..metrics import Rounds, describe_machine, percentiles_ms, time_fields, versions
 from ..schedule.bounds import critical_path_cost, speedup_bound
 from ..schedule.conflicts import all_pairs_graph, conflict_counts, conflict_graph
-from ..schedule.plan import Schedule
 from ..schedule.policies import GRAPH_POLICIES, schedule
 from .scenarios import Scenario, add_noops, nanoseconds_per_step
 
 __all__ = ["Options", "WarmUp", "compare_graphs", "measure", "warm_up"]
 
 
+#: Counters of a run that are reported as they are.
+_COUNTED = ("executions", "reexecuted", "validations", "aborts", "waits", "fallback")
+
+
 @dataclass(frozen=True)
 class Options:
-    """How to measure; see `metrics.FIELDS` for what comes out.
+    """How to measure; see `fields.FIELDS` for what comes out.
 
     Parameters
     ----------
-    executor : {"auto", "serial", "waves"}
+    executor : str
+        One of `execute.run.EXECUTORS`.
     policy : str
-        Scheduling policy.
-    oracle : str
-        Source of the access sets.
+        Scheduling policy; dataflow with "levels" follows the dependencies alone.
+    oracle : str, optional
+        Source of the access sets; default "static", and no hints for optimistic.
     miss_rate : float in [0, 1]
         With the oracle "degraded".
     workers : int
@@ -52,9 +59,9 @@ class Options:
         Stand-in work added to every transaction, in microseconds.
     """
 
-    executor: str = "waves"
+    executor: str = "dataflow"
     policy: str = "levels"
-    oracle: str = "static"
+    oracle: str | None = None
     miss_rate: float = 0.0
     workers: int = 1
     repeat: int = 9
@@ -69,12 +76,14 @@ class WarmUp:
     kernels_compiled: int
 
 
-def warm_up(options: Options) -> WarmUp:
-    """Run everything once on a tiny block, so that no compiling falls into a measured time."""
+def warm_up(wanted: Sequence[Options]) -> WarmUp:
+    """Run everything once on small blocks, so that no compiling falls into a measured time."""
     start, before = perf_counter_ns(), was_compiled()
     tiny = generate(n_tx=8, key_space=4, conflict_ratio=0.5)
-    one_round = Options(options.executor, options.policy, options.oracle, options.miss_rate, options.workers, 1)
-    measure(Scenario("warm-up", tiny), one_round, WarmUp(0.0, 0))
+    for options in wanted:
+        one_round = replace(options, repeat=1, work_us=0.0)
+        for block in (tiny, add_noops(tiny, 10_000)):  # the second is worth several threads
+            measure(Scenario("warm-up", block), one_round, WarmUp(0.0, 0))
     compare_graphs(tiny, 8)
     return WarmUp((perf_counter_ns() - start) / 1e6, was_compiled() - before)
 
@@ -86,61 +95,94 @@ def _time(function: Callable[..., Any], *arguments: Any, **options: Any) -> tupl
 
 
 class _Subject:
-    """One block under measurement: workspaces, the plan, the serial result that everything is compared with."""
+    """One block under measurement: the executor's job, and the serial one that everything is compared with."""
 
     def __init__(self, block: Block, options: Options) -> None:
-        self.block, self.options = block, options
-        self.executor = options.executor
-        if self.executor == "auto":
-            self.executor = pick(block, options.workers)[0]
-        self.parallel = self.executor != "serial"
+        self.block, self.options, self.auto = block, options, options.executor == "auto"
+        self.executor = pick(block, options.workers).executor if self.auto else options.executor
+        self.reason = ""
         start = perf_counter_ns()
-        self.baseline = Workspace(block)
+        self.baseline = SerialJob(block)
         self.encode_ns = perf_counter_ns() - start
-        self.space = Workspace(block, workers=options.workers, partial_sums=self.parallel)
-        self.access, self.plan = self.estimate(), None
-        if self.parallel:
-            self.plan = self.schedule(self.access)
+        self.job: Job = JOBS[self.executor](block, workers=options.workers)
+        self.access = self.estimate()
+        self.plan()
         self.run_baseline()
-        self.reference = collect(self.baseline, "serial", self.plan, {}, {})
+        self.reference = collect(self.baseline, {}, {})
         self.result: Execution = self.reference
         self.counters: dict[str, int] = {}
+
+    @property
+    def oracle(self) -> str | None:
+        """Where the access sets came from; None if the executor takes none."""
+        if self.executor in ("serial", "bal"):
+            return None
+        return self.options.oracle or (None if self.executor == "optimistic" else "static")
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the executor follows a schedule made by the policy."""
+        return self.executor == "waves" or (self.executor == "dataflow" and self.options.policy != "levels")
 
     def estimate(self) -> AccessSets:
         if self.options.oracle == "degraded":
             return access_sets(self.block, "degraded", miss_rate=self.options.miss_rate)
-        return access_sets(self.block, self.options.oracle)
+        return access_sets(self.block, self.options.oracle or "static")
 
-    def schedule(self, access: AccessSets) -> Schedule:
-        return schedule(access, self.options.policy, block=self.block)
+    def plan(self) -> None:
+        """What comes between access sets and execution, the choice of auto included."""
+        job = self.job
+        if self.auto:
+            choice = pick(self.block, self.options.workers)
+            job.shares, self.reason = choice.shares, f"auto: {choice.reason}"
+        if isinstance(job, BalJob):
+            if not hasattr(job, "listed"):  # made outside all times, as whoever sends the block would
+                job.use(execute(self.block, "serial", record="changes").block_access_list())
+        elif self.scheduled:
+            job.schedule = schedule(self.access, self.options.policy, block=self.block)
+        elif self.executor == "dataflow" or self.options.oracle is not None:
+            job.access = self.access
+        job.plan()
+        self.baseline.schedule = job.schedule
 
     def run_baseline(self) -> int:
         self.baseline.reset()
-        kernel, arguments = self.baseline.serial_call(None if self.plan is None else self.plan.serial_order)
-        return _time(kernel, *arguments)[1]
+        return self.baseline.run()[1]["execute_ns"]
 
     def run_round(self, rounds: Rounds) -> None:
         rounds.serial_before.append(self.run_baseline())
-        self.space.reset()
-        cpu = process_time_ns()
-        estimate = plan_ns = 0
-        if self.parallel:
-            access, estimate = _time(self.estimate)
-            plan, plan_ns = _time(self.schedule, access)
-            self.plan = plan
-            self.counters, times = waves.run_waves(self.space, plan)
-        else:
-            self.counters, times = serial.run_serial(self.space, None)
-        rounds.cpu.append(process_time_ns() - cpu)
+        self.job.reset()
+        cpu = thread_time_ns()
+        estimate = 0
+        if self.oracle is not None:
+            self.access, estimate = _time(self.estimate)
+        plan = _time(self.plan)[1]
+        cpu = thread_time_ns() - cpu
+        self.counters, times = self.job.run()
+        rounds.cpu.append(cpu + times["cpu_ns"])
         rounds.estimate.append(estimate)
-        rounds.schedule.append(plan_ns)
+        rounds.schedule.append(plan)
         rounds.graph.append(0)
         rounds.execute.append(times["execute_ns"])
         rounds.serial_after.append(self.run_baseline())
         start = perf_counter_ns()
-        self.result = collect(self.space, self.executor, self.plan, self.counters, {})
+        self.result = collect(self.job, self.counters, {})
         self.result.check_equal(self.reference)
         rounds.verify.append(perf_counter_ns() - start)
+
+    def latencies(self) -> NDArray[np.int64]:
+        """(n_tx,) nanoseconds from start to end of each transaction in one more run that takes these times, compared too."""
+        job = self.job
+        timed = JOBS[self.executor](
+            self.block, workers=self.options.workers, schedule=job.schedule, access=job.access, timed=True
+        )
+        if isinstance(timed, BalJob) and isinstance(job, BalJob):
+            timed.use(job.listed)
+        timed.plan()
+        result = collect(timed, *timed.run())
+        result.check_equal(self.reference)
+        assert result.times is not None
+        return result.times.end - result.times.start
 
 
 def measure(scenario: Scenario, options: Options, warm: WarmUp) -> dict[str, Any]:
@@ -149,7 +191,7 @@ def measure(scenario: Scenario, options: Options, warm: WarmUp) -> dict[str, Any
     Returns
     -------
     dict
-        The fields of `metrics.FIELDS`.
+        The fields of `fields.FIELDS`.
 
     Raises
     ------
@@ -173,7 +215,7 @@ def measure(scenario: Scenario, options: Options, warm: WarmUp) -> dict[str, Any
     fields = {
         "scenario": scenario.name, "block_number": block.number, "n_tx": block.n_tx, "n_ops": block.n_ops,
         "n_keys": block.n_keys, "fork": block.fork, "executor": subject.executor,
-        "policy": options.policy if subject.parallel else None, "oracle": options.oracle,
+        "policy": options.policy if subject.scheduled else None, "oracle": subject.oracle,
         "miss_rate": options.miss_rate, "workers": subject.counters["workers"], "work_us": options.work_us,
         "verified": True,
         "chain_gas_exact": None if options.work_us else _chain_gas_exact(block, subject.reference),
@@ -190,7 +232,7 @@ def measure(scenario: Scenario, options: Options, warm: WarmUp) -> dict[str, Any
 
 def _graph_time(subject: _Subject) -> int | None:
     """Time of the conflict graph where the policy needs one: taken apart, since the policy builds it inside."""
-    if not subject.parallel or subject.options.policy not in GRAPH_POLICIES:
+    if not subject.scheduled or subject.options.policy not in GRAPH_POLICIES:
         return None
     return min(_time(conflict_graph, subject.access)[1] for _ in range(3))
 
@@ -209,10 +251,10 @@ def _intern_ns(block: Block) -> int:
 
 def _cost(subject: _Subject, order: NDArray[np.int32]) -> NDArray[np.int64]:
     """(n_tx,) nanoseconds of each transaction: the least of three serial passes, since interruptions only add."""
-    passes = []
+    space, passes = Workspace(subject.block, timed=True), []
     for _ in range(3):
-        subject.baseline.reset()
-        begin, end = subject.baseline.timed_serial(order)
+        space.reset()
+        begin, end = space.timed_serial(order)
         passes.append(end - begin)
     return np.min(passes, axis=0)
 
@@ -222,8 +264,8 @@ def _block_fields(subject: _Subject, fields: dict[str, Any]) -> dict[str, Any]:
     block, reference = subject.block, subject.reference
     truth = access_sets(block, "static")
     counts = conflict_counts(truth)
-    quality = accuracy(subject.access, reference.observed, max_pairs=0)
-    order = subject.baseline.block_order if subject.plan is None else subject.plan.serial_order
+    quality = accuracy(subject.access, reference.observed, max_pairs=0) if block.n_tx and subject.oracle else None
+    order = subject.baseline.space.in_order(subject.baseline.order)
     cost = _cost(subject, order)
     ordered = truth.reordered(order)  # dependencies are those of the promised order
     n_waves = subject.counters["waves"]
@@ -236,14 +278,16 @@ def _block_fields(subject: _Subject, fields: dict[str, Any]) -> dict[str, Any]:
         "avg_wave_size": block.n_tx / n_waves if n_waves else None,
         "conflict_pairs": counts.pairs, "conflict_rate": counts.rate, "conflict_rate_exact": counts.exact,
         "runtime_conflicts": subject.counters["runtime_conflicts"], "requeued": subject.counters["requeued"],
-        "reexecuted": subject.counters["reexecuted"],
-        "preexec_precision": quality.precision if block.n_tx else None,
-        "preexec_recall": quality.recall if block.n_tx else None,
+        **{name: subject.counters[name] for name in _COUNTED},
+        "reason": "; ".join(text for text in (subject.reason, subject.job.reason) if text),
+        "preexec_precision": quality.precision if quality else None,
+        "preexec_recall": quality.recall if quality else None,
         "critical_path": int(critical_path_cost(ordered)),
         "bound": bound,
         "bound_gas": speedup_bound(ordered, reference.gas_used[order], workers) if block.n_tx else None,
         "bound_share": fields["speedup_execute"] / bound if bound else None,
-        **percentiles_ms(cost),
+        **percentiles_ms(cost, "tx_latency"),
+        **percentiles_ms(subject.latencies(), "tx_parallel_latency"),
         "work_per_tx_us": fields["serial_time_ms"] * 1e3 / block.n_tx if block.n_tx else None,
         "iops": reference.observed.n_accesses / execute_s if block.n_tx else None,
         "total_gas": int(reference.gas_used.sum()),

@@ -1,0 +1,151 @@
+"""Executors against serial execution on one block, round by round; every result is compared before a time counts.
+
+Each round asks first what the cores are worth, then runs serially, then each executor once, then serially again; a ratio
+is taken within a round, and counts only if the round was quiet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..access.oracles import access_sets
+from ..access.sets import AccessSets
+from ..block import Block
+from ..execute.bal import BalJob
+from ..execute.job import Job
+from ..execute.run import JOBS, collect, execute
+from ..execute.serial import SerialJob
+from ..execute.workspace import Workspace
+from ..io.files import read_blocks
+from ..schedule.policies import schedule
+from .graphs import make_access
+from .quiet import LEAST_PAIR, MOST_DRIFT, MOST_WAIT, awake, look, waited_ns
+from .scenarios import block_of
+
+__all__ = ["CORPUS", "EXECUTORS", "Contest", "Round", "blocks_of", "contest"]
+
+#: The case of all real blocks, one after the other.
+CORPUS: Final = "corpus"
+EXECUTORS: Final = ("waves", "dataflow", "planned", "optimistic", "bal")
+
+#: Rounds are repeated, up to so many times those asked for, until enough of them were quiet.
+_PATIENCE: Final = 3
+
+
+def blocks_of(cases: Sequence[str], n_tx: int, corpus: Path | None, seed: int = 42) -> Iterator[tuple[str, Block]]:
+    """The blocks of the cases, by name; all blocks of `corpus` as one block."""
+    for case in cases:
+        if case == CORPUS:
+            if corpus is not None:
+                yield case, Block.concat(list(read_blocks(corpus)), fork="free")
+        else:
+            yield case, block_of(make_access(case, n_tx, seed))
+
+
+@dataclass
+class Round:
+    """Raw figures of one round: nanoseconds, and what the cores were worth."""
+
+    serial: tuple[int, int]
+    pair: float
+    handoff_ns: float | None
+    waited_share: float
+    estimate: dict[str, int] = field(default_factory=dict)
+    plan: dict[str, int] = field(default_factory=dict)
+    execute: dict[str, int] = field(default_factory=dict)
+    cpu: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether its times count."""
+        first, second = self.serial
+        steady = abs(first - second) <= MOST_DRIFT * min(first, second)
+        return steady and self.pair >= LEAST_PAIR and self.waited_share <= MOST_WAIT
+
+
+def _job(name: str, block: Block, workers: int) -> Job:
+    """The job of an executor; "planned" is dataflow with a schedule, so with all dependencies known before it runs."""
+    job = JOBS["dataflow" if name == "planned" else name](block, workers=workers)
+    if isinstance(job, BalJob):
+        job.use(execute(block, "serial", record="changes").block_access_list())
+    return job
+
+
+class Contest:
+    """One block: a job for each executor, and the serial one that all are compared with."""
+
+    def __init__(self, block: Block, executors: Sequence[str], workers: int) -> None:
+        self.block, self.workers = block, workers
+        self.baseline = SerialJob(block)
+        self.jobs: dict[str, Job] = {name: _job(name, block, workers) for name in executors}
+        for name in self.jobs:
+            self.plan(name)
+        self.run_serial()
+        self.reference = collect(self.baseline, {}, {})
+        for job in self.jobs.values():  # compared before anything is timed, and in every round again
+            job.reset()
+            collect(job, *job.run()).check_equal(self.reference)
+
+    def plan(self, name: str) -> None:
+        """What comes between access sets and execution."""
+        job = self.jobs[name]
+        if name == "planned":
+            job.schedule = schedule(AccessSets.footprint(self.block), "levels")
+        job.plan()
+
+    def run_serial(self) -> int:
+        self.baseline.reset()
+        return self.baseline.run()[1]["execute_ns"]
+
+    def round(self) -> Round:
+        """Serial, every executor, serial; raises if a result differs."""
+        moment, start, waited = look(self.workers), perf_counter_ns(), waited_ns()
+        before = self.run_serial()
+        made = Round((before, before), moment.pair, moment.handoff_ns, 0.0)
+        for name, job in self.jobs.items():
+            self._run(name, job, made)
+        made.serial = before, self.run_serial()
+        after, elapsed = waited_ns(), perf_counter_ns() - start
+        if waited is not None and after is not None:
+            made.waited_share = max(0, after - waited) / elapsed
+        for job in self.jobs.values():
+            collect(job, {}, {}).check_equal(self.reference)
+        return made
+
+    def _run(self, name: str, job: Job, made: Round) -> None:
+        job.reset()
+        start = perf_counter_ns()
+        access_sets(self.block)
+        made.estimate[name] = perf_counter_ns() - start
+        start = perf_counter_ns()
+        self.plan(name)
+        made.plan[name] = perf_counter_ns() - start
+        awake(self.workers)
+        made.counters[name], times = job.run()
+        made.execute[name], made.cpu[name] = times["execute_ns"], times["cpu_ns"]
+
+    def cost(self) -> NDArray[np.int64]:
+        """(n_tx,) nanoseconds of each transaction: the least of three serial passes, since interruptions only add."""
+        space, passes = Workspace(self.block, timed=True), []
+        for _ in range(3):
+            space.reset()
+            begin, end = space.timed_serial()
+            passes.append(end - begin)
+        return np.min(passes, axis=0)
+
+
+def contest(block: Block, executors: Sequence[str], workers: int, rounds: int) -> tuple[Contest, list[Round]]:
+    """Rounds on one block, until so many were quiet or patience ends."""
+    made = Contest(block, executors, workers)
+    done: list[Round] = []
+    while sum(one.quiet for one in done) < rounds and len(done) < _PATIENCE * rounds:
+        done.append(made.round())
+    return made, done

@@ -1,0 +1,177 @@
+"""`bench scaling`: speed-up over workers, measured as far as this machine has cores, predicted by simulation beyond.
+
+Predictions are made from measured costs of the transactions and from two measured overheads: of a transaction, with two
+workers on the case without any conflict, for each executor; and of an empty parallel region, for the barrier of waves.
+Where both exist, prediction and measurement stand side by side, so that one sees what the model is worth.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any, Final
+
+import numpy as np
+
+from .._kernels.jit import most_threads
+from ..access.oracles import access_sets
+from ..block import Block
+from ..console import status
+from ..schedule.models import Overheads
+from ..schedule.simulate import simulate
+from .contest import Contest, Round, blocks_of, contest
+from .executors import Request
+from .quiet import awake
+from .report import write_json
+from .scenarios import with_work
+from .tables import check_json, print_paragraph, print_table
+
+__all__ = ["MODEL_OF", "run"]
+
+#: What stands for each executor in the simulator, and by which priority.
+MODEL_OF: Final = {
+    "waves": ("waves", None), "dataflow": ("list", "block"), "optimistic": ("block-stm", None), "bal": ("bal", None),
+}  # fmt: skip
+
+_CALIBRATED_US: Final = 0.5
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Speed-ups by number of workers, and what the transactions cost."""
+
+    block: Block
+    cost: Any
+    serial_ns: float
+    speedup: dict[tuple[str, int], tuple[float, float, float]]
+
+
+def _cores() -> int:
+    """Cores that this process may use, and Numba has threads for."""
+    return min(len(os.sched_getaffinity(0)), most_threads())
+
+
+def _used(done: Sequence[Round]) -> list[Round]:
+    return [one for one in done if one.quiet] or list(done)
+
+
+def _overheads(request: Request) -> dict[str, Overheads]:
+    """Of each executor, in nanoseconds."""
+    workers = min(2, _cores())
+    ((_, block),) = blocks_of(("independent",), request.n_tx, None, request.seed)
+    _, done = contest(with_work(block, _CALIBRATED_US), tuple(MODEL_OF), workers, request.rounds)
+    used = _used(done)
+    barrier = _region_ns(workers)
+    found = {}
+    for name in MODEL_OF:
+        extra = [workers * one.execute[name] - float(np.mean(one.serial)) for one in used]
+        dispatch = max(0.0, float(np.median(extra)) / block.n_tx)
+        found[name] = Overheads(dispatch=round(dispatch), barrier=round(barrier) if name == "waves" else 0)
+    return found
+
+
+def _region_ns(workers: int) -> float:
+    """An empty parallel region between threads that are awake, median."""
+    times = []
+    for _ in range(200):
+        start = perf_counter_ns()
+        awake(workers)
+        times.append(perf_counter_ns() - start)
+    return float(np.median(times))
+
+
+def _measure(block: Block, work_us: float, workers: Sequence[int], rounds: int) -> _Measured:
+    made: Contest | None = None
+    speedup: dict[tuple[str, int], tuple[float, float, float]] = {}
+    worked = with_work(block, work_us)
+    serial = 0.0
+    for count in workers:
+        made, done = contest(worked, tuple(MODEL_OF), count, rounds)
+        used = _used(done)
+        serial = float(np.median([np.mean(one.serial) for one in used]))
+        for name in MODEL_OF:
+            ratios = [float(np.mean(one.serial)) / one.execute[name] for one in used]
+            speedup[name, count] = tuple(float(np.quantile(ratios, q)) for q in (0.5, 0.25, 0.75))  # type: ignore[assignment]
+    if made is None:
+        made = Contest(worked, (), 1)
+        serial = float(np.mean([made.run_serial() for _ in range(rounds)]))
+    return _Measured(worked, made.cost(), serial, speedup)
+
+
+def _rows(
+    case: str, work_us: float, found: _Measured, counts: Sequence[int], overheads: dict[str, Overheads]
+) -> Iterator[dict[str, Any]]:
+    access = access_sets(found.block)
+    for name, (model, priority) in MODEL_OF.items():
+        for workers in counts:
+            run = simulate(access, model, workers=workers, cost=found.cost, overheads=overheads[name], priority=priority)
+            measured = found.speedup.get((name, workers))
+            yield {
+                "table": "scaling", "case": case, "n_tx": found.block.n_tx, "work_us": work_us, "executor": name,
+                "model": model, "workers": workers, "predicted": run.speedup, "bound": min(workers, run.serial / run.bound),
+                "measured": None if measured is None else measured[0], "low": None if measured is None else measured[1],
+                "high": None if measured is None else measured[2], "serial_ns_per_tx": found.serial_ns / found.block.n_tx,
+                "dispatch_ns": overheads[name].dispatch, "barrier_ns": overheads[name].barrier, "verified": True,
+            }  # fmt: skip
+
+
+def _show(work_us: float, rows: Sequence[dict[str, Any]], counts: Sequence[int]) -> None:
+    body: list[list[str]] = []
+    for case in dict.fromkeys(row["case"] for row in rows):
+        for name in MODEL_OF:
+            mine = [row for row in rows if (row["case"], row["executor"]) == (case, name)]
+            cells = [
+                text
+                for row in mine
+                for text in (f"{row['predicted']:.2f}", "" if row["measured"] is None else f"{row['measured']:.2f}")
+            ]
+            body.append([f"{case}: {name}", *cells])
+        body.append([])
+    headings = ["case: executor", *(word for count in counts for word in (f"{count} predicted", "measured"))]
+    title = f"{work_us:g} us of work in a transaction: serial time / time by workers"
+    print_table(title, headings, body[:-1], [2] * len(counts))
+
+
+def run(request: Request, counts: Sequence[int], json_path: Path | None = None) -> list[dict[str, Any]]:
+    """Measure, simulate, show, and write JSON if asked.
+
+    Parameters
+    ----------
+    request : Request
+        Cases, work, rounds; its workers do not matter.
+    counts : sequence of int
+        Numbers of workers; those that the machine has cores for are measured too.
+    json_path : Path, optional
+
+    Raises
+    ------
+    PevmError
+        On bad arguments or input, or if a result differs from serial execution.
+    """
+    replace(request, workers=1).check()
+    check_json(json_path, request.inputs)
+    cores = _cores()
+    with status("overheads"):
+        overheads = _overheads(request)
+    results: list[dict[str, Any]] = []
+    blocks = dict(blocks_of(request.cases, request.n_tx, request.corpus, request.seed))
+    for work_us in request.work_us:
+        rows: list[dict[str, Any]] = []
+        for case, block in blocks.items():
+            with status(f"{case} at {work_us:g} us"):
+                found = _measure(block, work_us, [count for count in counts if count <= cores], request.rounds)
+                rows += _rows(case, work_us, found, counts, overheads)
+        _show(work_us, rows, counts)
+        results += rows
+    per_tx = ", ".join(f"{name} {overheads[name].dispatch:,.0f}" for name in MODEL_OF)
+    print_paragraph(
+        f"Predicted: simulated with each transaction's measured cost, so many ns more for each: {per_tx}; and "
+        f"{overheads['waves'].barrier:,.0f} ns for each barrier of waves, which really run small waves on one thread. "
+        f"Measured: medians of quiet rounds on this machine's {cores} cores, each result compared with serial execution."
+    )
+    if json_path is not None:
+        write_json(json_path, results)
+    return results
