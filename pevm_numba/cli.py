@@ -72,35 +72,25 @@ def generate(
 @app.command()
 def execute(
     input: Annotated[Path, typer.Option(help="Block file, folder or seed JSON.")],
-    mode: Annotated[str, typer.Option(help="serial or parallel; parallel results are checked against serial.")] = "parallel",
+    mode: Annotated[str | None, typer.Option(help="Short for --executor: serial, or parallel for dataflow.")] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="auto (default), serial, waves, dataflow, optimistic or bal; checked against serial.")
+    ] = None,
+    schedule: Annotated[
+        Path | None, typer.Option(help="Schedule file: the serial order that counts, and a plan to follow.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Threads; default all that Numba has.")] = None,
+    gantt: Annotated[
+        Path | None, typer.Option(help="Draw when each transaction ran, measured, as .png, .svg or .pdf (extra plot).")
+    ] = None,
     number: _Number = None,
     verbose: _Verbose = 0,
 ) -> None:
-    """Execute a block and show what it did."""
+    """Execute a block, compare with serial execution, and show what was done."""
     con.log_to_stderr(verbose)
-    if mode not in ("serial", "parallel"):
-        raise UsageError(f"--mode {mode!r} is unknown: one of serial, parallel")
-    from .execute.run import execute as run
+    from .commands import run_execute
 
-    block = con.read_input(input, number)
-    with con.status("executing"):
-        reference = run(block, "serial")  # also loads the kernels, so that the time below is that of executing
-        executor = "serial" if mode == "serial" else "waves"
-        run(block, executor, workers=workers)
-        result = run(block, executor, workers=workers)
-        result.check_equal(reference)
-    counters = result.counters
-    lines: list[tuple[str, Any]] = [
-        ("block", f"{block.number}: {block.n_tx:,} transactions, {block.n_ops:,} ops, {block.n_keys:,} keys"),
-        ("executor", f"{result.executor}, workers: {counters['workers']}, waves: {counters['waves']:,}"),
-        ("failed", f"{int((result.status != 0).sum()):,}"),
-        ("gas used", f"{int(result.gas_used.sum()):,}"),
-        ("state", f"{int(result.values.any(axis=1).sum()):,} keys not zero"),
-        ("time", f"{result.timings['execute_ns'] / 1e6:.3f} ms, once; see benchmark for medians"),
-        ("verified", "receipts, observed accesses and state equal to serial execution"),
-    ]
-    _print_pairs(lines)
+    run_execute(input, number, mode, executor, schedule, workers, gantt)
 
 
 @app.command()

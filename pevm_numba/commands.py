@@ -1,4 +1,8 @@
-"""Bodies of the commands `schedule` and `simulate`: what they print is a plan at the costs named, never a measured time."""
+"""Bodies of the commands `execute`, `schedule` and `simulate`.
+
+What the last two print is a plan at the costs named, never a measured time; a time of `execute` is shown with its result
+compared.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +24,10 @@ from .bench.report import write_json
 from .block import Block
 from .errors import BlockError, ScheduleError, UsageError
 from .execute.costs import transaction_costs
-from .io.paths import check_target
-from .io.schedule_file import write_schedule
+from .execute.result import Execution
+from .execute.run import EXECUTORS, execute
+from .io.paths import check_target, replacing
+from .io.schedule_file import read_schedule, write_schedule
 from .machine.ops import Field
 from .schedule.bounds import Bounds, bounds
 from .schedule.check import check_schedule
@@ -33,7 +39,7 @@ from .schedule.policies import POLICIES, POLICY_PRIORITIES, schedule
 from .schedule.simulate import MODELS, Overheads, Simulation, compare
 from .screens import COST_NAMES, amount, print_pairs, schedule_rows, show_runs, wasted_share, workers_text
 
-__all__ = ["View", "run_schedule", "run_simulate"]
+__all__ = ["View", "run_execute", "run_schedule", "run_simulate"]
 
 _MOST_WORKERS: Final = 2**31 - 1
 _MOST_COST: Final = 1e15
@@ -146,6 +152,93 @@ def _costs(block: Block, kind: str) -> NDArray[np.float64]:
             return transaction_costs(block, kind).astype(np.float64)
         except BlockError as error:
             raise BlockError(f"--cost {kind}: {error}") from None
+
+
+# -------------------------------------------------------------------- execute
+
+
+def run_execute(
+    input: Path,
+    number: int | None,
+    mode: str | None,
+    executor: str | None,
+    schedule_path: Path | None,
+    workers: int | None,
+    gantt: Path | None,
+) -> None:
+    """Execute, compare with serial execution, print, and draw if asked.
+
+    Raises
+    ------
+    UsageError
+    ExecutionError
+        If the result differs from serial execution; nothing is printed or drawn then.
+    """
+    name = _executor(mode, executor)
+    if gantt is not None:
+        check_target("--gantt", gantt, [input], (".png", ".svg", ".pdf"))
+    block = con.read_input(input, number)
+    plan = None if schedule_path is None else read_schedule(schedule_path)
+    with con.status("executing"):
+        reference = execute(block, "serial", schedule=plan)
+        execute(block, name, workers=workers, schedule=plan)  # loads the kernels, so that the time below is that of executing
+        record = None if gantt is None else "times"
+        result = execute(block, name, workers=workers, schedule=plan, record=record)
+        result.check_equal(reference)
+    if gantt is not None:
+        _draw(result, gantt)
+    counters = result.counters
+    told = [(key, text) for key, text in _TOLD.items() if counters[key] and (key != "executions" or counters["reexecuted"])]
+    lines: list[tuple[str, Any]] = [
+        ("block", f"{block.number}: {block.n_tx:,} transactions, {block.n_ops:,} ops, {block.n_keys:,} keys"),
+        ("executor", f"{result.executor}, {workers_text(counters['workers'])}"),
+        *([("why", result.reason)] if result.reason else []),
+        *((key.replace("_", " "), f"{counters[key]:,} {text}") for key, text in told),
+        ("failed", f"{int((result.status != 0).sum()):,}"),
+        ("gas used", f"{int(result.gas_used.sum()):,}"),
+        ("state", f"{int(result.values.any(axis=1).sum()):,} keys not zero"),
+        ("time", f"{result.timings['execute_ns'] / 1e6:.3f} ms, once; see benchmark for medians"),
+        ("verified", "receipts, observed accesses and state equal to serial execution"),
+    ]
+    print_pairs(lines)
+
+
+#: Counters that are printed where they are not 0.
+_TOLD: Final = {
+    "waves": "run one after the other",
+    "executions": "of transactions, those thrown away included",
+    "aborts": "results thrown away",
+    "validations": "checks of what was read or left behind",
+    "waits": "times that a transaction was found waiting for an earlier one",
+    "runtime_conflicts": "accesses that the schedule would have let run too early",
+    "fallback": "times given up for dataflow",
+}
+
+
+def _executor(mode: str | None, executor: str | None) -> str:
+    """The executor that the options name."""
+    if mode is not None:
+        _choice("--mode", mode, ("serial", "parallel"))
+        if executor is not None:
+            raise UsageError(f"--mode {mode} with --executor {executor}: give one of them")
+        return "serial" if mode == "serial" else "dataflow"
+    if executor is not None:
+        _choice("--executor", executor, EXECUTORS)
+    return executor or "auto"
+
+
+def _draw(result: Execution, path: Path) -> None:
+    """Write the Gantt chart of a timed execution."""
+    from . import plot
+
+    assert result.times is not None
+    ax = plot.gantt(result.times.timeline(), unit="ns")
+    head = f"block {result.block.number} by {result.executor}: {ax.get_title(loc='left')}"
+    ax.set_title(head, loc="left", fontsize="medium")
+    figure: Any = ax.figure
+    with replacing(path) as (temporary,):
+        figure.savefig(temporary, format=path.suffix[1:], dpi=150, bbox_inches="tight")
+    print(f"{path}: when each of {result.block.n_tx:,} transactions ran")
 
 
 # -------------------------------------------------------------------- schedule
@@ -263,7 +356,7 @@ def run_simulate(
         On bad arguments or input.
     """
     view.check()
-    chosen, counts = _choices("--models", models, MODELS), _counts(workers)
+    chosen, counts = _choices("--models", models, MODELS), con.worker_counts(workers)
     _choice("--cost", cost, COSTS)
     having = [name for name in chosen if name in MODEL_PRIORITIES]
     _priority("--priority", priority, f"--models {models}", PRIORITIES if having else ())
@@ -301,10 +394,3 @@ def run_simulate(
 def _row(run: Simulation, total: float) -> dict[str, Any]:
     share = min(1.0, run.bound / run.makespan) if run.makespan > 0 else 1.0
     return run.row() | {"bound_share": share, "wasted_share": wasted_share(run, total)}
-
-
-def _counts(text: str) -> list[int]:
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdigit() and 1 <= int(word[:11]) <= _MOST_WORKERS for word in words):
-        raise UsageError(f"--workers {text!r}: must be integers from 1 on with commas between them, such as 1,2,4")
-    return list(dict.fromkeys(int(word) for word in words))

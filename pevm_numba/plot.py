@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from .schedule.simulate import Simulation
 
-__all__ = ["gantt", "parallelism_profile", "speedup_curves", "wave_sizes"]
+__all__ = ["COLOURS", "gantt", "parallelism_profile", "speedup_curves", "wave_sizes"]
 
 #: Okabe and Ito's colours, which people with any common colour blindness tell apart; yellow left out, faint on white.
-_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 #: Dashes after a first full line, so that a line shows through those that are equal to it and drawn later.
 _DASHES: Final = ("-", "--", ":", "-.")
 #: Points from the axes down to the legend: room for tick labels and the axis label.
@@ -91,7 +91,7 @@ def gantt(
     bars = PolyCollection(list(verts), edgecolors="white", linewidths=edge)
     ax.add_collection(bars, autolim=False)
     if flags is not None:
-        bars.set_facecolor([_COLOURS[1] if on else "#9ecae1" for on in flags])
+        bars.set_facecolor([COLOURS[1] if on else "#9ecae1" for on in flags])
         _critical_legend(ax, flags)
     elif timeline.n_tx:
         bars.set_cmap("cividis")
@@ -118,7 +118,7 @@ def _critical_legend(ax: Axes, flags: NDArray[np.bool_]) -> None:
 
     on = int(flags.sum())
     labels = f"transactions on a longest path: {on:,}", f"on none: {len(flags) - on:,}"
-    _legend(ax, [Patch(color=colour, label=label) for colour, label in zip((_COLOURS[1], "#9ecae1"), labels)])
+    _legend(ax, [Patch(color=colour, label=label) for colour, label in zip((COLOURS[1], "#9ecae1"), labels)])
 
 
 def _worker_axis(ax: Axes, n_workers: int) -> None:
@@ -392,7 +392,7 @@ def _named(name: str, value: Any, wanted: type) -> list[tuple[str, Any]]:
 
 def _style(i: int) -> dict[str, Any]:
     """Look of the i-th line: later ones are thinner and, but for the first, dashed, to show those that they cover."""
-    return {"color": _COLOURS[i % len(_COLOURS)], "ls": _DASHES[i % len(_DASHES)], "lw": max(1.2, 3.2 - 0.4 * i)}
+    return {"color": COLOURS[i % len(COLOURS)], "ls": _DASHES[i % len(_DASHES)], "lw": max(1.2, 3.2 - 0.4 * i)}
 
 
 def _legend(ax: Axes, handles: Sequence[Any] | None = None) -> None:

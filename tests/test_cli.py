@@ -9,17 +9,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
+import pevm_numba as pn
 from pevm_numba import cli
 from pevm_numba.block import Block
-from pevm_numba.execute import waves
+from pevm_numba.execute.run import JOBS
+from pevm_numba.fields import FIELDS
 from pevm_numba.generate import generate
 from pevm_numba.inspection import inspect_lines
 from pevm_numba.io.files import read_block, read_blocks, write_blocks
-from pevm_numba.metrics import FIELDS, fields_page
+from pevm_numba.metrics import fields_page
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -147,35 +149,86 @@ def test_generate_names_a_folder_that_is_not_there(command, tmp_path):
 # -------------------------------------------------------------------- execute, inspect
 
 
-@pytest.mark.parametrize("mode", ["serial", "parallel"])
-def test_execute_says_what_was_done_and_verified(command, small, mode):
-    said = command("execute", "--input", small, "--mode", mode, "--workers", 2)
-    assert said.code == 0
-    lines = dict(line.split("  ", 1) for line in said.out.splitlines())
-    assert lines["block"].strip().startswith("7: 40 transactions")
-    assert lines["executor"].strip().startswith("serial, workers: 1" if mode == "serial" else "waves, workers: 2")
-    assert "verified" in lines
+def told(said: Any) -> dict[str, str]:
+    """Names and texts of what `execute` printed, wrapped texts in one line."""
+    lines: dict[str, str] = {}
+    for line in said.out.splitlines():
+        name, _, text = line.partition("  ")
+        if name:
+            last = name
+        lines[last] = f"{lines.get(last, '')} {text.strip()}".strip()
+    return lines
 
 
-def test_both_modes_of_execute_report_the_same_gas_and_state(command, small):
+@pytest.mark.parametrize(
+    ("words", "executor"),
+    [(["--mode", "serial"], "serial"), (["--mode", "parallel"], "dataflow"), ([], "serial")]
+    + [(["--executor", name], name) for name in JOBS],
+)
+def test_execute_says_what_was_done_and_verified(command, small, words, executor):
+    said = command("execute", "--input", small, *words, "--workers", 2)
+    assert (said.code, said.err) == (0, "")
+    lines = told(said)
+    assert lines["block"].startswith("7: 40 transactions")
+    alone = executor in ("serial", "dataflow")  # so small a block is not worth two workers
+    assert lines["executor"] == f"{executor}, {'1 worker' if alone else '2 workers'}"
+    assert lines["verified"] == "receipts, observed accesses and state equal to serial execution"
+    assert ("waves" in lines) == (executor == "waves")
+    if not words:
+        assert lines["why"].startswith("auto: 40 transactions, guessed work")
+    if executor == "dataflow":
+        assert lines["why"].startswith("serial: guessed work")
+
+
+def test_all_ways_of_execute_report_the_same_gas_and_state(command, small):
     kept = []
-    for mode in ("serial", "parallel"):
-        out = command("execute", "--input", small, "--mode", mode).out
-        kept.append([line for line in out.splitlines() if line.startswith(("gas used", "state", "failed"))])
-    assert kept[0] == kept[1]
-    assert len(kept[0]) == 3
+    for executor in JOBS:
+        lines = told(command("execute", "--input", small, "--executor", executor))
+        kept.append([lines[name] for name in ("gas used", "state", "failed")])
+    assert all(lines == kept[0] for lines in kept)
 
 
-def test_a_parallel_result_that_differs_from_serial_is_exit_code_three(command, small, monkeypatch):
-    real = waves.run_waves
+def test_execute_follows_a_schedule_file_and_its_order(command, small, tmp_path):
+    path = tmp_path / "plan.json"
+    assert command("schedule", "--input", small, "--policy", "mis", "--output", path).code == 0
+    plan, block = pn.read_schedule(path), read_block(small)
+    expected = pn.execute(block, "serial", schedule=plan)
+    for executor in ("serial", "dataflow", "waves"):
+        lines = told(command("execute", "--input", small, "--schedule", path, "--executor", executor))
+        assert lines["gas used"] == f"{int(expected.gas_used.sum()):,}"
+    other = tmp_path / "other.parquet"
+    write_blocks(other, generate(n_tx=3, key_space=5))
+    one_line(command("execute", "--input", other, "--schedule", path), 1, "schedule has 40 transactions: the block has 3")
 
-    def broken(space, plan):
-        done = real(space, plan)
-        space.values[0, 0] ^= 1
+
+@pytest.mark.parametrize("executor", list(JOBS))
+def test_execute_draws_when_each_transaction_ran(command, small, tmp_path, executor):
+    path = tmp_path / "x.png"
+    said = command("execute", "--input", small, "--executor", executor, "--gantt", path)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith(f"{path}: when each of 40 transactions ran")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    one_line(command("execute", "--input", small, "--gantt", tmp_path / "x.txt"), 2, "--gantt", "NAME.png or NAME.svg")
+
+
+def test_a_parallel_result_that_differs_from_serial_is_exit_code_three(command, small, tmp_path, monkeypatch):
+    real = JOBS["waves"].run
+
+    def broken(job):
+        done = real(job)
+        job.space.values[0, 0] ^= 1
         return done
 
-    monkeypatch.setattr(waves, "run_waves", broken)
-    one_line(command("execute", "--input", small), 3, "block 7: waves differs from serial")
+    monkeypatch.setattr(JOBS["waves"], "run", broken)
+    words = ["execute", "--input", small, "--executor", "waves", "--gantt", tmp_path / "x.png"]
+    one_line(command(*words), 3, "block 7: waves differs from serial")
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_execute_takes_mode_or_executor(command, small):
+    both = ["--mode", "serial", "--executor", "bal"]
+    one_line(command("execute", "--input", small, *both), 2, "--mode serial with --executor bal")
+    one_line(command("execute", "--input", small, "--executor", "gpu"), 2, "--executor 'gpu' is unknown: one of auto, serial")
 
 
 def test_inspect_shows_size_conflicts_hot_keys_and_critical_path(command, small):
