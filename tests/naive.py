@@ -122,3 +122,31 @@ def longest(predecessors: Sequence[set[int]], cost: Sequence[float]) -> list[flo
     for before, own in zip(predecessors, cost):
         finish.append(own + max((finish[p] for p in before), default=0))
     return finish
+
+
+def run_predecessors(sets: Sets) -> list[list[int]]:
+    """Whom each transaction waits for, with repeats: a key's accesses are runs of readers, of crediters, or one writer.
+
+    All of a run come after all of the run before. Where that has several members, only the first of the run waits for all
+    of them, and the others wait for that first.
+    """
+    runs: dict[int, list[list[int]]] = {}
+    kind: dict[int, int] = {}
+    out = []
+    for t, entry in enumerate(sets):
+        before: list[int] = []
+        for key, mode in entry.items():
+            mine = runs.setdefault(key, [])
+            together = bool(mine) and not conflict(kind[key], mode)
+            if not together:
+                mine.append([])
+            mine[-1].append(t)
+            kind[key] = mode
+            if len(mine) < 2:
+                continue
+            if together:
+                before.append(mine[-2][0] if len(mine[-2]) == 1 else mine[-1][0])
+            else:
+                before += mine[-2]
+        out.append(sorted(before))
+    return out

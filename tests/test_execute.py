@@ -21,8 +21,8 @@ from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.access.oracles import degrade
 from pevm_numba.block import Block
 from pevm_numba.errors import BlockError, ExecutionError
-from pevm_numba.execute import waves
-from pevm_numba.execute.run import execute, pick
+from pevm_numba.execute import dataflow, waves
+from pevm_numba.execute.run import EXECUTORS, JOBS, execute
 from pevm_numba.generate import generate
 from pevm_numba.machine.ops import Mode
 from pevm_numba.schedule.plan import Schedule
@@ -32,11 +32,18 @@ A, B = (1, 0, 0), (2, 0, 0)
 FEE = (9, 1, 0)
 
 
-@pytest.fixture(params=[0, waves.LEAST_WORK], ids=["every wave launched", "small waves on one thread"])
-def least_work(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+def force_threads(patch: pytest.MonkeyPatch) -> None:
+    """Run even the smallest blocks on several threads."""
+    patch.setattr(waves, "LEAST_WORK", 0)
+    patch.setattr(dataflow, "LEAST_WORK", 0)
+    patch.setattr(dataflow, "LEAST_GAIN", 0)
+
+
+@pytest.fixture(params=[True, False], ids=["all on threads", "small work on one thread"])
+def least_work(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run small blocks both ways: on all threads, and as the executor would choose."""
-    monkeypatch.setattr(waves, "LEAST_WORK", request.param)
-    return int(request.param)
+    if request.param:
+        force_threads(monkeypatch)
 
 
 def check(block: Block, executor: str, order: list[int] | None = None, **options: Any) -> Any:
@@ -48,20 +55,23 @@ def check(block: Block, executor: str, order: list[int] | None = None, **options
     return result
 
 
-@given(blocks(), st.sampled_from(["serial", "waves", "auto"]), st.sampled_from([0.0, 0.01, 0.5, 1.0]), st.data())
+@given(blocks(), st.sampled_from(EXECUTORS), st.sampled_from([0.0, 0.01, 0.5, 1.0]), st.data())
 def test_every_executor_equals_the_specification_at_any_miss_rate(
     block: Block, executor: str, miss_rate: float, data: st.DataObject
 ) -> None:
     workers = data.draw(st.sampled_from([1, 2, 3, 8]))
     access = degrade(pn.access_sets(block), miss_rate, data.draw(st.sampled_from([0.0, 0.3])), data.draw(st.integers(0, 9)))
+    record = data.draw(st.sampled_from([None, "times"]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(waves, "LEAST_WORK", data.draw(st.sampled_from([0, 8000])))
-        check(block, executor, access=access, workers=workers)
-        plan = schedule(access, data.draw(st.sampled_from(["levels", "mis", "mis-parallel"])), block=block)
-        check(block, executor, plan.serial_order.tolist(), schedule=plan, workers=workers)
+        if data.draw(st.booleans()):
+            force_threads(patch)
+        check(block, executor, access=access, workers=workers, record=record)
+        policy = data.draw(st.sampled_from(["levels", "list", "mis", "mis-parallel", "first-fit"]))
+        plan = schedule(access, policy, block=block, workers=data.draw(st.sampled_from([None, 2])))
+        check(block, executor, plan.serial_order.tolist(), schedule=plan, workers=workers, access=access, record=record)
 
 
-@given(blocks(), st.randoms(use_true_random=False), st.sampled_from(["serial", "waves"]))
+@given(blocks(), st.randoms(use_true_random=False), st.sampled_from(list(JOBS)))
 def test_any_schedule_at_all_gives_its_own_serial_order(block: Block, random: Any, executor: str) -> None:
     order = list(range(block.n_tx))
     random.shuffle(order)
@@ -73,7 +83,7 @@ def test_any_schedule_at_all_gives_its_own_serial_order(block: Block, random: An
             waves_of.append([t])
     plan = Schedule.from_waves("anything", waves_of, order)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(waves, "LEAST_WORK", 0)
+        force_threads(patch)
         check(block, executor, order, schedule=plan, workers=3)
 
 
@@ -84,28 +94,28 @@ def three() -> Block:
     )
 
 
-@pytest.mark.parametrize("executor", ["serial", "waves", "auto"])
-def test_three_transactions_keep_block_order(executor: str, least_work: int) -> None:
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_three_transactions_keep_block_order(executor: str, least_work: None) -> None:
     result = check(three(), executor, workers=2)
     assert sorted(result.state().values()) == [11, 22]
 
 
-@pytest.mark.parametrize("executor", ["serial", "waves"])
-def test_a_mis_schedule_promises_another_order_and_keeps_that_promise(executor: str, least_work: int) -> None:
+@pytest.mark.parametrize("executor", list(JOBS))
+def test_a_mis_schedule_promises_another_order_and_keeps_that_promise(executor: str, least_work: None) -> None:
     plan = schedule(three(), "mis")
     assert plan.waves() == [[0, 2], [1]]
     result = check(three(), executor, [0, 2, 1], schedule=plan, workers=2)
     assert sorted(result.state().values()) == [11, 21]
 
 
-def test_mis_waves_forced_into_block_order_are_put_off_and_counted(least_work: int) -> None:
+def test_mis_waves_forced_into_block_order_are_put_off_and_counted(least_work: None) -> None:
     plan = Schedule.from_waves("mis, in block order", [[0, 2], [1]], [0, 1, 2])
     result = check(three(), "waves", schedule=plan, workers=2)
     assert sorted(result.state().values()) == [11, 22]
     assert (result.counters["runtime_conflicts"], result.counters["requeued"], result.counters["waves"]) == (1, 1, 3)
 
 
-def test_conflicts_are_counted_only_if_the_estimate_missed_them(least_work: int) -> None:
+def test_conflicts_are_counted_only_if_the_estimate_missed_them(least_work: None) -> None:
     block = generate(n_tx=300, key_space=40, conflict_ratio=0.8, seed=3)
     exact = pn.access_sets(block)
     assert check(block, "waves", access=exact).counters["runtime_conflicts"] == 0
@@ -114,7 +124,7 @@ def test_conflicts_are_counted_only_if_the_estimate_missed_them(least_work: int)
     assert all(c["reexecuted"] == 0 for c in counts)
 
 
-def test_a_fee_recipient_paid_by_all_does_not_serialise_the_block(least_work: int) -> None:
+def test_a_fee_recipient_paid_by_all_does_not_serialise_the_block(least_work: None) -> None:
     pay = [[("SSTORE", (t + 1, 0, 0), t + 1), ("CREDIT", FEE, 2**255 + t)] for t in range(50)]
     block = Block.from_programs([*pay, [("SLOAD", FEE), ("SSTORE", A, "TOP")], *pay], {FEE: 5})
     result = check(block, "waves", workers=3)
@@ -122,10 +132,13 @@ def test_a_fee_recipient_paid_by_all_does_not_serialise_the_block(least_work: in
 
 
 @pytest.mark.skipif(DISABLED, reason="needs real threads")
-def test_reading_one_credited_balance_leaves_the_partial_sums_of_another_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("executor", ["waves", "dataflow", "optimistic", "bal"])
+def test_reading_one_credited_balance_leaves_the_partial_sums_of_another_alone(
+    executor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # found on mainnet block 3688112: a reader of one shared balance also settled the fee recipient's, which other workers
     # were crediting at that moment
-    monkeypatch.setattr(waves, "LEAST_WORK", 0)
+    force_threads(monkeypatch)
     n = 3000
     own = [(t + 100, 1, 0) for t in range(n)]
     paid = [[("CREDIT", key, 1), ("CREDIT", FEE, 1)] for key in own for _ in range(2)]
@@ -133,18 +146,19 @@ def test_reading_one_credited_balance_leaves_the_partial_sums_of_another_alone(m
     block = Block.from_programs([*paid, *read])
     reference = execute(block, "serial")
     for _ in range(20):
-        execute(block, "waves", workers=4).check_equal(reference)
+        execute(block, executor, workers=4).check_equal(reference)
 
 
 @pytest.mark.skipif(DISABLED, reason="needs real threads")
-def test_several_readers_of_one_credited_balance_in_a_wave_see_it_settled_once() -> None:
+@pytest.mark.parametrize("executor", ["waves", "dataflow", "optimistic", "bal"])
+def test_several_readers_of_one_credited_balance_at_once_see_it_settled_once(executor: str) -> None:
     # found in review: readers settled partial sums themselves, and two readers of one balance can share a wave
     keys = [(i + 1, 1, 0) for i in range(2000)]
     paid = [[("CREDIT", key, 1) for key in keys] for _ in range(2)]
     block = Block.from_programs([*paid, *([("TOUCH", key) for key in keys] for _ in range(32))])
     reference = execute(block, "serial")
     for _ in range(10):
-        execute(block, "waves", workers=4).check_equal(reference)
+        execute(block, executor, workers=4).check_equal(reference)
 
 
 def test_many_credits_of_shared_balances_are_encoded_in_linear_time() -> None:
@@ -169,15 +183,16 @@ def test_a_copy_of_a_schedule_is_not_taken_as_proved() -> None:
     assert pickle.loads(pickle.dumps(block)) == block
 
 
-def test_a_failed_transaction_takes_back_its_credit(least_work: int) -> None:
+@pytest.mark.parametrize("executor", list(JOBS))
+def test_a_failed_transaction_takes_back_its_credit(executor: str, least_work: None) -> None:
     pay = [("CREDIT", FEE, 7), ("BURN", 1000)]
     block = Block.from_programs([pay] * 3, {FEE: 1}, gas_limits=[22000, 21999, 22000])
-    result = check(block, "waves", workers=2)
+    result = check(block, executor, workers=2)
     assert result.status.tolist() == [0, 1, 0]
     assert list(result.state().values()) == [15]
 
 
-@given(blocks(), st.sampled_from(["serial", "waves"]))
+@given(blocks(), st.sampled_from(list(JOBS)))
 def test_recorded_changes_replay_to_the_final_state(block: Block, executor: str) -> None:
     result = execute(block, executor, record="changes")
     now = block.pre_values.copy()
@@ -195,14 +210,15 @@ def test_recorded_changes_replay_to_the_final_state(block: Block, executor: str)
 
 
 @pytest.mark.skipif(DISABLED, reason="needs real threads")
-def test_concurrent_executions_from_python_threads_are_safe() -> None:
+@pytest.mark.parametrize("executor", ["waves", "dataflow", "optimistic", "bal"])
+def test_concurrent_executions_from_python_threads_are_safe(executor: str) -> None:
     block = generate(n_tx=400, key_space=60, conflict_ratio=0.7, seed=5)
     reference = execute(block, "serial")
     problems: list[str | None] = []
 
     def work() -> None:
         for _ in range(10):
-            problems.append(execute(block, "waves", workers=2).difference(reference))
+            problems.append(execute(block, executor, workers=2).difference(reference))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -215,14 +231,16 @@ def test_concurrent_executions_from_python_threads_are_safe() -> None:
 @pytest.mark.skipif(DISABLED, reason="needs Numba's threads")
 def test_the_users_thread_count_is_left_alone() -> None:
     before = numba.get_num_threads()
-    execute(generate("small"), "waves", workers=1)
-    assert numba.get_num_threads() == before
+    for executor in EXECUTORS:
+        execute(generate("medium"), executor, workers=1)
+        assert numba.get_num_threads() == before
 
 
 def test_executing_changes_no_array_of_the_block() -> None:
     block = generate("small")
     before = block.digest()
-    result = execute(block, "waves", workers=2)
+    for executor in EXECUTORS:
+        result = execute(block, executor, workers=2)
     block._derived.pop("digest")
     assert block.digest() == before
     with pytest.raises(ValueError, match="read-only"):
@@ -241,10 +259,13 @@ def test_a_difference_names_the_first_place() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"executor": "magic"}, "executor 'magic' is unknown: one of auto, serial, waves"),
+        ({"executor": "magic"}, "executor 'magic' is unknown: one of auto, serial, waves, dataflow, optimistic, bal"),
         ({"workers": 0}, "workers = 0: must be in"),
         ({"workers": 2.5}, "workers = 2.5: must be an integer"),
-        ({"record": "all"}, "record = 'all'"),
+        ({"record": "all"}, "record = 'all': must be None, or among 'changes', 'times'"),
+        ({"record": ["changes", 5]}, "record = "),
+        ({"executor": "bal", "access_list": 5}, "access_list = 5: must be a BlockAccessList"),
+        ({"executor": "waves", "access_list": 5}, "access_list with executor 'waves': only bal runs from a list"),
         ({"gas": "byzantium"}, "fork 'byzantium' is unknown"),
         ({"schedule": Schedule.from_waves("x", [[0]])}, "schedule has 1 transactions: the block has 3"),
         ({"access": pn.AccessSets.from_dicts([{}], 1)}, "access sets of 1 transactions and 1 keys"),
@@ -255,16 +276,8 @@ def test_bad_arguments_are_refused_by_name_value_and_rule(options: dict[str, Any
         execute(three(), **options)
 
 
-def test_auto_weighs_work_against_planning() -> None:
-    assert pick(generate("small"), 2)[0] == "serial"
-    heavy = Block.from_programs([[("SSTORE", (t, 0, 0), 1), ("NOOP", 100_000)] for t in range(20)])
-    assert pick(heavy, 2)[0] == "waves"
-    assert pick(heavy, 1)[0] == "serial"
-    assert execute(heavy, workers=2).executor == "waves"
-
-
 def test_an_empty_block_executes() -> None:
-    for executor in ("serial", "waves", "auto"):
+    for executor in EXECUTORS:
         result = execute(Block.from_programs([], {A: 3}), executor, record="changes")
         assert list(result.state().values()) == [3]
         assert result.difference(execute(result.block, "serial")) is None
@@ -279,9 +292,10 @@ def test_results_show_themselves() -> None:
 
 @pytest.mark.corpus
 @pytest.mark.parametrize("name", ["small_42", "medium_42", "hot_200_100_0.9_1", "chain3"])
-def test_the_seed_systems_own_blocks_keep_block_order(name: str, shared: Any, least_work: int) -> None:
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_the_seed_systems_own_blocks_keep_block_order(name: str, executor: str, shared: Any, least_work: None) -> None:
     path = shared / "seed_blocks" / f"{name}.json.gz"
     block = pn.read_block(path if path.exists() else path.with_suffix(""))
-    check(block, "waves", workers=2)
+    check(block, executor, workers=2)
     if name == "chain3":
-        assert sorted(programs.integers(execute(block, "waves").values)) == [11, 22]
+        assert sorted(programs.integers(execute(block, executor).values)) == [11, 22]

@@ -154,8 +154,13 @@ import numpy as np
 import pevm_numba as pn
 from pevm_numba._kernels import jit
 from pevm_numba.access.quality import accuracy
+from pevm_numba.bench.contest import EXECUTORS as CONTESTANTS
+from pevm_numba.bench.contest import contest
 from pevm_numba.bench.scenarios import Scenario, add_noops
 from pevm_numba.bench.timing import Options, WarmUp, compare_graphs, measure
+from pevm_numba.execute import dataflow, waves
+from pevm_numba.execute.auto import pick
+from pevm_numba.execute.run import EXECUTORS
 from pevm_numba.inspection import inspect_lines
 from pevm_numba.io.files import block_numbers
 from pevm_numba.machine.gas import gas_schedule
@@ -165,6 +170,7 @@ from pevm_numba.schedule.policies import POLICIES
 from pevm_numba.schedule.simulate import MODELS
 
 folder, corpus = Path(sys.argv[1]), Path(sys.argv[2])
+waves.LEAST_WORK = dataflow.LEAST_WORK = dataflow.LEAST_GAIN = 0
 
 
 def tour(block):
@@ -212,10 +218,16 @@ def tour(block):
     inspect_lines(block)
     own = pn.schedule(block, "mis")
     by_hand = pn.Schedule.from_waves("by hand", own.waves(), own.serial_order.copy())
-    for executor in ("serial", "waves", "auto"):
-        for plan in (None, own, by_hand):
-            pn.execute(block, executor, schedule=plan, record="changes", gas=gas_schedule("berlin")).observed
-    pn.execute(block, "waves", access=guess)
+    timed = pn.schedule(block, "list", workers=2)
+    for executor in EXECUTORS:
+        for plan in (None, own, by_hand, timed):
+            result = pn.execute(block, executor, schedule=plan, record=("changes", "times"), gas=gas_schedule("berlin"))
+            result.observed
+            result.block_access_list()
+        for access in (truth, guess):
+            for workers in (1, 2):
+                pn.execute(block, executor, access=access, workers=workers)
+    pick(block, 2)
     for kind in ("gas", "ns", "ops", "accesses"):
         pn.transaction_costs(block, kind, repeat=1)
 
@@ -236,9 +248,10 @@ plain = pn.Block.from_programs([[("SLOAD", (1, 0)), ("ADD", 2), ("SSTORE", (2, 0
 pn.write_blocks(folder / "one.json.gz", plain)
 tour(pn.read_block(folder / "one.json.gz"))
 for policy, oracle in (("levels", "static"), ("mis", "static"), ("mis-parallel", "degraded")):
-    for executor in ("waves", "serial", "auto"):
+    for executor in EXECUTORS:
         options = Options(executor, policy, oracle, 0.5 if oracle == "degraded" else 0.0, 2, 3, 1.0)
         measure(Scenario("tour", blocks[0]), options, WarmUp(0.0, 0))
+contest(blocks[0], CONTESTANTS, 2, 1)
 if corpus.is_dir():
     for part in ("op_trace", "cryo"):
         numbers = block_numbers(corpus / part)
@@ -268,6 +281,8 @@ def test_every_kernel_has_one_specialisation_after_a_tour_of_the_public_function
 PLAIN = """
 from pevm_numba._kernels import jit
 import pevm_numba as pn
+from pevm_numba.execute import dataflow, waves
+from pevm_numba.execute.run import EXECUTORS
 from pevm_numba.machine import spec
 from pevm_numba.programs import access_lists_of, integers
 A, B, FEE = (1, 0, 0), (2, 0, 0), (9, 1, 0)
@@ -280,7 +295,9 @@ programs = [
 ]
 lists, limits = [[(1, [0])], [], [], []], [2**24] * 3 + [25_000]
 block = pn.Block.from_programs(programs, {A: 7, FEE: 3}, access_lists=lists, gas_limits=limits)
-for executor, access in (("serial", None), ("waves", None), ("waves", pn.access_sets(block, "degraded", miss_rate=1.0))):
+missed = pn.access_sets(block, "degraded", miss_rate=1.0)
+waves.LEAST_WORK = dataflow.LEAST_WORK = dataflow.LEAST_GAIN = 0
+for executor, access in [(name, access) for name in EXECUTORS for access in (None, missed)]:
     got = pn.execute(block, executor, access=access, workers=2)
     want, state = spec.execute(block.to_programs(), block.state(), block.gas_limit.tolist(), access_lists_of(block))
     outputs = integers(got.output)
@@ -290,7 +307,8 @@ for executor, access in (("serial", None), ("waves", None), ("waves", pn.access_
         assert {block.key(k): m for k, m in got.observed[t].items()} == receipt.observed
     assert got.state() == state
 small = pn.generate(n_tx=20, key_space=10, conflict_ratio=0.5)
-pn.execute(small, "waves", workers=2).check_equal(pn.execute(small, "serial"))
+for executor in EXECUTORS:
+    pn.execute(small, executor, workers=2).check_equal(pn.execute(small, "serial"))
 pn.check_schedule(pn.schedule(small, "mis"), pn.access_sets(small))
 assert (pn.conflict_graph(pn.access_sets(small)).nnz // 2) == pn.conflict_counts(pn.access_sets(small)).pairs
 print("equal")

@@ -157,7 +157,7 @@ def test_noop_steps_are_really_done_and_an_unpaid_noop_does_none() -> None:
             x = (x ^ (x >> 29)) * 0x9E3779B97F4A7C15 % 2**64
         return x
 
-    assert space.sink.tolist() == [steps(1, 1), steps(2, 2), 3]
+    assert space.receipts.sink.tolist() == [steps(1, 1), steps(2, 2), 3]
 
 
 def test_gas_prices_are_data() -> None:
