@@ -283,3 +283,12 @@ def test_nothing_is_clipped_on_a_narrow_terminal(few, capsys, monkeypatch, width
     assert "…" not in said
     for name in contest.EXECUTORS:
         assert name in said
+
+
+def test_a_barrier_follows_each_wave_that_is_worth_one():
+    """Two waves of two on two workers: the first is worth sharing out, the second runs on one thread."""
+    least = scaling.LEAST_WORK
+    access = pn.AccessSets.from_dicts([{0: 2}, {1: 2}, {0: 2}, {1: 2}], n_keys=2)
+    cost = np.array([least, least, 100, 50])
+    line = pn.simulate(access, "waves", workers=2, cost=cost).timeline
+    assert scaling._with_barriers(line, pn.schedule(access, "levels").wave_of, cost.astype(float), 7.0) == least + 7 + 150
