@@ -83,16 +83,18 @@ def test_a_versioned_read_is_the_newest_earlier_write_and_all_credits_since(give
     numbers = {"new": 0, "runs": 1, "executed": 2, "failed": 6, "again": 4, "runs again": 5, "waits": 3}
     values = data.draw(st.lists(st.integers(0, 2**256 - 1), min_size=n + n_keys, max_size=n + n_keys))
     hinted = data.draw(st.none() | st.lists(st.booleans(), min_size=n, max_size=n))
+    contended = data.draw(st.lists(st.booleans(), min_size=n_keys, max_size=n_keys))
     cells = limbs(values[:n])
     versions = _v.Versions(
         *inputs(access.indptr, access.keys, access.modes, out["tx_of"], out["place"], out["before"], out["after"],
                 out["last"], out["follows"]), read_only(np.array(hinted or [], bool)), read_only(limbs(values[n:])),
         cells, cells.copy(), np.array([numbers[kind] for kind in kinds], np.int32),
+        np.array(contended, np.int32),
     )  # fmt: skip
     status = np.array([kind == "failed" for kind in kinds], np.uint8)
     for key in range(n_keys):
         blocker, *found = resolve(out["last"][key], key, versions, status)
-        expected = walk(key, access, kinds, values, hinted, n)
+        expected = walk(key, access, kinds, values, [True] * n if contended[key] else hinted, n)
         if isinstance(expected, str):
             assert (int(blocker), [int(x) for x in found]) == (int(expected), [0, 0, 0, 0])
         else:
@@ -194,6 +196,7 @@ def test_readers_of_a_balance_that_all_credit_see_the_exact_sum() -> None:
 def test_too_much_thrown_away_ends_in_dataflow(monkeypatch: pytest.MonkeyPatch, timed: bool) -> None:
     monkeypatch.setattr(optimistic, "LARGEST_SHARE", 0.0)
     monkeypatch.setattr(optimistic, "SLACK", 0)
+    monkeypatch.setattr(optimistic, "FREE_SHARE", 0.0)
     force_threads(monkeypatch)
     block = generate(n_tx=1500, key_space=6, conflict_ratio=0.9, seed=2)
     reference = execute(block, "serial")
@@ -218,7 +221,8 @@ def test_a_job_that_gave_up_can_be_reset_and_run_again(monkeypatch: pytest.Monke
     job.plan()
     for share in (0.0, 0.25, 0.0, 0.25):
         monkeypatch.setattr(optimistic, "LARGEST_SHARE", share)
-        monkeypatch.setattr(optimistic, "SLACK", 256 * share)
+        monkeypatch.setattr(optimistic, "SLACK", int(256 * share))
+        monkeypatch.setattr(optimistic, "FREE_SHARE", share / 4)
         for _ in range(5):
             job.reset()
             collect(job, *job.run()).check_equal(reference)

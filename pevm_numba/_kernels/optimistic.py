@@ -1,10 +1,11 @@
 """Block-STM: run first, ask afterwards. Every transaction reads the newest versions there are; what was read is checked.
 
 After Gelashvili et al., "Block-STM" (arXiv 2203.06871): multi-version memory, incarnations, estimates, waiting for the
-transaction whose estimate was met, validation of every incarnation. Two things differ. The entries of each key are known
+transaction whose estimate was met, validation of every incarnation. Three things differ. The entries of each key are known
 beforehand and linked, so a change is checked against exactly those later transactions that have read the key, where the
-paper sweeps over all higher ones: `reach` holds how far a key has been read. And a transaction that waits goes on with
-whoever it waits for, where the paper lowers a common index.
+paper sweeps over all higher ones: `reach` holds how far a key has been read. A transaction that waits goes on with
+whoever it waits for, where the paper lowers a common index. And once a key was read too early, whoever reads it waits for
+all that may change it before: else two workers on a chain would throw away every second result.
 
 Why nothing stale survives: a reader raises `reach` before it publishes what it did, and checks after that what it read; a
 writer publishes, and then looks at `reach`. So of the two at least one sees the other: either the reader's check meets the
@@ -131,16 +132,16 @@ def _announce(t, versions, queue):
 
 @kernel(inline=True, bare=True)
 def _valid(t, versions, status):
-    """Whether what transaction t read is what it would read now, value by value."""
+    """Whether what transaction t read is what it would read now, value by value; if not, the key is contended."""
     for e in range(U64(versions.indptr[t]), U64(versions.indptr[t + 1])):
         mode = versions.modes[e]
         if versions.before[e] < 0 or mode == CREDITED:
             continue
         blocker, v0, v1, v2, v3 = resolve(versions.before[e], versions.keys[e], versions, status)
-        if blocker != FINAL:
-            return False
         read = versions.cells if mode == READ else versions.seen
-        if ((v0 ^ read[e, 0]) | (v1 ^ read[e, 1]) | (v2 ^ read[e, 2]) | (v3 ^ read[e, 3])) != U64(0):
+        changed = (v0 ^ read[e, 0]) | (v1 ^ read[e, 1]) | (v2 ^ read[e, 2]) | (v3 ^ read[e, 3])
+        if blocker != FINAL or changed != U64(0):
+            store_release(versions.contended, versions.keys[e], np.int32(1))
             return False
     return True
 

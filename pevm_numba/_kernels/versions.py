@@ -57,6 +57,8 @@ class Versions(NamedTuple):
     seen: NDArray[np.uint64]
     #: (n_tx,), zero before a run.
     state: NDArray[np.int32]
+    #: (n_keys,): whether somebody has read the key too early in this run; zero before.
+    contended: NDArray[np.int32]
 
 
 @kernel
@@ -102,12 +104,15 @@ def chain_entries(order, indptr, keys, modes, latest, tx_of, place, before, afte
 
 
 @kernel(inline=True, bare=True)
-def _expected(entry, now, versions):
+def _expected(entry, key, now, versions):
     """Whether the version of an entry whose transaction is in state `now`, not executed, is to be waited for.
 
-    Not if it never ran and no estimate names the entry: it is read past, which is speculation.
+    Not if it never ran, no estimate names the entry, and reading the key too early has not gone wrong yet: it is read past,
+    which is speculation.
     """
-    return now >= WAITING or (versions.hinted.shape[0] > 0 and versions.hinted[entry])
+    if now >= WAITING or (versions.hinted.shape[0] > 0 and versions.hinted[entry]):
+        return True
+    return load_acquire(versions.contended, key) != 0
 
 
 @kernel(inline=True, bare=True)
@@ -115,8 +120,8 @@ def resolve(entry, key, versions, status):
     """The newest value of `key` at or before `entry`: (FINAL, its limbs), or (who must run first, zeros).
 
     `entry` is the first candidate, such as before[e] for what entry e reads, or last[key] for what the block leaves; -1 gives
-    the value before the block. Versions of transactions that never ran are read past, unless an estimate names them. Those of
-    one that was given up, or waits, are expected, so whoever meets them waits.
+    the value before the block. Versions of transactions that never ran are read past, unless an estimate names them or the
+    key is contended. Those of one that was given up, or waits, are expected, so whoever meets them waits.
     """
     c0, c1, c2, c3 = U64(0), U64(0), U64(0), U64(0)  # credits on the way
     while entry >= 0:
@@ -134,7 +139,7 @@ def resolve(entry, key, versions, status):
             elif counts:
                 c0, c1, c2, c3 = add(c0, c1, c2, c3, v0, v1, v2, v3)
                 return FINAL, c0, c1, c2, c3
-        elif _expected(entry, now, versions):
+        elif _expected(entry, key, now, versions):
             return t, U64(0), U64(0), U64(0), U64(0)
         entry = versions.before[entry]
     values = versions.pre_values

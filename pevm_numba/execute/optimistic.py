@@ -21,11 +21,13 @@ from .job import Job
 from .launch import launch
 from .workspace import Workspace
 
-__all__ = ["LARGEST_SHARE", "SLACK", "OptimisticJob"]
+__all__ = ["FREE_SHARE", "LARGEST_SHARE", "SLACK", "OptimisticJob"]
 
-#: Results thrown away, as a share of the transactions begun, above which the block is run otherwise; and so many for free.
+#: Results thrown away, as a share of the transactions begun, above which the block is run otherwise; so many are free, and
+#: such a share of the block: threads that start one after the other, up to 4 ms apart, make one avalanche of early reads.
 LARGEST_SHARE: Final = 0.25
 SLACK: Final = 64
+FREE_SHARE: Final = 1 / 16
 
 #: Guessed nanoseconds of work that a worker claims at a time, and the most transactions.
 _CHUNK_WORK: Final = 4_000
@@ -46,7 +48,7 @@ class OptimisticJob(Job):
         self.counters = np.zeros((self.workers, PAD), np.int64)
         n = len(block.footprint_keys)
         self.cells, self.seen = np.zeros((n, 4), np.uint64), np.zeros((n, 4), np.uint64)
-        self.state = np.zeros(block.n_tx, np.int32)
+        self.state, self.contended = np.zeros(block.n_tx, np.int32), np.zeros(block.n_keys, np.int32)
         ring = np.zeros(1 << (block.n_tx + self.workers).bit_length(), np.int32)
         waiting, following = np.zeros(block.n_tx, np.int32), np.zeros(block.n_tx, np.int32)
         self.queue = Queue(waiting, following, ring, np.zeros(block.n_keys, np.int32))
@@ -64,7 +66,7 @@ class OptimisticJob(Job):
         tx_of, place, before, after, last, follows = inputs(tx_of, place, before, after, last, follows)
         self.versions = Versions(
             indptr, keys, modes, tx_of, place, before, after, last, follows, read_only(self._hints()),
-            read_only(block.pre_values), self.cells, self.seen, self.state,
+            read_only(block.pre_values), self.cells, self.seen, self.state, self.contended,
         )  # fmt: skip
         self.instead = None
 
@@ -88,6 +90,7 @@ class OptimisticJob(Job):
         self.versioned.reset()
         self.counters[:] = 0
         self.state[:] = 0
+        self.contended[:] = 0
         for array in self.queue:
             array[:] = 0
         if self.instead is not None:
@@ -97,7 +100,7 @@ class OptimisticJob(Job):
         """Run speculatively; by dataflow, from the start, if that is given up."""
         self.space = self.versioned
         arguments = (
-            self.workers, self.chunk, SLACK, LARGEST_SHARE, self.versions, self.queue,
+            self.workers, self.chunk, SLACK + int(FREE_SHARE * self.block.n_tx), LARGEST_SHARE, self.versions, self.queue,
             self.space.in_order(self.order), self.space.values, self.counters, *self.space.context(self.cells),
         )  # fmt: skip
         _, timings = launch(run_optimistic, arguments, self.space, threads=self.workers)
