@@ -120,7 +120,7 @@ def draw(points: Sequence[dict[str, Any]], path: Path) -> None:
     figure_.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure_.suptitle(f"break-even of executors, {workers} workers, {n_tx:,} transactions", x=0.01, ha="left")
     with replacing(path) as (temporary,):
-        figure_.savefig(temporary, format=path.suffix[1:], dpi=130)
+        figure_.savefig(temporary, format=path.suffix[1:], dpi=100)
 
 
 def _panel(ax: Any, points: Sequence[dict[str, Any]], case: str, way: str) -> None:
@@ -137,5 +137,6 @@ def _panel(ax: Any, points: Sequence[dict[str, Any]], case: str, way: str) -> No
     ticks = [0.25, 0.5, 1, 2, 4, 8, 16]
     low, high = ax.get_ylim()
     ax.set_yticks([t for t in ticks if low <= t <= high * 1.05], [f"{t:g}" for t in ticks if low <= t <= high * 1.05])
+    ax.set_xticks(SWEEP_US, [f"{t:g}" for t in SWEEP_US])
     ax.minorticks_off()
     ax.grid(alpha=0.25)

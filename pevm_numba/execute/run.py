@@ -35,6 +35,7 @@ JOBS: Final[dict[str, type[Job]]] = {job.name: job for job in (SerialJob, WavesJ
 EXECUTORS: Final = ("auto", *JOBS)
 _RECORDS: Final = ("changes", "times")
 
+
 def execute(
     block: Block,
     executor: str = "auto",
