@@ -101,7 +101,19 @@ def test_a_join_is_claimed_before_whoever_waits_for_it() -> None:
     assert [tasks.preds[tasks.pred_indptr[i] : tasks.pred_indptr[i + 1]].tolist() for i in (2, 3, 4)] == [[1, 0], [1, 0], [3]]
 
 
-@given(blocks(), st.data(), st.sampled_from([1, 2, 3]))
+@given(blocks(), st.data())
+def test_one_worker_in_the_promised_order_looks_for_nobody(block: Block, data: st.DataObject) -> None:
+    order = data.draw(st.permutations(range(block.n_tx)))
+    plan = Schedule.from_waves("one wave", [order] if order else [], order)
+    for given_plan, promised in ((None, None), (plan, plan)):
+        job = DataflowJob(block, workers=1, schedule=given_plan)
+        job.plan()
+        assert len(job.flow.preds) == 0
+        job.reset()
+        collect(job, *job.run()).check_equal(execute(block, "serial", schedule=promised))
+
+
+@given(blocks(), st.data(), st.sampled_from([2, 3]))
 def test_predecessors_found_while_running_are_those_of_the_runs_of_each_key(
     block: Block, data: st.DataObject, workers: int
 ) -> None:

@@ -153,8 +153,11 @@ class DataflowJob(Job):
         if self.alone:
             return
         flow = self._unknown._replace(task_tx=order)
-        if self.schedule is not None:
-            line = self.schedule.timeline
+        line = None if self.schedule is None else self.schedule.timeline
+        if self.workers == 1 and line is None:  # in the promised order nobody is left to wait for
+            nobody = Tasks(order, np.zeros(len(order) + 1, np.int64), np.zeros(0, np.int32))
+            flow = _known(nobody, flow)
+        elif self.schedule is not None:
             flow = _known(tasks_of(dependencies(self.promised), order, None if line is None else line.start), flow)
             if self.schedule.proved_for is not self.block:
                 start, end = estimated_times(self.schedule, flow.task_tx)
