@@ -27,7 +27,7 @@ from pevm_numba._kernels.atomics import (
     store_release,
 )
 from pevm_numba._kernels.jit import DISABLED, kernel
-from pevm_numba._kernels.system import nap, now, thread_cpu, yield_core
+from pevm_numba._kernels.system import leave_core, nap, now, thread_cpu, yield_core
 
 real_threads = pytest.mark.skipif(DISABLED, reason="needs real threads")
 N = 200_000 if not os.environ.get("PEVM_NUMBA_SOAK") else 5_000_000
@@ -269,6 +269,26 @@ def test_the_clock_is_pythons_and_a_nap_takes_time_and_no_cpu() -> None:
     if not DISABLED:
         assert last - first >= 2_000_000
         assert 0 <= cpu < last - first
+
+
+@kernel
+def move():
+    return leave_core()
+
+
+@real_threads
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system has no sets of cores")
+def test_a_thread_that_leaves_its_core_keeps_its_set_of_cores() -> None:
+    before = os.sched_getaffinity(0)
+    for _ in range(20):
+        assert move() == (0 if len(before) > 1 else -1)
+        assert os.sched_getaffinity(0) == before
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert move() == -1
+        assert os.sched_getaffinity(0) == {min(before)}
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 CACHED = """

@@ -264,6 +264,8 @@ def test_a_difference_names_the_first_place() -> None:
         ({"workers": 2.5}, "workers = 2.5: must be an integer"),
         ({"record": "all"}, "record = 'all': must be None, or among 'changes', 'times'"),
         ({"record": ["changes", 5]}, "record = "),
+        ({"record": 5}, "record = 5: must be None, or among 'changes', 'times'"),
+        ({"record": [["times"]]}, "record = "),
         ({"executor": "bal", "access_list": 5}, "access_list = 5: must be a BlockAccessList"),
         ({"executor": "waves", "access_list": 5}, "access_list with executor 'waves': only bal runs from a list"),
         ({"gas": "byzantium"}, "fork 'byzantium' is unknown"),

@@ -12,8 +12,10 @@ from strategies import access_dicts, blocks
 from test_execute import check, force_threads
 
 import pevm_numba as pn
+from pevm_numba._kernels import optimistic as _k
 from pevm_numba._kernels import versions as _v
 from pevm_numba._kernels.jit import DISABLED, inputs, kernel, read_only
+from pevm_numba._kernels.optimistic import Queue, optimistic_cells
 from pevm_numba.access.oracles import degrade
 from pevm_numba.access.sets import AccessSets
 from pevm_numba.block import Block
@@ -239,3 +241,41 @@ def test_a_dependent_chain_costs_few_executions() -> None:
         result.check_equal(reference)
         counts.append(result.counters["executions"])
     assert sorted(counts)[5] <= 2000 * 1.3 + 64
+
+
+@real_threads
+def test_where_reads_would_add_up_many_credits_dataflow_runs_the_block() -> None:
+    """Each reader walks over all credits since the last write, to read and to validate: quadratic, six times serial once."""
+    programs = [[("CREDIT", FEE, 1), ("NOOP", 300)], [("SLOAD", FEE), ("NOOP", 300)]] * 400
+    block = Block.from_programs(programs, {FEE: 1})
+    result = execute(block, "optimistic", workers=2)
+    result.check_equal(execute(block, "serial"))
+    assert (result.counters["fallback"], result.counters["aborts"], result.counters["reexecuted"]) == (1, 0, 0)
+    assert result.counters["executions"] == 800
+    assert result.reason.startswith("dataflow: reads would add up some 160,000 credits")
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60))
+def test_every_ticket_of_the_ring_gives_its_own_transaction(plan: list[int]) -> None:
+    """Puts and takes in any order, many times around a ring of four: first in, first out."""
+    ring = np.arange(4, dtype=np.int64) << 32
+    queue = Queue(np.zeros(1, np.int32), np.zeros(1, np.int32), ring, np.zeros(1, np.int32))
+    control, waiting, number = np.zeros(optimistic_cells(1), np.int64), [], 0
+    for step in plan:
+        if step and len(waiting) < 4:
+            ring_put(number, queue, control)
+            waiting.append(number)
+            number += 1
+        else:
+            assert ring_take(queue, control) == (waiting.pop(0) if waiting else -1)
+    assert [ring_take(queue, control) for _ in range(len(waiting) + 1)] == [*waiting, -1]
+
+
+@kernel
+def ring_put(t, queue, control):
+    _k._give_away(t, queue, control)
+
+
+@kernel
+def ring_take(queue, control):
+    return _k._take(queue, control)

@@ -54,12 +54,14 @@ if shape == "one long transaction":
     programs = [[("NOOP", 2**31 - 1)]] * 40
 elif shape == "one that may fail":
     programs = [[("NOOP", 2**31 - 1), ("SLOAD", (1, 0, 0)), ("ADD", 1)]] * 40
+elif shape == "many steps of a millisecond":
+    programs = [[("NOOP", 1_000_000)] * 100] * 600
 else:
     programs = [[("SLOAD", (1, 0, 0)), ("NOOP", 100_000), ("ADD", 1), ("SSTORE", (1, 0, 0), "TOP")]] * 200_000
 limits = [2**31 + 30_000 if shape == "one that may fail" else 2**62] * len(programs)
 long = pn.Block.from_programs(programs, gas_limits=limits)
 options = {"workers": 2}
-if executor == "bal":
+if executor == "bal" and shape == "one long transaction":  # else the list is made first, which takes as long
     options["access_list"] = BlockAccessList(long.n_keys, np.zeros(long.n_tx + 1, int), [], np.zeros((0, 4), int), [])
 before = __import__("numba").get_num_threads()
 check((executor,) if executor != "serial" else (), 1, workers=2)  # kernels are ready
@@ -86,9 +88,8 @@ check(repeat=1, workers=2)
 """
 
 
-SHAPES = ("one long transaction", "one that may fail", "many short ones")
-# with bal only the first: the list of the others comes from a serial run that takes as long as what is to be stopped
-LONG_RUNS = [(name, shape) for name in ("serial", *PARALLEL[:-1]) for shape in SHAPES] + [("bal", SHAPES[0])]
+SHAPES = ("one long transaction", "one that may fail", "many steps of a millisecond", "many short ones")
+LONG_RUNS = [(name, shape) for name in ("serial", *PARALLEL) for shape in SHAPES]
 
 
 @pytest.mark.parametrize(("executor", "shape"), LONG_RUNS)
@@ -117,6 +118,44 @@ except Alarm:
     print("alarm")
 check(repeat=1, workers=2)
 """
+
+
+SECOND_RUN = """
+import os, signal
+from pevm_numba.execute import run
+
+long = pn.Block.from_programs([[("NOOP", 2**31 - 1)]] * 40, gas_limits=[2**62] * 40)
+real, calls = run.launch, []
+
+def launch(*arguments, **options):
+    calls.append(time.perf_counter())
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    return real(*arguments, **options)
+
+run.launch = launch
+run.SerialJob.run = lambda job: ({}, {"execute_ns": 0, "cpu_ns": 0})
+try:
+    pn.execute(long, "serial", record="changes")
+except KeyboardInterrupt:
+    print(len(calls), time.perf_counter() - calls[0] < 1.3)
+"""
+
+
+def test_ctrl_c_stops_the_second_run_that_notes_changes() -> None:
+    assert run(SECOND_RUN) == "1 True\n"
+
+
+SERIAL_ONLY = """
+from pevm_numba._kernels import jit
+pn.execute(block, "serial", record=("times", "changes"))
+print(jit.started())
+pn.execute(block, "waves", workers=2).check_equal(reference)
+print(jit.started())
+"""
+
+
+def test_serial_execution_starts_no_threads() -> None:
+    assert run(SERIAL_ONLY) == "False\nTrue\n"
 
 
 def test_any_error_that_a_signal_handler_raises_stops_the_run() -> None:

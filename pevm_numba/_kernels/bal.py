@@ -19,16 +19,17 @@ from .context import Context, reference
 from .control import CONTROL_CELLS, PAD, stopped
 from .interpreter import run
 from .jit import U64, kernel, parallel_kernel
-from .system import thread_cpu
-from .together import hash_together, rest
+from .system import now, thread_cpu
+from .together import all_here, hash_together, rest
 
 __all__ = [
     "BAL_CELLS", "COUNTS", "MISSING", "MISSING_READ", "SURPLUS", "SURPLUS_READ", "WRONG", "Listed", "find_sources", "run_bal",
 ]  # fmt: skip
 
-#: Cells of the control array: next position, finished ones, lowest position that fails + 1, hashing, next key.
-_NEXT, _FINISHED, _FAILED, _HASH, _HASHED, _KEY = range(CONTROL_CELLS, CONTROL_CELLS + 6 * PAD, PAD)
-BAL_CELLS = CONTROL_CELLS + 6 * PAD
+#: Cells of the control array: next position, finished ones, lowest position that fails + 1, hashing, next key,
+#: workers started and moved.
+_NEXT, _FINISHED, _FAILED, _HASH, _HASHED, _KEY, _STARTED, _LEFT = range(CONTROL_CELLS, CONTROL_CELLS + 8 * PAD, PAD)
+BAL_CELLS = CONTROL_CELLS + 8 * PAD
 
 #: Columns of the counters: CPU time; position, key and kind of the first difference found, if any (kind 0: none).
 COUNTS = ("cpu_ns", "position", "key", "kind")
@@ -156,14 +157,18 @@ def _commit(listed, state, found, control):
 
 
 @kernel(bare=True)
-def _worker(worker, chunk, listed, op_code, order, context, state, counters):
+def _worker(worker, n_threads, chunk, listed, op_code, order, context, state, counters):
     """Claim chunks in order, fill, run and check them; then, if all is well, write the state. Its row of the counters."""
     here, control, receipts = reference(context), context.control, context.receipts
     n_tx = order.shape[0]
     found = counters[worker]
-    start = thread_cpu()
+    start, begin = thread_cpu(), now()
+    fetch_add(control, _STARTED, np.int64(1))
+    together = n_threads == 1
     hash_together(worker, _HASH, _HASHED, here)
     while not stopped(control):
+        if not together:
+            together = all_here(n_threads, begin, _STARTED, _LEFT, control)
         failed = load_acquire(control, _FAILED)
         first = fetch_add(control, _NEXT, chunk)
         if first >= n_tx or (failed > 0 and first >= failed):
@@ -182,6 +187,8 @@ def _worker(worker, chunk, listed, op_code, order, context, state, counters):
                 break
             _touch(t, listed, context.code, op_code, receipts)
         fetch_add(control, _FINISHED, last - first)
+    if not together:
+        all_here(n_threads, 0, _STARTED, _LEFT, control)
     looks = 0
     while load_acquire(control, _FINISHED) < n_tx and load_acquire(control, _FAILED) == 0 and not stopped(control):
         rest(looks)
@@ -193,15 +200,15 @@ def _worker(worker, chunk, listed, op_code, order, context, state, counters):
 
 @parallel_kernel(bare=True)
 def run_bal(
-    n_workers, chunk, listed, op_code, order, state, counters,
+    n_workers, n_threads, chunk, listed, op_code, order, state, counters,
     code, hashing, values, sums, scratch, receipts, times, control,
 ):  # fmt: skip
-    """Run all transactions at once in one parallel region; each iteration is a worker.
+    """Run all transactions at once in one parallel region; each iteration is a worker, on n_threads of Numba's.
 
     code has rows by entry, and values are the cells of `listed`; control has BAL_CELLS entries, zero; counters
     (n_workers, PAD) int64, zero, gets one row of COUNTS for each worker. The least difference of all workers is the one that
-    counts. The state is written only if there is none.
+    counts; the state is good only if there is none.
     """
     for worker in prange(n_workers):
         here = Context(code, hashing, values, sums, scratch, receipts, times, control)
-        _worker(np.int64(worker), chunk, listed, op_code, order, here, state, counters)
+        _worker(np.int64(worker), n_threads, chunk, listed, op_code, order, here, state, counters)

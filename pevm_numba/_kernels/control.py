@@ -12,8 +12,8 @@ from .atomics import compare_and_swap, load_relaxed, store_release
 from .jit import kernel
 
 __all__ = [
-    "CONTROL_CELLS", "ERROR", "INTERRUPTED", "PAD", "POLL_BLOCKS", "POLL_STEPS", "POLL_TXS", "STALLED", "STOP", "fail",
-    "stopped",
+    "CONTROL_CELLS", "ERROR", "INTERRUPTED", "PAD", "POLL_BLOCKS", "POLL_FEW", "POLL_STEPS", "POLL_TXS", "STALLED", "STOP",
+    "fail", "stopped",
 ]  # fmt: skip
 
 #: Distance between cells that different threads write, in int64: two cache lines, since lines are fetched in pairs.
@@ -25,8 +25,9 @@ STOP, ERROR = 0, PAD
 #: Number of int64 in a control array, beside the cells of an executor's own.
 CONTROL_CELLS = 2 * PAD
 
-#: Steps of work, blocks of a hash, and transactions run one after the other, between two looks at STOP.
-POLL_STEPS, POLL_BLOCKS, POLL_TXS = 1 << 20, 1 << 13, 256
+#: Steps of work, blocks of a hash, and transactions run one after the other, between two looks at STOP; and steps of work
+#: before which there is one.
+POLL_STEPS, POLL_BLOCKS, POLL_TXS, POLL_FEW = 1 << 20, 1 << 13, 64, 1 << 11
 
 #: Errors: stopped from outside; transactions are left, and nobody will ever run them.
 INTERRUPTED, STALLED = 1, 2

@@ -15,17 +15,17 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .atomics import compare_and_swap, exchange, fetch_add, load_acquire, pause, store_release
+from .atomics import compare_and_swap, exchange, fetch_add, load_acquire, store_release
 from .codes import CREDITED, SETTLES
 from .conflicts import access_group
 from .context import Context, reference, value
 from .control import PAD, STALLED, fail, stopped
-from .flow import FINISHED, FOUND, HASH, HASHED, HEAPING, IDLE, NEXT, READY, STARTED, find_some
+from .flow import FINISHED, FOUND, HASH, HASHED, HEAPING, IDLE, LEFT, NEXT, READY, STARTED, find_some
 from .heap import pop, push
 from .interpreter import run_here, settle
 from .jit import U64, kernel, parallel_kernel
-from .system import thread_cpu
-from .together import hash_together, rest
+from .system import now, thread_cpu
+from .together import all_here, hash_together, rest
 
 __all__ = ["COUNTS", "run_dataflow"]
 
@@ -148,8 +148,10 @@ def _settle_for(t, there, here):
         place = shared.place[key]
         if place < 0 or shared.footprint_modes[j] == CREDITED:
             continue
+        looks = 0
         while not compare_and_swap(shared.locks, place, np.int32(0), np.int32(1)):
-            pause()
+            rest(looks)
+            looks += 1
         some = U64(0)
         for w in range(sums.shape[0]):
             some |= sums[w, place, 0] | sums[w, place, 1] | sums[w, place, 2] | sums[w, place, 3]
@@ -174,7 +176,7 @@ def _claim(chunk, known, control):
 
 
 @kernel(bare=True)
-def _worker(worker, n_workers, chunk, batch, epoch, flow, shared, context, counters):
+def _worker(worker, n_workers, n_threads, chunk, batch, epoch, flow, shared, context, counters):
     """Claim and run until every task is done; writes its row of the counters.
 
     What a worker does next: the rest of its chunk, the task that it holds, a further one, one from the heap, a new chunk.
@@ -183,13 +185,16 @@ def _worker(worker, n_workers, chunk, batch, epoch, flow, shared, context, count
     flags, task_tx = context.code.flags, flow.task_tx
     n_tasks, known = task_tx.shape[0], flow.awaited.shape[0]
     counts = counters[worker]
-    start = thread_cpu()
+    start, begin = thread_cpu(), now()
     fetch_add(control, STARTED, np.int64(1))
+    together = n_threads == 1
     hash_together(worker, HASH, HASHED, here)
     mine, spare = np.int32(-1), np.int32(0)
     at, end = np.int64(0), np.int64(0)
     looks, dry = 0, 0
     while not stopped(control):
+        if not together:
+            together = all_here(n_threads, begin, STARTED, LEFT, control)
         first = at
         if at < end:
             while at < end:
@@ -253,6 +258,8 @@ def _worker(worker, n_workers, chunk, batch, epoch, flow, shared, context, count
                         mine, spare = _hand_on(waiting, mine, spare, tasks, counts)
             if spare > 0:
                 spare = _give_away(spare, tasks, control)
+    if not together:
+        all_here(n_threads, 0, STARTED, LEFT, control)
     counts[_CPU] = thread_cpu() - start
 
 
@@ -278,18 +285,18 @@ def _all_finished(n_workers, n_tasks, looks, control):
 
 @parallel_kernel(bare=True)
 def run_dataflow(
-    n_workers, chunk, batch, epoch, flow, shared, counters,
+    n_workers, n_threads, chunk, batch, epoch, flow, shared, counters,
     code, hashing, values, sums, scratch, receipts, times, control,
 ):  # fmt: skip
     """Run all tasks in one parallel region; each iteration is a worker and writes what it holds.
 
-    A worker claims `chunk` tasks at a time, and finds the predecessors of `batch` if they are not known beforehand; epoch
-    (int32) is not 0, and differs from that of any earlier run on the same key_rows. control has start_cells(n_workers)
-    entries, zero; counters (n_workers, PAD) int64, zero, gets one row of COUNTS for each worker; scratch and sums have one
-    entry for each.
+    n_threads of Numba's run them. A worker claims `chunk` tasks at a time, and finds the predecessors of `batch` if they are
+    not known beforehand; epoch (int32) is not 0, and differs from that of any earlier run on the same key_rows. control has
+    start_cells(n_workers) entries, zero; counters (n_workers, PAD) int64, zero, gets one row of COUNTS for each worker;
+    scratch and sums have one entry for each.
     """
     for worker in prange(n_workers):
         here = Context(code, hashing, values, sums, scratch, receipts, times, control)
-        _worker(np.int64(worker), n_workers, chunk, batch, epoch, flow, shared, here, counters)
+        _worker(np.int64(worker), n_workers, n_threads, chunk, batch, epoch, flow, shared, here, counters)
     for i in range(shared.keys.shape[0]):
         settle(shared.keys[i], i, values, sums)

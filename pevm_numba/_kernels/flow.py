@@ -17,14 +17,14 @@ from .control import CONTROL_CELLS, PAD
 from .jit import U64, kernel
 
 __all__ = [
-    "EDGES", "FINDER", "FINDING", "FINISHED", "FOUND", "HASH", "HASHED", "HEAPING", "IDLE", "KEY_COLUMNS", "NEXT", "READY",
-    "STARTED", "Flow", "Shared", "find_some", "start_cells",
+    "EDGES", "FINDER", "FINDING", "FINISHED", "FOUND", "HASH", "HASHED", "HEAPING", "IDLE", "KEY_COLUMNS", "LEFT", "NEXT",
+    "READY", "STARTED", "Flow", "Shared", "find_some", "start_cells",
 ]  # fmt: skip
 
 #: Cells of the control array: next task to claim; tasks whose predecessors are known, who finds them (a lock), who did so
-#: last; the heap (a lock, and its size); workers started and idle; hashing; then one for each worker.
-NEXT, FOUND, FINDING, FINDER, EDGES, HEAPING, READY, STARTED, IDLE, HASH, HASHED, FINISHED = range(
-    CONTROL_CELLS, CONTROL_CELLS + 12 * PAD, PAD
+#: last; the heap (a lock, and its size); workers started, idle, and moved; hashing; then one for each worker.
+NEXT, FOUND, FINDING, FINDER, EDGES, HEAPING, READY, STARTED, IDLE, LEFT, HASH, HASHED, FINISHED = range(
+    CONTROL_CELLS, CONTROL_CELLS + 13 * PAD, PAD
 )
 
 #: Tasks whose predecessors are found at first: few, so that the others can begin.

@@ -39,7 +39,7 @@ from .codes import (
     WARM,
 )  # fmt: skip
 from .context import value
-from .control import POLL_STEPS, stopped
+from .control import POLL_FEW, POLL_STEPS, stopped
 from .gas import store_gas
 from .jit import U64, kernel
 from .system import now
@@ -62,7 +62,9 @@ def settle(key, place, values, sums):
 
 @kernel(bare=True)
 def _work(x, count, control):
-    """`count` steps of stand-in work after x; fewer if the run is stopped meanwhile."""
+    """`count` steps of stand-in work after x; fewer if the run is stopped before or meanwhile."""
+    if count > POLL_FEW and stopped(control):
+        return x
     while count > POLL_STEPS and not stopped(control):
         for _ in range(POLL_STEPS):
             x = step(x)
@@ -269,7 +271,7 @@ def run_here(first, last, order, context, here, worker):
                 depth += 1
                 t0, t1, t2, t3 = digests[arg, 0], digests[arg, 1], digests[arg, 2], digests[arg, 3]
             elif op == E_NOOP:
-                if arg <= POLL_STEPS:
+                if arg <= POLL_FEW:
                     for _ in range(arg):
                         x = step(x)
                 else:

@@ -29,7 +29,7 @@ from numba.np.ufunc import parallel as _threads
 
 __all__ = [
     "DISABLED", "U64", "alone", "cache_directory", "dispatchers_with_code", "entry_point", "inputs", "kernel",
-    "kernel_sources", "most_threads", "parallel_kernel", "read_only", "was_compiled",
+    "kernel_sources", "most_threads", "parallel_kernel", "read_only", "started", "was_compiled",
 ]  # fmt: skip
 
 log = logging.getLogger("pevm_numba")
@@ -166,6 +166,11 @@ def was_compiled() -> int:
     return _compiled_here
 
 
+def started() -> bool:
+    """Whether Numba has started its threads."""
+    return bool(getattr(_threads, "_is_initialized", True))
+
+
 def most_threads() -> int:
     """How many threads Numba has at most, whatever is set at present."""
     return 1 if DISABLED else int(config.NUMBA_NUM_THREADS)
@@ -288,7 +293,7 @@ def alone(give_up: Callable[[], bool] | None = None) -> Iterator[None]:
 def _after_fork() -> None:
     """In the child: threads are gone, and another thread may have held the lock."""
     global _forked, _launching
-    _forked = _forked or bool(getattr(_threads, "_is_initialized", True))
+    _forked = _forked or started()
     _launching = threading.RLock()
 
 

@@ -21,20 +21,23 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from .atomics import compare_and_swap, exchange, fence, fetch_add, load_acquire, pause, store_release
+from .atomics import compare_and_swap, exchange, fence, fetch_add, load_acquire, store_release
 from .codes import CREDITED, READ, SUCCESS
 from .context import Context, reference, value
 from .control import CONTROL_CELLS, PAD, fail, stopped
 from .interpreter import run_here
 from .jit import U64, kernel, parallel_kernel
-from .system import thread_cpu
-from .together import hash_together, rest
+from .system import now, thread_cpu
+from .together import all_here, hash_together, rest
 from .versions import EXECUTED, EXECUTING, FINAL, READY, WAITING, resolve
 
 __all__ = ["COUNTS", "GAVE_UP", "Queue", "optimistic_cells", "run_optimistic"]
 
-#: Cells of the control array: next position, ring, aborts, hashing, next key; then two for each worker.
-_NEXT, _HEAD, _TAIL, _ABORTS, _HASH, _HASHED, _KEY, _FINISHED = range(CONTROL_CELLS, CONTROL_CELLS + 8 * PAD, PAD)
+#: Cells of the control array: next position, ring, aborts, hashing, next key, workers started and moved; then two for each
+#: worker.
+_NEXT, _HEAD, _TAIL, _ABORTS, _HASH, _HASHED, _KEY, _STARTED, _LEFT, _FINISHED = range(
+    CONTROL_CELLS, CONTROL_CELLS + 10 * PAD, PAD
+)
 
 #: Columns of the counters.
 COUNTS = ("executions", "validations", "aborts", "waits", "cpu_ns")
@@ -56,13 +59,14 @@ def optimistic_cells(n_workers):
 
 
 class Queue(NamedTuple):
-    """Transactions that wait or are to run again; all zero before a run."""
+    """Transactions that wait or are to run again; all but the ring zero before a run."""
 
     #: (n_tx,): the first that waits for this one + 1, and the next in the list + 1.
     waiting: NDArray[np.int32]
     following: NDArray[np.int32]
-    #: A power of two entries, more than transactions: those free to run + 1.
-    ring: NDArray[np.int32]
+    #: A power of two entries, more than transactions: those free to run + 1, and above 2**32 the ticket, counted from 0, that
+    #: the entry is for. Before a run entry i is empty, for ticket i.
+    ring: NDArray[np.int64]
     #: (n_keys,): place + 1 of the last transaction that has read the key.
     reach: NDArray[np.int32]
 
@@ -76,10 +80,36 @@ def _next_try(now):
 @kernel(inline=True)
 def _give_away(t, queue, control):
     """Leave transaction t to whoever looks into the ring first."""
-    slot = fetch_add(control, _TAIL, np.int64(1)) & (queue.ring.shape[0] - 1)
-    while load_acquire(queue.ring, slot) != 0:  # somebody is still taking what was here a round ago
-        pause()
-    store_release(queue.ring, slot, np.int32(t + 1))
+    ticket = fetch_add(control, _TAIL, np.int64(1))
+    slot = ticket & (queue.ring.shape[0] - 1)
+    looks = 0
+    while load_acquire(queue.ring, slot) != ticket << 32 and not stopped(control):  # somebody takes what was here a round ago
+        rest(looks)
+        looks += 1
+    store_release(queue.ring, slot, (ticket << 32) | (np.int64(t) + 1))
+
+
+@kernel(bare=True)
+def _take(queue, control):
+    """The transaction that has waited longest in the ring, -1 if there is none.
+
+    Whoever draws a ticket takes just that ticket's entry, however long it slept in between.
+    """
+    ticket = load_acquire(control, _HEAD)
+    if ticket >= load_acquire(control, _TAIL) or not compare_and_swap(control, _HEAD, ticket, ticket + 1):
+        return np.int32(-1)
+    size = queue.ring.shape[0]
+    slot = ticket & (size - 1)
+    looks = 0
+    got = load_acquire(queue.ring, slot)
+    while (got >> 32 != ticket or got == ticket << 32) and not stopped(control):  # somebody is still giving it away
+        rest(looks)
+        looks += 1
+        got = load_acquire(queue.ring, slot)
+    if stopped(control):
+        return np.int32(-1)
+    store_release(queue.ring, slot, (ticket + size) << 32)
+    return np.int32((got & np.int64(0xFFFFFFFF)) - 1)
 
 
 @kernel(bare=True)
@@ -265,20 +295,24 @@ def _commit(versions_at, state, status, control):
 
 
 @kernel(bare=True)
-def _worker(worker, n_workers, chunk, slack, share, versions, queue, order, context, state, counters):
+def _worker(worker, n_workers, n_threads, chunk, slack, share, versions, queue, order, context, state, counters):
     """Run what is held, or in the ring, or next in order, until nothing is left; then write the state.
 
-    Gives up for all when `share` of the executions (of this worker, times workers), and `slack` more, were thrown away.
+    Gives up for all when more than `share` of the executions, and `slack`, were thrown away.
     """
     here, versions_at, queue_at, control = reference(context), reference(versions), reference(queue), context.control
     n_tx, status = order.shape[0], context.receipts.status
     counts = counters[worker]
-    start = thread_cpu()
+    start, begin = thread_cpu(), now()
+    fetch_add(control, _STARTED, np.int64(1))
+    together = n_threads == 1
     hash_together(worker, _HASH, _HASHED, here)
     mine = np.int32(-1)
     at, end = np.int64(0), np.int64(0)
     looks = 0
     while not stopped(control):
+        if not together:
+            together = all_here(n_threads, begin, _STARTED, _LEFT, control)
         t = np.int32(-1)
         if mine >= 0 and (at >= end or versions.place[mine] < at):
             t = mine
@@ -287,15 +321,8 @@ def _worker(worker, n_workers, chunk, slack, share, versions, queue, order, cont
             t = order[at]
             at += 1
         else:
-            head = load_acquire(control, _HEAD)
-            if head < load_acquire(control, _TAIL):
-                if compare_and_swap(control, _HEAD, head, head + 1):
-                    slot = head & (queue.ring.shape[0] - 1)
-                    got = np.int32(0)
-                    while got == 0:
-                        got = load_acquire(queue.ring, slot)
-                    store_release(queue.ring, slot, np.int32(0))
-                    t = got - np.int32(1)
+            if load_acquire(control, _HEAD) < load_acquire(control, _TAIL):
+                t = _take(queue, control)
             elif load_acquire(control, _NEXT) < n_tx:
                 step = chunk if load_acquire(control, _ABORTS) * 16 <= load_acquire(control, _NEXT) else np.int64(1)
                 at = fetch_add(control, _NEXT, step)
@@ -321,8 +348,14 @@ def _worker(worker, n_workers, chunk, slack, share, versions, queue, order, cont
             store_release(control, _FINISHED, counts[_EXECUTIONS])
             continue
         mine = _publish(t, worker, mine, versions, queue, versions_at, queue_at, status, counts, control)
-        if counts[_ABORTED] > 0 and load_acquire(control, _ABORTS) > slack + share * (n_workers * counts[_EXECUTIONS]):
-            fail(control, GAVE_UP)
+        if counts[_ABORTED] > 0 and load_acquire(control, _ABORTS) > slack:
+            executions = np.int64(0)
+            for w in range(n_workers):
+                executions += load_acquire(control, _FINISHED + 2 * w * PAD)
+            if load_acquire(control, _ABORTS) > slack + share * executions:
+                fail(control, GAVE_UP)
+    if not together:
+        all_here(n_threads, 0, _STARTED, _LEFT, control)
     if not stopped(control):
         _commit(versions_at, state, status, control)
     counts[_CPU] = thread_cpu() - start
@@ -330,7 +363,7 @@ def _worker(worker, n_workers, chunk, slack, share, versions, queue, order, cont
 
 @parallel_kernel(bare=True)
 def run_optimistic(
-    n_workers, chunk, slack, share, versions, queue, order, state, counters,
+    n_workers, n_threads, chunk, slack, share, versions, queue, order, state, counters,
     code, hashing, values, sums, scratch, receipts, times, control,
 ):  # fmt: skip
     """Run all transactions in one parallel region; each iteration is a worker.
@@ -341,4 +374,4 @@ def run_optimistic(
     """
     for worker in prange(n_workers):
         here = Context(code, hashing, values, sums, scratch, receipts, times, control)
-        _worker(np.int64(worker), n_workers, chunk, slack, share, versions, queue, order, here, state, counters)
+        _worker(np.int64(worker), n_workers, n_threads, chunk, slack, share, versions, queue, order, here, state, counters)

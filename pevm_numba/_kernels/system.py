@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from llvmlite import ir
@@ -11,7 +12,7 @@ from numba.extending import intrinsic
 
 from .jit import DISABLED
 
-__all__ = ["nap", "now", "thread_cpu", "yield_core"]
+__all__ = ["leave_core", "nap", "now", "thread_cpu", "yield_core"]
 
 _NS_PER_S = 1_000_000_000
 
@@ -31,7 +32,40 @@ def _clock(number):
     return codegen
 
 
+#: 64-bit words of a set of cores: 1,024 of them, as the C library has it.
+_SET = 16
+
+
+def _leave(context, builder, signature, args):
+    """Code that takes this core out of this thread's set of cores, and puts the set back as it was."""
+    i32, i64 = ir.IntType(32), ir.IntType(64)
+    if not sys.platform.startswith("linux"):
+        return ir.Constant(i32, -1)
+    kind = ir.FunctionType(i32, [i32, i64, i64.as_pointer()])
+    read, write = (cgutils.get_or_insert_function(builder.module, kind, f"sched_{verb}affinity") for verb in ("get", "set"))
+    where = cgutils.get_or_insert_function(builder.module, ir.FunctionType(i32, []), "sched_getcpu")
+    here, size = ir.Constant(i32, 0), ir.Constant(i64, 8 * _SET)
+    sets = [cgutils.alloca_once(builder, ir.ArrayType(i64, _SET)) for _ in range(2)]
+    before, others = (cgutils.gep_inbounds(builder, place, 0, 0) for place in sets)
+    result = cgutils.alloca_once_value(builder, ir.Constant(i32, -1))
+    with builder.if_then(builder.icmp_signed("==", builder.call(read, [here, size, before]), ir.Constant(i32, 0))):
+        builder.store(builder.load(sets[0]), sets[1])
+        core = builder.zext(builder.call(where, []), i64)
+        word = builder.gep(others, [builder.and_(builder.lshr(core, ir.Constant(i64, 6)), ir.Constant(i64, _SET - 1))])
+        bit = builder.shl(ir.Constant(i64, 1), builder.and_(core, ir.Constant(i64, 63)))
+        builder.store(builder.and_(builder.load(word), builder.not_(bit)), word)
+        moved = builder.call(write, [here, size, others])  # an error, and nothing done, if no core is left
+        with builder.if_then(builder.icmp_signed("==", moved, ir.Constant(i32, 0))):
+            builder.call(write, [here, size, before])
+        builder.store(moved, result)
+    return builder.load(result)
+
+
 if DISABLED:
+
+    def leave_core():
+        """Nothing, with one thread."""
+        return -1
 
     def now():
         """Monotonic time in nanoseconds."""
@@ -48,6 +82,11 @@ if DISABLED:
         """Nothing, with one thread."""
 
 else:
+
+    @intrinsic
+    def leave_core(typingctx):
+        """Go on on another core: 0, or -1 if this is the only one allowed. The thread's set of cores is left as it was."""
+        return types.int32(), _leave
 
     @intrinsic
     def now(typingctx):

@@ -2,6 +2,9 @@
 
 A waiter looks again and again for some 20 microseconds, then yields its core to whoever is ready, then sleeps in short
 naps: so a core taken away by another process does not stall the rest, and long chains cost little CPU time.
+
+Threads that slept are woken where they slept. If that is the core of a thread that runs, the kernel takes milliseconds to
+see it, longer than many blocks take: so whoever still misses another worker after a while leaves its core to that one.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ from .context import value
 from .control import stopped
 from .jit import kernel
 from .keccak import hash_groups
-from .system import nap, yield_core
+from .system import leave_core, nap, now, yield_core
 
-__all__ = ["hash_together", "rest", "wait_for"]
+__all__ = ["all_here", "hash_together", "rest", "wait_for"]
 
 #: Looks before a waiter yields its core, and before it sleeps; length of a nap in microseconds.
 _SPINS, _YIELDS, _NAP_US = 600, 100, np.uint32(50)
+
+#: Nanoseconds after which a thread that has not begun waits for a core in vain; waking one takes 20 to 100 microseconds.
+_LATE = 150_000
 
 #: Groups of payloads that a worker claims at a time.
 _GROUPS = 4
@@ -33,6 +39,23 @@ def rest(looks):
         yield_core()
     else:
         nap(_NAP_US)
+
+
+@kernel(bare=True)
+def all_here(n_threads, begin, started, left, control):
+    """Whether all of so many threads have begun, or nothing more can be done for those that have not.
+
+    begin: when this worker began, in nanoseconds, 0 if it is about to end. Cells of the control array, zero before a run:
+    `started` workers, and those that have `left` their core, no more than threads were missing.
+    """
+    here = load_acquire(control, started)
+    if here >= n_threads:
+        return True
+    if now() - begin < _LATE:
+        return False
+    if fetch_add(control, left, np.int64(1)) < n_threads - here:
+        leave_core()
+    return True
 
 
 @kernel(bare=True)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .atomics import fetch_add
+from .atomics import fetch_add, pause
 from .codes import CREDITED, SETTLES
 from .context import Context, reference
 from .control import CONTROL_CELLS, PAD, stopped
 from .interpreter import run, settle
 from .jit import kernel, parallel_kernel
 from .keccak import hash_groups
+from .system import now
+from .together import all_here
 
 __all__ = ["WAVES_CELLS", "run_waves"]
 
-#: Cell of the control array that workers claim from, and the size of the array.
-_NEXT = CONTROL_CELLS
-WAVES_CELLS = CONTROL_CELLS + PAD
+#: Cells of the control array: what workers claim from, workers started and moved; and the size of the array.
+_NEXT, _STARTED, _LEFT = range(CONTROL_CELLS, CONTROL_CELLS + 3 * PAD, PAD)
+WAVES_CELLS = CONTROL_CELLS + 3 * PAD
 
 
 @kernel(bare=True)
@@ -54,6 +56,15 @@ def _hash(chunk, hashing, sponge, control):
 
 
 @kernel(bare=True)
+def _assemble(n_threads, control):
+    """Wait until all threads are there, each on a core of its own if possible: a barrier waits for the last one anyway."""
+    begin = now()
+    fetch_add(control, _STARTED, np.int64(1))
+    while not all_here(n_threads, begin, _STARTED, _LEFT, control):
+        pause()
+
+
+@kernel(bare=True)
 def _alone(start, stop, order, code, hashing, values, sums, scratch, receipts, times, control):
     """A wave on this thread."""
     run(start, stop, order, reference(Context(code, hashing, values, sums, scratch, receipts, times, control)), 0)
@@ -61,8 +72,8 @@ def _alone(start, stop, order, code, hashing, values, sums, scratch, receipts, t
 
 @parallel_kernel(bare=True)
 def run_waves(
-    n_workers, wave_indptr, wave_work, least_work, hash_work, shared_keys, shared, footprint_indptr, footprint_keys,
-    footprint_modes, order, code, hashing, values, sums, scratch, receipts, times, control,
+    n_workers, n_threads, wave_indptr, wave_work, least_work, hash_work, shared_keys, shared,
+    footprint_indptr, footprint_keys, footprint_modes, order, code, hashing, values, sums, scratch, receipts, times, control,
 ):  # fmt: skip
     """Hash all payloads, then run wave after wave; each iteration of a prange is a worker and writes what it claims.
 
@@ -70,6 +81,12 @@ def run_waves(
     WAVES_CELLS entries; scratch and sums have one for each worker. Returns the number of waves that ran in parallel.
     """
     control[_NEXT] = 0
+    parallel = hash_work >= least_work
+    for w in range(wave_indptr.shape[0] - 1):
+        parallel = parallel or (wave_indptr[w + 1] - wave_indptr[w] > 1 and wave_work[w] >= least_work)
+    if parallel and n_threads > 1:
+        for _ in prange(n_workers):
+            _assemble(n_threads, control)
     if hash_work < least_work:
         hash_groups(0, hashing.group_indptr.shape[0] - 1, hashing, scratch.sponge[0], control)
     else:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 
 from ..access.oracles import access_sets
 from ..block import Block
-from ..execute.auto import pick
+from ..execute.auto import PICKS
 from ..schedule.bounds import critical_path_cost
 from .contest import Contest, Round, contest
 from .scenarios import with_work
@@ -35,7 +34,7 @@ def measure_cell(
     Returns
     -------
     list of dict
-        For each executor, and for auto, the fields of `fields.TABLES["executors"]`.
+        For each executor, and for auto if all that it may pick are there, the fields of `fields.TABLES["executors"]`.
 
     Raises
     ------
@@ -60,8 +59,10 @@ def measure_cell(
         # values that are known beforehand leave only the longest transaction to wait for
         most = max(1.0, min(workers, cost.sum() / max(1, cost.max(initial=1)))) if name == "bal" else bound
         rows.append(shared | {"executor": name, "bound": most, "reason": job.reason} | _figures(name, used, most))
+    if not set(PICKS) - {"serial"} <= set(made.jobs):
+        return rows
     estimates = [ns for one in used for ns in one.estimate.values()]
-    rows.append(shared | _auto(made, rows, serial, float(np.median(estimates)) / 1e6, bound))
+    rows.append(shared | _auto(made, used, rows, serial, float(np.median(estimates)) / 1e6, bound))
     return rows
 
 
@@ -90,18 +91,11 @@ def _figures(name: str, rounds: Sequence[Round], bound: float) -> dict[str, Any]
 
 
 def _auto(
-    made: Contest, rows: Sequence[dict[str, Any]], serial: float, estimate: float, bound: float
+    made: Contest, rounds: Sequence[Round], rows: Sequence[dict[str, Any]], serial: float, estimate: float, bound: float
 ) -> dict[str, Any]:
     """What auto picks here, why, and what that costs against the best executor that needs no list of values."""
-    times = []
-    for _ in range(5):
-        start = perf_counter_ns()
-        choice = pick(made.block, made.workers)
-        if choice.executor != "serial":
-            made.jobs[choice.executor].shares = choice.shares
-            made.jobs[choice.executor].plan()
-        times.append(perf_counter_ns() - start)
-    name, plan = choice.executor, float(np.median(times)) / 1e6
+    choice = made.choice
+    name, plan = choice.executor, float(np.median([one.auto_ns for one in rounds])) / 1e6
     ways = {"serial": (0.0, serial / 1e6)}
     ways |= {row["executor"]: (row["plan_ms"], row["execute_ms"]) for row in rows if row["executor"] != "bal"}
     run = ways[name][1]

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from ..access.oracles import access_sets
 from ..access.sets import AccessSets
 from ..block import Block
+from ..execute.auto import pick
 from ..execute.bal import BalJob
+from ..execute.costs import timed_serial
 from ..execute.job import Job
 from ..execute.run import JOBS, collect, execute
 from ..execute.serial import SerialJob
@@ -62,6 +64,7 @@ class Round:
     execute: dict[str, int] = field(default_factory=dict)
     cpu: dict[str, int] = field(default_factory=dict)
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
+    auto_ns: int = 0
 
     @property
     def quiet(self) -> bool:
@@ -90,6 +93,8 @@ class Contest:
             self.plan(name)
         self.run_serial()
         self.reference = collect(self.baseline, {}, {})
+        self.choice = pick(block, workers, awake=True)
+        self.turns = 0
         for job in self.jobs.values():  # compared before anything is timed, and in every round again
             job.reset()
             collect(job, *job.run()).check_equal(self.reference)
@@ -110,8 +115,12 @@ class Contest:
         moment, start, waited = look(self.workers), perf_counter_ns(), waited_ns()
         before = self.run_serial()
         made = Round((before, before), moment.pair, moment.handoff_ns, 0.0)
-        for name, job in self.jobs.items():
-            self._run(name, job, made)
+        made.auto_ns = self._choose()
+        names = list(self.jobs)
+        first = self.turns % max(1, len(names))
+        self.turns += 1
+        for name in names[first:] + names[:first]:  # nobody always runs after the same one
+            self._run(name, self.jobs[name], made)
         made.serial = before, self.run_serial()
         after, elapsed = waited_ns(), perf_counter_ns() - start
         if waited is not None and after is not None:
@@ -119,6 +128,17 @@ class Contest:
         for job in self.jobs.values():
             collect(job, {}, {}).check_equal(self.reference)
         return made
+
+    def _choose(self) -> int:
+        """Nanoseconds of choosing and planning as auto does."""
+        start = perf_counter_ns()
+        self.choice = pick(self.block, self.workers, awake=True)
+        if self.choice.executor in self.jobs:
+            job = self.jobs[self.choice.executor]
+            job.shares = self.choice.shares
+            job.plan()
+            job.shares = None
+        return perf_counter_ns() - start
 
     def _run(self, name: str, job: Job, made: Round) -> None:
         job.reset()
@@ -137,7 +157,7 @@ class Contest:
         space, passes = Workspace(self.block, timed=True), []
         for _ in range(3):
             space.reset()
-            begin, end = space.timed_serial()
+            begin, end = timed_serial(space)
             passes.append(end - begin)
         return np.min(passes, axis=0)
 

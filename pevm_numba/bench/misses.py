@@ -76,7 +76,7 @@ def _row(at: tuple[str, float], middle: dict[Any, float], counters: dict[str, in
 
 
 def show_misses(rows: Sequence[dict[str, Any]]) -> None:
-    """One line for each executor and share of missed accesses."""
+    """One line for each executor and share of missed accesses; dataflow waits by footprints, whatever the estimate."""
     body = [
         [
             f"{row['executor']}, {100 * row['miss_rate']:g} % missed", f"{row['time_ms']:.3f}", f"{row['to_perfect']:.2f}",

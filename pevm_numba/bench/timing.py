@@ -19,6 +19,7 @@ from ..block import Block
 from ..errors import ExecutionError, TooLargeError
 from ..execute.auto import pick
 from ..execute.bal import BalJob
+from ..execute.costs import timed_serial
 from ..execute.job import Job
 from ..execute.result import Execution
 from ..execute.run import JOBS, collect, execute
@@ -111,6 +112,11 @@ class _Subject:
         self.reference = collect(self.baseline, {}, {})
         self.result: Execution = self.reference
         self.counters: dict[str, int] = {}
+
+    @property
+    def workers(self) -> int:
+        """Most workers that the executor may launch."""
+        return 1 if self.executor == "serial" and not self.auto else self.options.workers
 
     @property
     def oracle(self) -> str | None:
@@ -216,7 +222,8 @@ def measure(scenario: Scenario, options: Options, warm: WarmUp) -> dict[str, Any
         "scenario": scenario.name, "block_number": block.number, "n_tx": block.n_tx, "n_ops": block.n_ops,
         "n_keys": block.n_keys, "fork": block.fork, "executor": subject.executor,
         "policy": options.policy if subject.scheduled else None, "oracle": subject.oracle,
-        "miss_rate": options.miss_rate, "workers": subject.counters["workers"], "work_us": options.work_us,
+        "miss_rate": options.miss_rate, "workers": subject.workers,
+        "launched": subject.counters["workers"], "work_us": options.work_us,
         "verified": True,
         "chain_gas_exact": None if options.work_us else _chain_gas_exact(block, subject.reference),
     }  # fmt: skip
@@ -254,7 +261,7 @@ def _cost(subject: _Subject, order: NDArray[np.int32]) -> NDArray[np.int64]:
     space, passes = Workspace(subject.block, timed=True), []
     for _ in range(3):
         space.reset()
-        begin, end = space.timed_serial(order)
+        begin, end = timed_serial(space, order)
         passes.append(end - begin)
     return np.min(passes, axis=0)
 
@@ -269,7 +276,7 @@ def _block_fields(subject: _Subject, fields: dict[str, Any]) -> dict[str, Any]:
     cost = _cost(subject, order)
     ordered = truth.reordered(order)  # dependencies are those of the promised order
     n_waves = subject.counters["waves"]
-    workers = subject.counters["workers"]
+    workers = subject.workers
     bound = speedup_bound(ordered, cost[order], workers) if block.n_tx else None
     execute_s = fields["execute_time_ms"] / 1e3
     return {

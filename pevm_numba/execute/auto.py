@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from ..block import Block
 from ..machine.gas import GasSchedule
-from .program import Program, program_of
+from .launch import threads_awake
+from .optimistic import LONGEST_WALKS
+from .program import Program, program_of, reads_behind_credits
 from .sample import PathSampler
 
 __all__ = ["PICKS", "Choice", "expected_ns", "pick"]
@@ -32,6 +34,9 @@ class _Cost(NamedTuple):
     slower: float  # factor on the work of the longest path
     per_hop: float  # between two transactions on it
 
+
+#: Nanoseconds more where threads sleep, as they do soon after a run.
+_ASLEEP_NS: Final = 300_000
 
 _COSTS: Final = {"dataflow": _Cost(35_000, 110, 0, 1.05, 30), "optimistic": _Cost(35_000, 240, 8, 1.12, 150)}
 
@@ -57,7 +62,7 @@ class Choice:
 
 
 def expected_ns(
-    program: Program, n_tx: int, n_accesses: int, shares: tuple[float, float], workers: int
+    program: Program, n_tx: int, n_accesses: int, shares: tuple[float, float], workers: int, *, awake: bool = True
 ) -> dict[str, float]:
     """Expected nanoseconds of planning and running, for each of `PICKS`.
 
@@ -68,6 +73,8 @@ def expected_ns(
     shares : tuple of float
         Longest path / work, and the same with versions.
     workers : int
+    awake : bool
+        Whether Numba's threads wait for work.
 
     Notes
     -----
@@ -79,7 +86,8 @@ def expected_ns(
     expected: dict[str, float] = {"serial": work + hashing}
     for (name, cost), share in zip(_COSTS.items(), shares):
         together = max((work + cost.per_tx * n_tx) / workers, share * (cost.slower * work + cost.per_hop * n_tx))
-        expected[name] = cost.once + cost.per_access * n_accesses + hashing / workers + together
+        once = cost.once + (0 if awake else _ASLEEP_NS)
+        expected[name] = once + cost.per_access * n_accesses + hashing / workers + together
     return expected
 
 
@@ -90,6 +98,7 @@ def pick(
     order: NDArray[np.int32] | None = None,
     gas: str | GasSchedule | None = None,
     listed: bool = False,
+    awake: bool | None = None,
 ) -> Choice:
     """The executor that `auto` takes, and why.
 
@@ -102,6 +111,8 @@ def pick(
     gas : str or GasSchedule, optional
     listed : bool
         Whether there is a block access list to run from.
+    awake : bool, optional
+        Whether Numba's threads wait for work; default: whether they ran a moment ago.
 
     Returns
     -------
@@ -126,16 +137,21 @@ def pick(
     head = f"{n_tx:,} transactions, guessed work {total / 1e3:,.0f} us, {workers} workers"
     if workers < 2:
         return Choice("serial", head)
-    if n_tx < 2 or _best(expected_ns(program, n_tx, len(block.footprint_keys), (0.0, 0.0), workers)) == "serial":
+    awake = threads_awake() if awake is None else awake
+    head += "" if awake else ", threads asleep"
+    known = program, n_tx, len(block.footprint_keys)
+    if n_tx < 2 or _best(expected_ns(*known, (0.0, 0.0), workers, awake=awake)) == "serial":
         return Choice("serial", f"{head}: too little to share out, whatever its longest path")
     order = np.arange(n_tx, dtype=np.int32) if order is None else order
     shares = PathSampler(block).shares(order, program.work)
-    expected = expected_ns(program, n_tx, len(block.footprint_keys), shares, workers)
-    times = ", ".join(f"{name} {expected[name] / 1e3:,.0f}" for name in PICKS)
+    expected = expected_ns(*known, shares, workers, awake=awake)
+    if _best(expected) == "optimistic" and reads_behind_credits(block) > LONGEST_WALKS * len(block.footprint_keys):
+        del expected["optimistic"]
+    times = ", ".join(f"{name} {expected[name] / 1e3:,.0f}" for name in expected)
     path = f"longest path {shares[0]:.0%} of it, {shares[1]:.0%} with versions"
     return Choice(_best(expected), f"{head}, {path}: expected us {times}", shares)
 
 
 def _best(expected: dict[str, float]) -> str:
-    best = min(PICKS, key=expected.__getitem__)
+    best = min(expected, key=expected.__getitem__)
     return best if expected[best] <= (1 - _LEAST_GAIN) * expected["serial"] else "serial"

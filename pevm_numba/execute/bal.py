@@ -90,7 +90,7 @@ class BalJob(Job):
         """
         space = self.space
         arguments = (
-            self.workers, self.chunk, self.entries, read_only(self.block.op_code), space.in_order(self.order),
+            self.workers, self.threads, self.chunk, self.entries, read_only(self.block.op_code), space.in_order(self.order),
             space.values, self.counters, *space.context(self.rows[0]),
         )  # fmt: skip
         _, timings = launch(_k.run_bal, arguments, space, threads=self.workers)

@@ -11,10 +11,12 @@ from .. import door
 from ..access.sets import AccessSets
 from ..block import Block
 from ..schedule.costs import COSTS, cost_of
+from .launch import launch
+from .program import hash_share
 from .run import execute
 from .workspace import Workspace
 
-__all__ = ["transaction_costs"]
+__all__ = ["timed_serial", "transaction_costs"]
 
 
 def transaction_costs(block: Block, kind: str = "gas", *, repeat: int = 9) -> NDArray[Any]:
@@ -67,11 +69,29 @@ def transaction_costs(block: Block, kind: str = "gas", *, repeat: int = 9) -> ND
     return cost_of(kind, AccessSets.footprint(block), block).astype(np.int64)
 
 
+def timed_serial(
+    space: Workspace, order: NDArray[np.int32] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Run serially and return when each transaction began and ended, in nanoseconds from an arbitrary zero.
+
+    All payloads are hashed before the first transaction; each one's share of that time, by permutations, is added to its end.
+
+    Parameters
+    ----------
+    space : Workspace
+        Timed, and reset.
+    order : (n_tx,) int32, optional
+        Default block order.
+    """
+    hashing, _ = launch(*space.serial_call(order), space, threads=0)
+    return space.times.begin.copy(), space.times.end + hash_share(space.block, int(hashing))
+
+
 def _nanoseconds(block: Block, repeat: int) -> NDArray[np.float64]:
     space, times = Workspace(block, timed=True), np.empty((repeat, block.n_tx), np.int64)
-    space.timed_serial()
+    timed_serial(space)
     for row in times:
         space.reset()
-        begin, end = space.timed_serial()
+        begin, end = timed_serial(space)
         np.subtract(end, begin, out=row)
     return np.median(times, axis=0)

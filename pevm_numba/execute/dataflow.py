@@ -43,6 +43,10 @@ _BATCH: Final = 32
 _BATCH_MOST: Final = 512
 
 
+#: Runs after which the rows of keys are cleared.
+_EPOCHS: Final = 2**28
+
+
 @dataclass(frozen=True, eq=False)
 class Tasks:
     """Tasks in the order in which they are claimed: transactions, and joins of the dependency DAG (transaction -1).
@@ -211,8 +215,11 @@ class DataflowJob(Job):
             return self.serial.run()
         self.space = self.parallel
         self.epoch += 1
+        if self.epoch == _EPOCHS:  # numbers of runs would wrap around
+            self.epoch = 1
+            self.flow.key_rows[:] = 0
         arguments = (
-            self.workers, self.chunk, self.batch, np.int32(self.epoch), self.flow, self.shared, self.counters,
+            self.workers, self.threads, self.chunk, self.batch, np.int32(self.epoch), self.flow, self.shared, self.counters,
             *self.space.context(),
         )  # fmt: skip
         _, timings = launch(run_dataflow, arguments, self.space, threads=self.workers)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .._kernels.jit import most_threads
 from ..access.sets import AccessSets
 from ..block import Block
 from ..machine.gas import GasSchedule
@@ -63,6 +64,8 @@ class Job(ABC):
         timed: bool = False,
     ) -> None:
         self.block, self.gas, self.workers, self.timed = block, gas, workers, timed
+        #: How many of Numba's threads run the workers.
+        self.threads = min(workers, most_threads())
         #: What `plan` goes by; may be set anew.
         self.schedule, self.access = schedule, access
         #: Shares of the longest paths, if somebody has looked already; see `PathSampler.shares`.

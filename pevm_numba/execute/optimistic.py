@@ -17,17 +17,22 @@ from .._kernels.versions import Versions, chain_entries
 from ..access.sets import AccessSets
 from ..machine.ops import Mode
 from .dataflow import DataflowJob
-from .job import Job
+from .job import COUNTERS, Job
 from .launch import launch
+from .program import reads_behind_credits
 from .workspace import Workspace
 
-__all__ = ["FREE_SHARE", "LARGEST_SHARE", "SLACK", "OptimisticJob"]
+__all__ = ["FREE_SHARE", "LARGEST_SHARE", "LONGEST_WALKS", "SLACK", "OptimisticJob"]
 
 #: Results thrown away, as a share of the transactions begun, above which the block is run otherwise; so many are free, and
 #: such a share of the block: threads that start one after the other, up to 4 ms apart, make one avalanche of early reads.
 LARGEST_SHARE: Final = 0.25
 SLACK: Final = 64
 FREE_SHARE: Final = 1 / 16
+
+#: Credits that reads may have to add up, for each entry of the footprint, above which dataflow runs the block: each reader
+#: walks over all credits since the last write.
+LONGEST_WALKS: Final = 4
 
 #: Guessed nanoseconds of work that a worker claims at a time, and the most transactions.
 _CHUNK_WORK: Final = 4_000
@@ -49,7 +54,8 @@ class OptimisticJob(Job):
         n = len(block.footprint_keys)
         self.cells, self.seen = np.zeros((n, 4), np.uint64), np.zeros((n, 4), np.uint64)
         self.state, self.contended = np.zeros(block.n_tx, np.int32), np.zeros(block.n_keys, np.int32)
-        ring = np.zeros(1 << (block.n_tx + self.workers).bit_length(), np.int32)
+        self._free_ring = np.arange(1 << (block.n_tx + self.workers).bit_length(), dtype=np.int64) << 32
+        ring = self._free_ring.copy()
         waiting, following = np.zeros(block.n_tx, np.int32), np.zeros(block.n_tx, np.int32)
         self.queue = Queue(waiting, following, ring, np.zeros(block.n_keys, np.int32))
         self.chunk = self.claim_size(_CHUNK_WORK, _CHUNK_MOST)
@@ -69,6 +75,9 @@ class OptimisticJob(Job):
             read_only(block.pre_values), self.cells, self.seen, self.state, self.contended,
         )  # fmt: skip
         self.instead = None
+        walks = reads_behind_credits(block)
+        self.declined = walks > LONGEST_WALKS * n
+        self.reason = f"dataflow: reads would add up some {walks:,} credits" if self.declined else ""
 
     def _hints(self) -> np.ndarray:
         """Whether each entry of the footprint is estimated to change its key; empty without an estimate."""
@@ -91,16 +100,21 @@ class OptimisticJob(Job):
         self.counters[:] = 0
         self.state[:] = 0
         self.contended[:] = 0
-        for array in self.queue:
+        for array in (self.queue.waiting, self.queue.following, self.queue.reach):
             array[:] = 0
+        self.queue.ring[:] = self._free_ring
         if self.instead is not None:
             self.instead.reset()
 
     def run(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Run speculatively; by dataflow, from the start, if that is given up."""
+        """Run speculatively; by dataflow, from the start, if that is given up or declined."""
+        if self.declined:
+            zeros = dict.fromkeys(COUNTERS, 0) | {"workers": self.workers}
+            return self._otherwise(zeros, {"execute_ns": 0, "cpu_ns": 0})
         self.space = self.versioned
+        slack = SLACK + int(FREE_SHARE * self.block.n_tx)
         arguments = (
-            self.workers, self.chunk, SLACK + int(FREE_SHARE * self.block.n_tx), LARGEST_SHARE, self.versions, self.queue,
+            self.workers, self.threads, self.chunk, slack, LARGEST_SHARE, self.versions, self.queue,
             self.space.in_order(self.order), self.space.values, self.counters, *self.space.context(self.cells),
         )  # fmt: skip
         _, timings = launch(run_optimistic, arguments, self.space, threads=self.workers)
@@ -113,7 +127,7 @@ class OptimisticJob(Job):
         return self._otherwise(counters, timings)
 
     def _otherwise(self, counters: dict[str, int], timings: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
-        """Run by dataflow after giving up; both count."""
+        """Run by dataflow; what was thrown away counts too."""
         if self.instead is None:
             self.instead = DataflowJob(
                 self.block, self.gas, workers=self.workers, schedule=self.schedule, access=self.access, timed=self.timed

@@ -21,7 +21,7 @@ from ..block import Block
 from ..machine.gas import GasSchedule, gas_schedule
 from ..machine.ops import Mode, Op
 
-__all__ = ["Layout", "Program", "footprint_of", "hash_share", "program_of"]
+__all__ = ["Layout", "Program", "footprint_of", "hash_share", "program_of", "reads_behind_credits"]
 
 Layout = Literal["keys", "sums", "entries"]
 
@@ -93,6 +93,19 @@ def _credited_by_several(block: Block) -> NDArray[np.int32]:
 
     found: NDArray[np.int32] = _once(block, "credited", find)
     return found
+
+
+def reads_behind_credits(block: Block) -> int:
+    """No fewer than the credits that versioned reads add up in one pass over the block: of each key credits times readers."""
+
+    def count() -> int:
+        merely = block.footprint_modes == Mode.CREDIT
+        credits, others = (
+            np.bincount(block.footprint_keys[which], minlength=block.n_keys) for which in (merely, ~merely)
+        )
+        return int(credits @ others)
+
+    return int(_once(block, "behind credits", count)) if len(_credited_by_several(block)) else 0
 
 
 def _encode(block: Block, prices: GasSchedule, shared_keys: NDArray[np.int32]) -> Program:

@@ -20,7 +20,7 @@ from .auto import pick
 from .bal import BalJob
 from .dataflow import DataflowJob
 from .job import Job
-from .launch import default_workers
+from .launch import default_workers, launch
 from .optimistic import OptimisticJob
 from .result import Changes, Execution, TxTimes
 from .serial import SerialJob
@@ -137,11 +137,13 @@ def execute(
 
 
 def _recorded(record: str | Iterable[str] | None) -> set[str]:
-    names = {record} if isinstance(record, str) else set(record or ())
-    for name in sorted(names, key=str):
+    if record is not None and not isinstance(record, Iterable):
+        raise BlockError(f"record = {record!r}: must be None, or among {', '.join(map(repr, _RECORDS))}")
+    names = [record] if isinstance(record, str) else list(record or ())
+    for name in names:
         if name not in _RECORDS:
             raise BlockError(f"record = {record!r}: must be None, or among {', '.join(map(repr, _RECORDS))}")
-    return names
+    return set(names)
 
 
 def _list(
@@ -204,12 +206,14 @@ def _with_changes(result: Execution, gas: str | GasSchedule | None) -> Execution
     """Run once more, serially, noting changes; the receipts must be those of the first run."""
     job = SerialJob(result.block, gas, schedule=result.schedule)
     order = job.space.in_order(job.order)
-    indptr, keys, values = job.space.changes(order)
+    kernel, arguments = job.space.changes_call(order)
+    total, _ = launch(kernel, arguments, job.space, threads=0)
+    indptr, keys, values = arguments[3:6]
     result.check_equal(collect(job, {}, {}))
     inverse = np.empty(len(order), np.int64)
     inverse[order] = np.arange(len(order))
     offsets, places = door.take_ranges(indptr, inverse)
-    changes = Changes(offsets, keys[places], values[places])
+    changes = Changes(offsets, keys[:total][places], values[:total][places])
     for array in (changes.indptr, changes.keys, changes.values):
         array.flags.writeable = False
     arrays = {name: getattr(result, name) for name in Execution.__dataclass_fields__}

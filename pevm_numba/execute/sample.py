@@ -40,7 +40,8 @@ class PathSampler:
     def shares(self, order: NDArray[np.int32], work: NDArray[np.int64]) -> tuple[float, float]:
         """(longest path / work, the same with versions), both in [0, 1].
 
-        Exact for blocks of up to 256 transactions and 4,096 accesses, else over four windows of up to 48 transactions. With
+        Exact for blocks of up to 256 transactions and 4,096 accesses, else over four windows of up to 48 transactions; 1 if
+        their first transactions alone have more accesses. With
         versions, as in multi-version memory, nobody waits for readers, nor a mere credit for anybody. A window cuts chains,
         and the longest path of a block is at most the sum over windows that cover it, so the estimates tend to be high where
         no chain runs through the whole block.
@@ -57,4 +58,6 @@ class PathSampler:
         given = read_only(order), windows, size, self._epoch, *self._footprint, read_only(work)
         longest, versioned, total = sampled_path(*given, self._met, self._finishes, self._slots)
         self._epoch += windows
-        return (longest / total, versioned / total) if total else (0.0, 0.0)
+        if total:
+            return longest / total, versioned / total
+        return (0.0, 0.0) if not work.any() else (1.0, 1.0)  # transactions too large for the rows: nothing is known

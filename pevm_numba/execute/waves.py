@@ -111,8 +111,8 @@ class WavesJob(Job):
         plan = inputs(wave_indptr, np.diff(total[wave_indptr]))
         checked = perf_counter_ns() - start
         arguments = (
-            self.workers, *plan, LEAST_WORK, program.hash_work, program.shared_keys, program.shared, *space.footprint,
-            *inputs(wave_tx), *space.context(),
+            self.workers, self.threads, *plan, LEAST_WORK, program.hash_work, program.shared_keys, program.shared,
+            *space.footprint, *inputs(wave_tx), *space.context(),
         )  # fmt: skip
         launched, timings = launch(run_waves, arguments, space, threads=self.workers, clock=all_threads_ns)
         timings["execute_ns"] += checked

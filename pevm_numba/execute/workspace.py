@@ -15,7 +15,7 @@ from .._kernels.jit import read_only
 from .._kernels.serial import run_changes, run_serial
 from ..block import Block
 from ..machine.gas import GasSchedule
-from .program import Layout, footprint_of, hash_share, program_of
+from .program import Layout, footprint_of, program_of
 
 __all__ = ["Workspace"]
 
@@ -101,23 +101,13 @@ class Workspace:
         """Kernel and arguments of a serial run in `order` (default: block order)."""
         return run_serial, (self.in_order(order), self.context())
 
-    def timed_serial(self, order: NDArray[np.int32] | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Run serially and return when each transaction began and ended, in nanoseconds from an arbitrary zero.
+    def changes_call(self, order: NDArray[np.int32] | None = None) -> tuple[Any, tuple[Any, ...]]:
+        """Kernel and arguments of a serial run that returns the number of net changes.
 
-        Needs a timed workspace. All payloads are hashed before the first transaction; each one's share of that time, by
-        permutations, is added to its end.
+        Arguments 3 to 5 are written: the changes of each transaction as CSR by position in `order`, keys, values.
         """
-        kernel, arguments = self.serial_call(order)
-        hashing = int(kernel(*arguments))
-        return self.times.begin.copy(), self.times.end + hash_share(self.block, hashing)
-
-    def changes(
-        self, order: NDArray[np.int32] | None = None
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint64]]:
-        """Run serially and return the net changes of each transaction: CSR by position in `order`, keys, values."""
         block = self.block
         size, widest = len(block.footprint_keys), int(np.diff(block.footprint_indptr).max(initial=0))
         indptr, keys = np.zeros(block.n_tx + 1, np.int64), np.empty(size, np.int32)
         values, before = np.empty((size, 4), np.uint64), np.empty((widest, 4), np.uint64)
-        total = run_changes(*self.footprint, indptr, keys, values, before, self.in_order(order), self.context())
-        return indptr, keys[:total].copy(), values[:total].copy()
+        return run_changes, (*self.footprint, indptr, keys, values, before, self.in_order(order), self.context())
