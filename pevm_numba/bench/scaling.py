@@ -154,6 +154,10 @@ def _show(work_us: float, rows: Sequence[dict[str, Any]], counts: Sequence[int])
     print_table(title, headings, body[:-1], [2] * len(counts))
 
 
+def _median(rows: Sequence[dict[str, Any]], executor: str, field: str) -> float:
+    return float(np.median([row[field] for row in rows if row["executor"] == executor]))
+
+
 def run(request: Request, counts: Sequence[int], json_path: Path | None = None) -> list[dict[str, Any]]:
     """Measure, simulate, show, and write JSON if asked.
 
@@ -173,22 +177,21 @@ def run(request: Request, counts: Sequence[int], json_path: Path | None = None) 
     replace(request, workers=1).check()
     check_json(json_path, request.inputs)
     cores = _cores()
-    with status("overheads"):
-        overheads = _overheads(request)
     results: list[dict[str, Any]] = []
     blocks = dict(blocks_of(request.cases, request.n_tx, request.corpus, request.seed))
     for work_us in request.work_us:
         rows: list[dict[str, Any]] = []
         for case, block in blocks.items():
             with status(f"{case} at {work_us:g} us"):
+                overheads = _overheads(request)  # for each case anew: cores move apart and together by the minute
                 found = _measure(block, work_us, [count for count in counts if count <= cores], request.rounds)
                 rows += _rows(case, work_us, found, counts, overheads)
         _show(work_us, rows, counts)
         results += rows
-    per_tx = ", ".join(f"{name} {overheads[name].dispatch:,.0f}" for name in MODEL_OF)
+    per_tx = ", ".join(f"{name} {_median(results, name, 'dispatch_ns'):,.0f}" for name in MODEL_OF)
     print_paragraph(
-        f"Predicted: simulated with each transaction's measured cost, so many ns more for each: {per_tx}; and "
-        f"{overheads['waves'].barrier:,.0f} ns for each barrier of waves. "
+        f"Predicted: simulated with each transaction's measured cost, so many ns more for each (medians): {per_tx}; and "
+        f"{_median(results, 'waves', 'barrier_ns'):,.0f} ns for each barrier of waves. "
         f"Measured: medians of quiet rounds on this machine's {cores} cores, each result compared with serial execution."
     )
     if json_path is not None:
