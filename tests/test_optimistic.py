@@ -211,6 +211,7 @@ def test_too_much_thrown_away_ends_in_dataflow(monkeypatch: pytest.MonkeyPatch, 
             break
     assert counters["fallback"] == 1
     assert counters["aborts"] > 0
+    assert result.reason == f"dataflow, after {counters['aborts']:,} results had been thrown away"
     assert counters["reexecuted"] == counters["executions"] - 1500 >= counters["aborts"]
     assert (result.times is not None) == timed
 

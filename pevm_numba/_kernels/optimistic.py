@@ -335,6 +335,8 @@ def _worker(worker, n_workers, n_threads, chunk, slack, share, versions, queue, 
             continue
         looks = 0
         store_release(versions.state, t, (versions.state[t] & np.int32(-4)) | EXECUTING)
+        if _WEAK:  # before anything is written to the cells, whose readers look at the state once more
+            fence()
         blocker = _read(t, versions, status)
         if blocker != FINAL:
             counts[_WAITS] += 1

@@ -77,7 +77,7 @@ class OptimisticJob(Job):
         self.instead = None
         walks = reads_behind_credits(block)
         self.declined = walks > LONGEST_WALKS * n
-        self.reason = f"dataflow: reads would add up some {walks:,} credits" if self.declined else ""
+        self._why = f"dataflow: reads would add up some {walks:,} credits" if self.declined else ""
 
     def _hints(self) -> np.ndarray:
         """Whether each entry of the footprint is estimated to change its key; empty without an estimate."""
@@ -108,9 +108,9 @@ class OptimisticJob(Job):
 
     def run(self) -> tuple[dict[str, int], dict[str, int]]:
         """Run speculatively; by dataflow, from the start, if that is given up or declined."""
+        self.reason = self._why
         if self.declined:
-            zeros = dict.fromkeys(COUNTERS, 0) | {"workers": self.workers}
-            return self._otherwise(zeros, {"execute_ns": 0, "cpu_ns": 0})
+            return self._otherwise(dict.fromkeys(COUNTERS, 0), {"execute_ns": 0, "cpu_ns": 0})
         self.space = self.versioned
         slack = SLACK + int(FREE_SHARE * self.block.n_tx)
         arguments = (
@@ -124,6 +124,7 @@ class OptimisticJob(Job):
         counters["reexecuted"] = max(0, counters["executions"] - self.block.n_tx)
         if self.space.control[ERROR] != GAVE_UP:
             return counters, timings
+        self.reason = f"dataflow, after {counters['aborts']:,} results had been thrown away"
         return self._otherwise(counters, timings)
 
     def _otherwise(self, counters: dict[str, int], timings: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
@@ -138,4 +139,5 @@ class OptimisticJob(Job):
         for name in ("executions", "waits", "runtime_conflicts", "requeued"):
             counters[name] += more[name]
         counters |= {"fallback": 1, "reexecuted": counters["executions"] - self.block.n_tx}
+        counters["workers"] = max(counters["workers"], more["workers"])
         return counters, {name: timings[name] + times[name] for name in timings}

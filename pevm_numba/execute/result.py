@@ -53,7 +53,7 @@ class TxTimes:
     worker : (n_tx,) int32
         Who ran it last.
     runs : (n_tx,) int32
-        How often it ran; at least 1.
+        How often it ran; at least 1. After a fallback, in the run that counts.
     n_workers : int
     """
 
@@ -115,9 +115,9 @@ class Execution:
         See `execute.job.COUNTERS`: `workers`, `executions`, `reexecuted`, `validations`, `aborts`, `waits`,
         `runtime_conflicts`, `requeued`, `waves`, `parallel_waves`, `fallback`.
     timings : dict
-        Nanoseconds: `prepare_ns` (encoding, buffers), `schedule_ns`, `execute_ns`, and `cpu_ns` that all threads spent on
-        the last. The first execution in a process includes loading or compiling kernels; `python -m pevm_numba.bench`
-        measures properly.
+        Nanoseconds: `prepare_ns` (what auto needs to pick, encoding, buffers), `schedule_ns`, `execute_ns`, and `cpu_ns`
+        that all threads spent on the last. The first execution in a process includes loading or compiling kernels;
+        `python -m pevm_numba.bench` measures properly.
     times : TxTimes or None
         With ``record="times"``.
     reason : str

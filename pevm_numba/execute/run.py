@@ -116,11 +116,13 @@ def execute(
     _check_fit(block, schedule, access)
     workers = default_workers() if workers is None else door.integer("workers", workers, 1, 1024)
     reason, shares = "", None
+    start = perf_counter_ns()
     if executor == "auto":
         order = None if schedule is None else schedule.serial_order
         choice = pick(block, workers, order=order, gas=gas, listed=access_list is not None)
         executor, reason, shares = choice.executor, f"auto: {choice.reason}", choice.shares
         log.info("block %d: auto picks %s (%s)", block.number, executor, choice.reason)
+    picked = perf_counter_ns() - start
     listed = _list(block, executor, schedule, access_list, gas)
     start = perf_counter_ns()
     timed = "times" in recorded
@@ -130,7 +132,7 @@ def execute(
     job.shares = shares
     prepared = perf_counter_ns()
     job.plan()
-    timings = {"prepare_ns": prepared - start, "schedule_ns": perf_counter_ns() - prepared}
+    timings = {"prepare_ns": picked + prepared - start, "schedule_ns": perf_counter_ns() - prepared}
     counters, times = job.run()
     result = collect(job, counters, timings | times, reason)
     return _with_changes(result, gas) if "changes" in recorded else result
