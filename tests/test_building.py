@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from naive import neighbours
 from strategies import access_dicts
@@ -197,6 +197,7 @@ def test_a_dropped_transaction_takes_its_senders_later_ones_along() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(access_dicts(8, 3), small, small, st.sampled_from([2.0**-60, 1e-18, 1e-300, 1e18, 1e300]))
+@example(([{}] * 7, 1), [1, 4, 7, 1, 5, 1, 3, 1], [1, 4, 7, 1, 5, 1, 3, 1], 1e-18)
 def test_gap_and_choice_do_not_depend_on_the_unit_of_the_rewards(
     drawn: tuple[list[dict[int, int]], int], reward: list[int], gas: list[int], unit: float
 ) -> None:

@@ -169,9 +169,9 @@ def build_block(
     if method == "lp" and access.n_tx > LP_LIMIT:
         rule = f'the limit of method "lp" is {LP_LIMIT:,}; "greedy" has none'
         raise TooLargeError(f"a pool of {access.n_tx:,} transactions: {rule}")
-    ratio = pool.reward / pool.gas
-    best = pool.fill(-ratio)
-    shares, bound, source = None, pool.knapsack_bound(ratio), "knapsack"
+    bound, source = pool.knapsack_bound(pool.reward / pool.gas), "knapsack"
+    ratio = _rounded(pool.reward / pool.gas)
+    best, shares = pool.fill(-ratio), None
     if access.n_tx <= LP_LIMIT:
         shares, lp_bound = _linear_program(pool)
         bound, source = min(bound, lp_bound), "lp"
@@ -237,6 +237,12 @@ class _Pool:
         return float((share * self.reward[order]).sum())
 
 
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """To 40 bits: what is equal in one unit stays equal in another, so ties are broken alike."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.rint(np.ldexp(mantissa, 40)), exponent - 40)
+
+
 def _linear_program(pool: _Pool) -> tuple[NDArray[np.float64] | None, float]:
     """Shares of the transactions, None if the solver gave up, and the bound on the reward by weak duality."""
     from scipy.optimize import linprog
@@ -248,7 +254,7 @@ def _linear_program(pool: _Pool) -> tuple[NDArray[np.float64] | None, float]:
     scale = float(pool.reward.max()) or 1.0  # the solver's tolerances are absolute
     worth = pool.reward / scale
     ranges = np.stack([np.zeros(len(possible)), possible], axis=1)
-    found: Any = linprog(-worth, A_ub=rows, b_ub=limits, bounds=ranges, method="highs")
+    found: Any = linprog(-_rounded(worth), A_ub=rows, b_ub=limits, bounds=ranges, method="highs")
     if found.status != 0:  # no dual solution: all multipliers zero still bound
         return None, float((pool.reward * possible).sum())
     price = np.maximum(-found.ineqlin.marginals, 0.0)
