@@ -127,9 +127,12 @@ def test_optimistic_is_not_taken_where_reads_would_add_up_many_credits():
     fee, work = (9, 1, 0), ("NOOP", 5_000)
     alternating = [[("CREDIT", fee, 1), work], [("SLOAD", fee), work]] * 300
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(auto, "reads_behind_credits", lambda block: 0)
+        patch.setattr(auto, "reads_behind_credits", lambda *_: 0)
         assert pick(pn.Block.from_programs(alternating), 2, awake=True).executor == "optimistic"
     assert pick(pn.Block.from_programs(alternating), 2, awake=True).executor == "serial"
     one_reader = [[("CREDIT", fee, 1), work]] * 300 + [[("SLOAD", fee), work]]
-    assert reads_behind_credits(pn.Block.from_programs(one_reader)) == 300
-    assert reads_behind_credits(pn.Block.from_programs(alternating)) == 300 * 300
+    order = np.arange(600, dtype=np.int32)
+    assert reads_behind_credits(pn.Block.from_programs(one_reader), order[:301]) == 300
+    assert reads_behind_credits(pn.Block.from_programs(alternating), order) == 300 * 301 // 2
+    readers_first = np.array([*order[1::2], *order[::2]], np.int32)
+    assert reads_behind_credits(pn.Block.from_programs(alternating), readers_first) == 0

@@ -253,7 +253,7 @@ def test_where_reads_would_add_up_many_credits_dataflow_runs_the_block() -> None
     result.check_equal(execute(block, "serial"))
     assert (result.counters["fallback"], result.counters["aborts"], result.counters["reexecuted"]) == (1, 0, 0)
     assert result.counters["executions"] == 800
-    assert result.reason.startswith("dataflow: reads would add up some 160,000 credits")
+    assert result.reason.startswith("dataflow: reads would add up 80,200 credits")
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60))

@@ -21,7 +21,7 @@ from .jit import U64, kernel
 from .words import add
 
 __all__ = [
-    "EXECUTED", "EXECUTING", "FINAL", "READY", "WAITING", "Versions", "chain_entries", "key_rows_to_entries",
+    "EXECUTED", "EXECUTING", "FINAL", "READY", "WAITING", "Versions", "chain_entries", "credit_walks", "key_rows_to_entries",
     "resolve",
 ]  # fmt: skip
 
@@ -101,6 +101,26 @@ def chain_entries(order, indptr, keys, modes, latest, tx_of, place, before, afte
                 versions += 1
         follows[t] = depends
     return versions
+
+
+@kernel(bare=True)
+def credit_walks(order, indptr, keys, modes, run):
+    """How many credits all versioned reads together add up, if each reads once, in the serial order.
+
+    run (n_keys,) int32, zero-filled, is scratch. O(entries).
+    """
+    total = 0
+    for position in range(order.shape[0]):
+        t = order[position]
+        for e in range(indptr[t], indptr[t + 1]):
+            key = keys[e]
+            if modes[e] == CREDITED:
+                run[key] += np.int32(1)
+            else:
+                total += run[key]
+                if modes[e] != READ:
+                    run[key] = np.int32(0)
+    return total
 
 
 @kernel(inline=True, bare=True)

@@ -145,7 +145,7 @@ def pick(
     order = np.arange(n_tx, dtype=np.int32) if order is None else order
     shares = PathSampler(block).shares(order, program.work)
     expected = expected_ns(*known, shares, workers, awake=awake)
-    if _best(expected) == "optimistic" and reads_behind_credits(block) > LONGEST_WALKS * len(block.footprint_keys):
+    if _best(expected) == "optimistic" and reads_behind_credits(block, order) > LONGEST_WALKS * len(block.footprint_keys):
         del expected["optimistic"]
     times = ", ".join(f"{name} {expected[name] / 1e3:,.0f}" for name in expected)
     path = f"longest path {shares[0]:.0%} of it, {shares[1]:.0%} with versions"

@@ -75,9 +75,9 @@ class OptimisticJob(Job):
             read_only(block.pre_values), self.cells, self.seen, self.state, self.contended,
         )  # fmt: skip
         self.instead = None
-        walks = reads_behind_credits(block)
+        walks = reads_behind_credits(block, order)
         self.declined = walks > LONGEST_WALKS * n
-        self._why = f"dataflow: reads would add up some {walks:,} credits" if self.declined else ""
+        self._why = f"dataflow: reads would add up {walks:,} credits" if self.declined else ""
 
     def _hints(self) -> np.ndarray:
         """Whether each entry of the footprint is estimated to change its key; empty without an estimate."""

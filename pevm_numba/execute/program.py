@@ -95,17 +95,11 @@ def _credited_by_several(block: Block) -> NDArray[np.int32]:
     return found
 
 
-def reads_behind_credits(block: Block) -> int:
-    """No fewer than the credits that versioned reads add up in one pass over the block: of each key credits times readers."""
-
-    def count() -> int:
-        merely = block.footprint_modes == Mode.CREDIT
-        credits, others = (
-            np.bincount(block.footprint_keys[which], minlength=block.n_keys) for which in (merely, ~merely)
-        )
-        return int(credits @ others)
-
-    return int(_once(block, "behind credits", count)) if len(_credited_by_several(block)) else 0
+def reads_behind_credits(block: Block, order: NDArray[np.int32]) -> int:
+    """How many credits the versioned reads of a block add up in the serial `order`, if each transaction runs once."""
+    if not len(_credited_by_several(block)):
+        return 0
+    return int(versions.credit_walks(read_only(order), *footprint_of(block), np.zeros(block.n_keys, np.int32)))
 
 
 def _encode(block: Block, prices: GasSchedule, shared_keys: NDArray[np.int32]) -> Program:
