@@ -98,7 +98,8 @@ def _measure(block: Block, work_us: float, workers: Sequence[int], rounds: int) 
         serial = float(np.median([np.mean(one.serial) for one in used]))
         for name in MODEL_OF:
             ratios = [float(np.mean(one.serial)) / one.execute[name] for one in used]
-            speedup[name, count] = tuple(float(np.quantile(ratios, q)) for q in (0.5, 0.25, 0.75))  # type: ignore[assignment]
+            low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75)).tolist()
+            speedup[name, count] = middle, low, high
     if made is None:
         made = Contest(worked, (), 1)
         serial = float(np.mean([made.run_serial() for _ in range(rounds)]))
