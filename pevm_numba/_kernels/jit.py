@@ -55,9 +55,10 @@ _forked = False
 
 
 def kernel_sources() -> list[Path]:
-    """Files that machine code depends on: the kernels, and the tables of the machine that `codes` freezes into them."""
+    """Files that machine code depends on: the kernels, and the tables of both machines that are frozen into them."""
     here = Path(__file__).parent
-    return [*sorted(here.glob("*.py")), *sorted((here.parent / "machine").glob("*.py"))]
+    tables = [here.parent / "evm" / f"{name}.py" for name in ("forks", "opcodes", "prices")]
+    return [*sorted(here.rglob("*.py")), *sorted((here.parent / "machine").glob("*.py")), *tables]
 
 
 @functools.cache

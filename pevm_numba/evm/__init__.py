@@ -1,0 +1,1 @@
+"""The second machine: real Ethereum bytecode, fork by fork, on the same blocks, schedules and executors as the first."""
