@@ -79,7 +79,7 @@ def _fixed() -> list[Opcode]:
         (0x5B, "JUMPDEST", 1, 0, 0), (0xF3, "RETURN", 0, 2, 0), (0xFF, "SELFDESTRUCT", 0, 1, 0),
     ]  # fmt: skip
     made += [Opcode(code, name, name, gas, pops, pushes) for code, name, gas, pops, pushes in rest]
-    later = [
+    later: list[tuple[int, str, int, int, int, Fork]] = [
         (0x1B, "SHL", 3, 2, 1, Fork.PETERSBURG), (0x1C, "SHR", 3, 2, 1, Fork.PETERSBURG),  # EIP-145
         (0x1D, "SAR", 3, 2, 1, Fork.PETERSBURG), (0x1E, "CLZ", 5, 1, 1, Fork.OSAKA),  # EIP-7939
         (0x3D, "RETURNDATASIZE", 2, 0, 1, Fork.BYZANTIUM), (0x3E, "RETURNDATACOPY", 3, 3, 0, Fork.BYZANTIUM),  # EIP-211
@@ -91,7 +91,7 @@ def _fixed() -> list[Opcode]:
         (0x5F, "PUSH0", 2, 0, 1, Fork.SHANGHAI),  # EIP-3855
         (0xFD, "REVERT", 0, 2, 0, Fork.BYZANTIUM),  # EIP-140
     ]  # fmt: skip
-    return made + [Opcode(code, name, name, *more) for code, name, *more in later]
+    return made + [Opcode(code, name, name, gas, pops, pushes, since) for code, name, gas, pops, pushes, since in later]
 
 
 def _families() -> list[Opcode]:
