@@ -1,0 +1,100 @@
+"""The records that the EVM works on. What belongs to one worker and what all share is said here, once.
+
+A *context* belongs to one worker. Accounts and slots are a transaction's own copies of what it has touched: made at the first
+touch, thrown away at its end, so that reads, writes, original values and warmth are in one place.
+A transaction's writes reach the state only when it is finished.
+"""
+
+from __future__ import annotations
+
+from ...evm.forks import Fork
+from ...evm.prices import prices
+from .records import record
+
+__all__ = [
+    "ACCOUNT",
+    "BALANCE_LOADED",
+    "BLOCKED",
+    "CODE",
+    "CODE_LOADED",
+    "CONTEXT",
+    "FRAME",
+    "FULL",
+    "JOURNAL",
+    "J_ACCOUNT_FLAGS",
+    "J_BALANCE",
+    "J_CODE",
+    "J_NONCE",
+    "J_SLOT",
+    "J_SLOT_WARM",
+    "KEY",
+    "LOG",
+    "NONCE_LOADED",
+    "OK",
+    "REJECTED",
+    "SLOT",
+    "TX",
+]  # fmt: skip
+
+#: Status of a context: going on; a table is full (the host enlarges it and begins anew); the transaction is not valid;
+#: another one must be finished before.
+OK, FULL, REJECTED, BLOCKED = 0, 1, 2, 3
+
+#: Which fields of an account have been fetched from the state.
+BALANCE_LOADED, NONCE_LOADED, CODE_LOADED = 1, 2, 4
+
+#: Kinds of journal entries.
+J_BALANCE, J_NONCE, J_CODE, J_ACCOUNT_FLAGS, J_SLOT, J_SLOT_WARM = 1, 2, 3, 4, 5, 6
+
+#: A transaction, as the host encodes it. `to` is unused where `creates`; a fee is a word for one unit of gas.
+TX = record(
+    "TX",
+    "kind creates nonce gas_limit intrinsic floor data data_size list list_end blob_hashes n_blobs refusal",
+    "sender to value fee tip most_upfront blob_fee",
+)
+
+#: A key of the block's state: a storage slot of the account whose first key is `owner`, or, with owner -1, an account, which
+#: has three keys in a row: balance, nonce, code hash.
+KEY = record("KEY", "owner", "word")
+
+#: A piece of code: its bytes (followed by 40 zeros), and one byte for each that says whether a jump may go there.
+CODE = record("CODE", "start size jumps", "hash")
+
+#: An account that the transaction has touched. A balance that is not loaded is a sum of credits.
+ACCOUNT = record(
+    "ACCOUNT",
+    "key nonce nonce_before loaded warm created destroyed touched code",
+    "address balance balance_before code_hash code_before",
+)
+
+#: A storage slot that the transaction has touched; `account` 0 marks transient storage, of the account `owner`.
+SLOT = record("SLOT", "owner account key loaded warm", "word value before")
+
+JOURNAL = record("JOURNAL", "kind item extra", "old")
+
+LOG = record("LOG", "n_topics data size", "address topic0 topic1 topic2 topic3")
+
+#: A call in progress.
+FRAME = record(
+    "FRAME",
+    "pc sp gas stack memory memory_size code code_size jumps account caller static data data_size return_at return_size "
+    "journal refund logs creates pending",
+    "value",
+)
+
+#: What a worker has: tables, arenas with their ends, prices, and where it is.
+CONTEXT = record(
+    "CONTEXT",
+    # the block's state, shared
+    "keys key_table key_mask n_keys key_room values codes code_table code_mask n_codes code_room code_top code_end "
+    # the transaction's own
+    "accounts n_accounts account_room account_table account_mask slots n_slots slot_room slot_table slot_mask epoch "
+    "journal n_journal journal_room logs n_logs log_room log_data log_top log_end "
+    # the machine
+    "frames depth stack memory memory_end returned returned_size returned_room scratch sponge opcodes environment refund "
+    "status fork fee_recipient n_precompiles host host_address host_gas host_input host_size host_ok host_used "
+    "block_hashes transaction n_ops success gas_left gas_used refusal transient_top "
+    # prices, by their names in `evm.prices`
+    + " ".join(prices(Fork.FRONTIER)),
+    "coinbase",
+)
