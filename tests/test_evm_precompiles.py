@@ -1,0 +1,163 @@
+"""Precompiles against py-evm's on good, truncated and malformed input, and laws for what py-evm does not have."""
+
+from __future__ import annotations
+
+import random
+import warnings
+
+import pytest
+
+from pevm_numba.evm.forks import Fork
+from pevm_numba.evm.precompiles import call, precompiles
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    vms = pytest.importorskip("eth.vm.forks", reason="py-evm is not installed")
+    from eth.exceptions import OutOfGas, VMError
+
+PEERS = {
+    Fork.FRONTIER: "FrontierVM", Fork.BYZANTIUM: "ByzantiumVM", Fork.ISTANBUL: "IstanbulVM", Fork.BERLIN: "BerlinVM",
+    Fork.CANCUN: "CancunVM",
+}  # fmt: skip
+
+
+class Computation:
+    """What a precompile of py-evm asks of a computation."""
+
+    def __init__(self, data: bytes, gas: int) -> None:
+        self.data_as_bytes, self.gas, self.used, self.output, self.msg = data, gas, 0, b"", self
+        self.data = data
+        self.logger = None
+
+    def consume_gas(self, amount: int, reason: str = "") -> None:
+        """Charge, or fail."""
+        if amount > self.gas - self.used:
+            raise OutOfGas(reason)
+        self.used += amount
+
+
+def peer(fork: Fork, address: int, data: bytes, gas: int) -> tuple[bool, int, bytes]:
+    """The same call on py-evm."""
+    table = getattr(vms, PEERS[fork]).get_state_class().computation_class._precompiles
+    computation = Computation(data, gas)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            table[address.to_bytes(20, "big")](computation)
+    except VMError:
+        return False, gas, b""
+    return True, computation.used, computation.output
+
+
+def inputs(address: int, rng: random.Random) -> list[bytes]:
+    """Input that means something to a precompile, and much that does not."""
+    word = [0, 1, 2, 27, 28, 2**128, 2**256 - 1, rng.getrandbits(256)]
+    some = [rng.randbytes(rng.randrange(0, 400)) for _ in range(4)] + [b"", bytes(31), bytes(64), bytes(128), bytes(192)]
+    words = [b"".join(rng.choice(word).to_bytes(32, "big") for _ in range(rng.randrange(1, 8))) for _ in range(6)]
+    if address == 1:
+        from eth_keys import keys
+
+        key, digest = keys.PrivateKey(rng.randbytes(32)), rng.randbytes(32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            v, r, s = key.sign_msg_hash(digest).vrs
+        good = digest + (27 + v).to_bytes(32, "big") + r.to_bytes(32, "big") + s.to_bytes(32, "big")
+        return [good, good[:127], good + b"x", good[:63] + b"\x1d" + good[64:], *some, *words]
+    if address == 5:
+        made = []
+        for _ in range(12):
+            sizes = [rng.choice([0, 1, 2, 31, 32, 33, 40, 65]) for _ in range(3)]
+            head = b"".join(size.to_bytes(32, "big") for size in sizes)
+            made.append(head + rng.randbytes(sum(sizes) - rng.choice([0, 0, 0, min(5, sum(sizes))])))
+        return [*made, (2**256 - 1).to_bytes(32, "big") * 3, bytes(96), b""]
+    if address in (6, 7, 8):
+        one, two = (1).to_bytes(32, "big"), (2).to_bytes(32, "big")
+        scalar = rng.getrandbits(256).to_bytes(32, "big")
+        return [one + two + one + two, one + two + scalar, one + one + scalar, one + two, *some[4:], *words[:2]]
+    if address == 9:
+        return [rounds.to_bytes(4, "big") + rng.randbytes(208) + bytes([last]) for rounds in (0, 1, 12) for last in (0, 1, 2)]
+    return some + words
+
+
+@pytest.mark.parametrize("fork", PEERS, ids=lambda fork: fork.name.lower())
+def test_success_gas_and_output_are_those_of_py_evm(fork: Fork) -> None:
+    rng = random.Random(int(fork))
+    compared = 0
+    for address in precompiles(fork):
+        for data in inputs(address, rng):
+            expected = peer(fork, address, data, 10**7)
+            assert call(fork, address, data, 10**7) == expected, (address, data.hex())
+            if expected[0]:
+                assert call(fork, address, data, expected[1])[0]
+                assert call(fork, address, data, expected[1] - 1) == (False, expected[1] - 1, b"")
+            compared += 1
+    assert compared >= 15 * len(precompiles(fork)) // 2
+
+
+def test_a_pairing_of_inverse_points_is_one_and_of_equal_points_is_not() -> None:
+    p = 21888242871839275222246405745257275088696311157297823662689037894645226208583
+    g1 = (1, 2)
+    g2 = (
+        11559732032986387107991004021392285783925812861821192530917403151452391805634,
+        10857046999023057135944570762232829481370756359578518086990519993285655852781,
+        4082367875863433681332203403145435568316851327593401208105741076214120093531,
+        8495653923123431417604973247489272438418190587263600148770280649306958101930,
+    )
+    point = [value.to_bytes(32, "big") for value in (*g1, *g2)]
+    minus = [point[0], (p - 2).to_bytes(32, "big"), *point[2:]]
+    one = (1).to_bytes(32, "big")
+    assert call(Fork.ISTANBUL, 8, b"".join(point + minus), 10**6) == (True, 45_000 + 2 * 34_000, one)
+    assert call(Fork.ISTANBUL, 8, b"".join(point + point), 10**6) == (True, 45_000 + 2 * 34_000, bytes(32))
+
+
+def test_bls12_addition_and_multiplication_agree_and_the_pairing_is_bilinear() -> None:
+    py_ecc = pytest.importorskip("py_ecc.optimized_bls12_381", reason="py_ecc is not installed")
+
+    def g1(k: int) -> bytes:
+        return b"".join(int(c).to_bytes(64, "big") for c in py_ecc.normalize(py_ecc.multiply(py_ecc.G1, k)))
+
+    def g2(k: int) -> bytes:
+        x, y = py_ecc.normalize(py_ecc.multiply(py_ecc.G2, k))
+        return b"".join(int(c).to_bytes(64, "big") for c in (*x.coeffs, *y.coeffs))
+
+    def scalar(k: int) -> bytes:
+        return k.to_bytes(32, "big")
+
+    gas = 10**7
+    assert call(Fork.PRAGUE, 0x0B, g1(3) + g1(4), gas) == (True, 375, g1(7))
+    assert call(Fork.PRAGUE, 0x0D, g2(3) + g2(4), gas) == (True, 600, g2(7))
+    assert call(Fork.PRAGUE, 0x0C, g1(1) + scalar(5) + g1(2) + scalar(6), gas)[2] == g1(17)
+    assert call(Fork.PRAGUE, 0x0E, g2(1) + scalar(5) + g2(2) + scalar(6), gas)[2] == g2(17)
+    order = py_ecc.curve_order
+    assert call(Fork.PRAGUE, 0x0F, g1(6) + g2(1) + g1(order - 2) + g2(3), gas) == (True, 37_700 + 2 * 32_600, scalar(1))
+    assert call(Fork.PRAGUE, 0x0F, g1(6) + g2(1) + g1(order - 2) + g2(4), gas)[2] == scalar(0)
+    assert call(Fork.PRAGUE, 0x0B, g1(3)[:-1] + b"\x00" + g1(4), gas) == (False, gas, b"")
+    assert call(Fork.PRAGUE, 0x0B, g1(3), gas) == (False, gas, b"")
+
+
+def test_huge_lengths_of_modexp_are_refused_by_their_price_alone() -> None:
+    data = (2**256 - 1).to_bytes(32, "big") * 3 + bytes(64)
+    for fork in (Fork.BYZANTIUM, Fork.BERLIN, Fork.CANCUN, Fork.OSAKA):
+        assert call(fork, 5, data, 2**40) == (False, 2**40, b"")
+
+
+def test_kzg_accepts_a_constant_polynomial_and_refuses_another_value_hash_or_proof() -> None:
+    import hashlib
+
+    py_ecc = pytest.importorskip("py_ecc.bls.g2_primitives", reason="py_ecc is not installed")
+    from py_ecc.optimized_bls12_381 import G1, multiply
+
+    commitment = bytes(py_ecc.G1_to_pubkey(multiply(G1, 5)))
+    versioned = b"\x01" + hashlib.sha256(commitment).digest()[1:]
+    z, y, proof = (9).to_bytes(32, "big"), (5).to_bytes(32, "big"), bytes([0xC0]) + bytes(47)
+    order = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
+    good = call(Fork.CANCUN, 10, versioned + z + y + commitment + proof, 50_000)
+    assert good == (True, 50_000, (4096).to_bytes(32, "big") + order.to_bytes(32, "big"))
+    for wrong in (
+        versioned + z + (6).to_bytes(32, "big") + commitment + proof,
+        b"\x02" + versioned[1:] + z + y + commitment + proof,
+        versioned + order.to_bytes(32, "big") + y + commitment + proof,
+        versioned + z + y + commitment + commitment,
+        versioned + z + y + commitment + proof + b"\x00",
+    ):
+        assert call(Fork.CANCUN, 10, wrong, 50_000) == (False, 50_000, b"")
