@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from evm_peers import Account, Case, executed_opcodes, from_fork, intrinsic_gas, keccak
@@ -1042,6 +1042,8 @@ def random_case(seed: int, fork: str) -> Case:
         pre[COLLECTOR] = Account(12_345, 0)
     if rng.random() < 0.3 and not from_fork(fork, "BERLIN"):
         pre[EMPTY] = Account()
+    if rng.random() < (0.2 if from_fork(fork, "SPURIOUS") else 0.7):
+        pre |= {_small(n): Account(1) for n in range(1, 11)}
     for address in contracts:
         if rng.random() < 0.06:  # something is where it will create
             spot = create_address(address, pre[address].nonce + rng.randrange(2))
@@ -1208,13 +1210,13 @@ def _depths(h: _Hostile) -> None:
         ("DELEGATECALL", (32, 0, 0, 0, "ADDRESS")),
         ("STATICCALL", (32, 0, 0, 0, "ADDRESS")),
     ):
-        h.add(f"{name.lower()}_1024_deep", (*operands, *spare, name, *back), gas=10**12)
+        h.add(f"{name.lower()}_1024_deep", (*operands, *spare, name, *back), gas=10**14)
         h.add(f"{name.lower()}_63_64", (*operands, *spare, name, *back))
-    h.add("call_1024_deep_with_value", (32, 0, 0, 0, 1, "ADDRESS", *spare, "CALL", "POP", *back), gas=10**12)
+    h.add("call_1024_deep_with_value", (32, 0, 0, 0, 1, "ADDRESS", *spare, "CALL", "POP", *back), gas=10**14)
     counted = (1, 0, "SLOAD", "ADD", 0, "SSTORE", 0, 0, 0, 0, 0, "ADDRESS", *spare, "CALL", 1, "SLOAD", "ADD", 1, "SSTORE")
     h.add("storage_63_64", counted)
     itself = ("CODESIZE", 0, 0, "CODECOPY", "CODESIZE", 0, 0, "CREATE", 0, "SSTORE")
-    h.add("create_1024_deep", itself, gas=10**12)
+    h.add("create_1024_deep", itself, gas=10**14)
     h.add("create_63_64", itself)
     # each frame stores, calls itself with a number one lower, and reverts if its number is odd
     nest = (
@@ -1261,7 +1263,7 @@ def _memory(h: _Hostile) -> None:
         if h.has(name):
             spans2 = [(0, WORD), (WORD, 1), (2**64 - 1, 2), (2**255, 0), (0, 2**32), (0, 49_153), (0, 49_152), (2**32, 1)]
             h.call_each(f"{name.lower()}_huge", [h.op_at(name, 0, *span, *rest) for span in spans2], 200_000)
-    h.add("quadratic_memory", _loop(200, "DUP1", 200, "SUB", 19_000, "MUL", "MLOAD", "POP") + (1, 1, "SSTORE"))
+    h.add("quadratic_memory", (*_loop(200, "DUP1", 200, "SUB", 19_000, "MUL", "MLOAD", "POP"), 1, 1, "SSTORE"))
     h.add("all_memory", (3_700_000, "MLOAD", "MSIZE", "GAS", 1, "SSTORE", 2, "SSTORE"))
     h.add("call_all_memory", _loop(30, 3_000_000, 0, 3_000_000, 0, 0, 4, "GAS", "CALL", "POP"))
     if h.has("RETURNDATACOPY"):
@@ -1516,9 +1518,12 @@ def _creations(h: _Hostile) -> None:
     for size in (1, 32):
         init = h.code(0xEF, 0, "MSTORE8", size, 0, "RETURN")
         h.put(f"create_transaction_ef_{size}", {SENDER: Account(10**24, 3)}, None, 1_000_000, 5, init)
-    for gas in (53_000, 53_100, 60_000, 253_000, 257_000):  # what the code of 1,000 bytes costs is 200,000
-        init = h.code(1_000, 0, "RETURN")
-        h.put(f"create_transaction_gas_{gas}", {SENDER: Account(10**24, 3)}, None, gas + 300, 5, init)
+    init = h.code(1_000, 0, "RETURN")
+    for gas in (0, 100, 10_000, 200_000, 200_102, 200_103, 200_104, 204_000):  # the code of 1,000 bytes costs 200,000
+        name = f"create_transaction_gas_{gas}"
+        h.put(name, {SENDER: Account(10**24, 3)}, None, gas, 5, init)
+        case = h.cases[name]
+        h.cases[name] = replace(case, tx={**case.tx, "gas_limit": gas + intrinsic_gas(case)})
     for size in (49_152, 49_153) if not from_fork(h.fork, "SHANGHAI") else (49_152,):
         h.put(f"init_code_{size}", {SENDER: Account(10**24, 3)}, None, 10_000_000, 0, b"\x5b" * size)
         h.put(f"init_code_of_zeros_{size}", {SENDER: Account(10**24, 3)}, None, 10_000_000, 0, bytes(size))
@@ -1606,8 +1611,8 @@ def _precompiles(h: _Hostile) -> None:
 
     lengths = (
         (WORD, WORD, WORD), (2**64, 1, 1), (1, 2**64, 1), (1, 1, 2**64), (2**32, 2**32, 2**32), (0, WORD, 0), (WORD, 0, 0),
-        (0, 0, WORD), (0, 0, 0), (1, 0, 1), (0, 1, 1), (1, 2**255, 0), (2**31, 0, 1), (0, 0, 1000), (96, 96, 96), (1, 1000, 1),
-        (32, 33, 32), (200, 5, 200), (64, 64, 0), (1024, 1, 1),
+        (0, 0, WORD), (0, 0, 0), (1, 0, 1), (0, 1, 1), (1, 2**255, 0), (2**31, 0, 1), (0, 0, 1000), (96, 96, 96),
+        (1, 1000, 1), (32, 33, 32), (200, 5, 200), (64, 64, 0), (1024, 1, 1),
     )  # fmt: skip
     feed("modexp_lengths", 5, [b"".join(map(_word, triple)) + b"\xfe\xff" * 150 for triple in lengths])
     feed(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .._kernels.evm import layout
 from .._kernels.evm.arithmetic import SCRATCH
+from .._kernels.evm.frames import prepare_code
 from .._kernels.evm.hashing import SPONGE
 from .._kernels.evm.memory import CHECKED
 from .._kernels.evm.regions import REGIONS
@@ -92,7 +93,7 @@ class Arena:
             "keys": (room.keys + 3) * layout.KEY.size, "values": (room.keys + 3) * 32, "n_keys": 8,
             "codes": room.codes * layout.CODE.size, "code_top": room.code_bytes, "n_codes": 8,
             "accounts": room.accounts * layout.ACCOUNT.size, "slots": room.slots * layout.SLOT.size,
-            "journal": room.journal * layout.JOURNAL.size, "scratch": SCRATCH, "sponge": -(-SPONGE // 64) * 64,
+            "journal": room.journal * layout.JOURNAL.size, "scratch": 2 * SCRATCH, "sponge": -(-SPONGE // 64) * 64,
             "opcodes": 256 * 8,
         }  # fmt: skip
         for name, size in tables.items():
@@ -148,11 +149,12 @@ class Arena:
         same = np.flatnonzero((known == word).all(axis=1))
         if len(same):
             return int(same[0])
-        size = (len(code) + 40 + 63) // 64 * 64
+        size = (2 * len(code) + 40 + 63) // 64 * 64  # behind it 40 zeros and its jump destinations
         if number >= self.room.codes or self["code_top"] + size > self["code_end"]:
             raise BlockError(f"code of {len(code)} bytes: no room left for {number + 1} pieces of code")
         start = self["code_top"] - self.buffer("code_top").ctypes.data
         self.buffer("code_top")[start : start + len(code)] = np.frombuffer(code, np.uint8)
+        prepare_code(self["code_top"], len(code))
         numbers = records[number, 32:].view(np.int64)
         numbers[:3] = self["code_top"], len(code), 0
         records[number, :32] = word

@@ -1,0 +1,335 @@
+"""CALL and its kin, CREATE and CREATE2, SELFDESTRUCT: gas, checks, transfer of value, and the frame that comes next."""
+
+from __future__ import annotations
+
+from ...evm.forks import Fork
+from ..jit import kernel
+from .expansion import end_of_range, grow
+from .frames import DEPTH_LIMIT, enter, jumps_of, prepare_code
+from .hashing import keccak
+from .layout import ACCOUNT, CODE, CONTEXT, FRAME, FULL
+from .memory import (
+    call_native_1,
+    copy,
+    load,
+    store_byte,
+    word_copy,
+    word_fits,
+    word_set,
+    word_to_address,
+    word_to_bytes,
+    word_under,
+    word_zero,
+)  # fmt: skip
+from .state import (
+    account_of,
+    add_balance,
+    code_of,
+    has_code,
+    is_empty,
+    load_balance,
+    load_code,
+    load_nonce,
+    note_flags,
+    set_balance_zero,
+    set_nonce,
+    warm_account,
+)  # fmt: skip
+
+__all__ = [
+    "CONTINUE", "ENTERED", "FAILED", "access_gas", "address_at", "call", "create", "exists", "new_address", "self_destruct",
+    "start_creation",
+]  # fmt: skip
+
+_context, _frame, _account, _code = CONTEXT.at, FRAME.at, ACCOUNT.at, CODE.at
+_TANGERINE, _SPURIOUS, _HOMESTEAD, _BERLIN, _CANCUN, _SHANGHAI = (
+    int(fork) for fork in (Fork.TANGERINE, Fork.SPURIOUS, Fork.HOMESTEAD, Fork.BERLIN, Fork.CANCUN, Fork.SHANGHAI)
+)
+
+#: What a call does: the frame goes on; it has entered a new one; it fails.
+CONTINUE, ENTERED, FAILED = 0, 1, 2
+
+#: Members of the family of CALL.
+_CALL, _CALLCODE, _DELEGATECALL, _STATICCALL = 0, 1, 2, 3
+
+
+@kernel(bare=True)
+def address_at(c, word):
+    """The transaction's account whose address is in the low 160 bits of a word."""
+    clean = _context(c).scratch + 288
+    word_to_address(clean, word)
+    return account_of(c, clean)
+
+
+@kernel(bare=True)
+def access_gas(c, a, price):
+    """Gas for touching an account: warm or cold from Berlin on (EIP-2929), `price` before."""
+    context = _context(c)
+    if context.fork < _BERLIN:
+        return price
+    return context.cold_account if warm_account(c, a) else context.warm
+
+
+@kernel(bare=True)
+def exists(c, a):
+    """Whether the account is in the state: from Spurious Dragon on whether it is not empty (EIP-161)."""
+    if _context(c).fork >= _SPURIOUS:
+        return not is_empty(c, a)
+    load_code(c, a)
+    return not word_zero(_account(a).code_hash) or not is_empty(c, a)
+
+
+@kernel(bare=True)
+def _run_precompile(c, f, account, gas):
+    """Ask the host for a precompile's result; what it returns is in `returned`; whether it succeeded, and the gas used."""
+    context = _context(c)
+    context.host_address = load(_account(account).address)
+    context.host_gas = gas
+    context.host_ok = 0
+    context.host_used = gas
+    context.returned_size = 0
+    call_native_1(context.host, c)
+    return context.host_ok, context.host_used
+
+
+@kernel(bare=True)
+def _is_precompile(c, account):
+    word = _account(account).address
+    return word_fits(word) and 0 < load(word) <= _context(c).n_precompiles
+
+
+@kernel(bare=True)
+def call(c, f, kind):
+    """CALL, CALLCODE, DELEGATECALL and STATICCALL (EIP-7, 150, 161, 214, 2929)."""
+    context, frame = _context(c), _frame(f)
+    sp, gas = frame.sp, frame.gas
+    amount = sp - 96
+    ranges = sp - 128 if kind < _DELEGATECALL else sp - 96
+    bottom = ranges - 96
+    pays = kind < _DELEGATECALL and not word_zero(amount)
+    if pays and kind == _CALL and frame.static:
+        return FAILED
+    ends, into = end_of_range(ranges, ranges - 32), end_of_range(ranges - 64, ranges - 96)
+    if ends < 0 or into < 0:
+        return FAILED
+    gas = grow(c, f, gas, max(ends, into))
+    if gas < 0:
+        return FAILED
+    to = address_at(c, sp - 64)
+    gas -= access_gas(c, to, context.call)
+    if pays:
+        gas -= context.call_value
+    if kind == _CALL and (pays or context.fork < _SPURIOUS) and not exists(c, to):
+        gas -= context.new_account
+    if gas < 0:
+        return FAILED
+    if context.fork < _TANGERINE:
+        if not word_fits(sp - 32) or load(sp - 32) > gas:
+            return FAILED
+        given = load(sp - 32)
+    else:
+        given = gas - gas // 64
+        if word_fits(sp - 32):
+            given = min(given, load(sp - 32))
+    gas -= given
+    if pays:
+        given += context.call_stipend
+    size, into_size = load(ranges - 32), load(ranges - 96)
+    data = frame.memory + (load(ranges) if size else 0)
+    into_at = load(ranges - 64) if into_size else 0
+    me = frame.account
+    frame.gas = gas
+    frame.sp = bottom + 32
+    context.returned_size = 0
+    if pays:
+        load_balance(c, me)
+    if context.depth >= DEPTH_LIMIT or (pays and word_under(_account(me).balance, amount)):
+        word_set(bottom, 0)
+        frame.gas += given
+        return CONTINUE
+    frame.sp = bottom
+    value = context.scratch + 320
+    if kind < _DELEGATECALL:
+        word_copy(value, amount)
+    elif kind == _DELEGATECALL:
+        word_copy(value, frame.value)
+    else:
+        word_set(value, 0)
+    target = to if kind == _CALL or kind == _STATICCALL else me
+    caller = frame.caller if kind == _DELEGATECALL else me
+    child = enter(c, context.depth + 1, target, caller, given, bottom, frame.memory + frame.memory_size)
+    inner = _frame(child)
+    if kind == _CALL or kind == _STATICCALL:
+        note_flags(c, to)
+        _account(to).touched = 1
+    if pays and kind == _CALL and to != me:
+        add_balance(c, me, value, True)
+        add_balance(c, to, value, False)
+    inner.data = data
+    inner.data_size = size
+    inner.return_at = into_at
+    inner.return_size = into_size
+    inner.static = 1 if kind == _STATICCALL else frame.static
+    word_copy(inner.value, value)
+    if _is_precompile(c, to):
+        context.host_input = data
+        context.host_size = size
+        ok, used = _run_precompile(c, child, to, given)
+        inner.gas = given - used
+        inner.code_size = -1 if ok else -2
+        return ENTERED
+    code = _code(code_of(c, to))
+    inner.code = code.start
+    inner.code_size = code.size
+    inner.jumps = jumps_of(code.start, code.size)
+    inner.pc = code.start
+    return ENTERED
+
+
+@kernel(bare=True)
+def new_address(c, word, a, nonce):
+    """The word := the address of what account a creates at that nonce: keccak of its RLP."""
+    data = _context(c).scratch + 384
+    word_to_bytes(data + 32, _account(a).address)
+    at = data + 64
+    if nonce == 0:
+        store_byte(at, 0x80)
+        size = 1
+    elif nonce < 128:
+        store_byte(at, nonce)
+        size = 1
+    else:
+        n_bytes = 1
+        while n_bytes < 8 and nonce >> (8 * n_bytes):
+            n_bytes += 1
+        store_byte(at, 0x80 + n_bytes)
+        for j in range(n_bytes):
+            store_byte(at + 1 + j, nonce >> (8 * (n_bytes - 1 - j)))
+        size = n_bytes + 1
+    store_byte(data + 43, 0x94)
+    store_byte(data + 42, 0xC0 + 21 + size)
+    keccak(word, data + 42, 22 + size, _context(c).sponge)
+    word_to_address(word, word)
+
+
+@kernel(bare=True)
+def create(c, f, with_salt):
+    """CREATE and CREATE2 (EIP-1014, 3860)."""
+    context, frame = _context(c), _frame(f)
+    sp, gas = frame.sp, frame.gas
+    if frame.static:
+        return FAILED
+    end = end_of_range(sp - 64, sp - 96)
+    if end < 0:
+        return FAILED
+    size = load(sp - 96)
+    if size > context.initcode_size:
+        return FAILED
+    words = (size + 31) >> 5
+    gas -= context.initcode_word * words
+    if with_salt:
+        gas -= context.keccak_word * words
+    gas = grow(c, f, gas, end)
+    if gas < 0:
+        return FAILED
+    init = frame.memory + (load(sp - 64) if size else 0)
+    me, bottom = frame.account, sp - 128 if with_salt else sp - 96
+    context.returned_size = 0
+    load_balance(c, me)
+    nonce = load_nonce(c, me)
+    frame.gas = gas
+    frame.sp = bottom + 32
+    if context.depth >= DEPTH_LIMIT or word_under(_account(me).balance, sp - 32) or nonce == -1:
+        word_set(bottom, 0)
+        return CONTINUE
+    word = context.scratch + 352
+    if with_salt:
+        data = context.scratch + 384
+        word_to_bytes(data + 32, _account(me).address)
+        store_byte(data + 43, 0xFF)
+        word_to_bytes(data + 64, sp - 128)
+        keccak(word, init, size, context.sponge)
+        word_to_bytes(data + 96, word)
+        keccak(word, data + 43, 85, context.sponge)
+        word_to_address(word, word)
+    else:
+        new_address(c, word, me, nonce)
+    created = account_of(c, word)
+    set_nonce(c, me, nonce + 1)
+    warm_account(c, created)
+    given = gas if context.fork < _TANGERINE else gas - gas // 64
+    frame.gas = gas - given
+    if load_nonce(c, created) != 0 or has_code(c, created):
+        word_set(bottom, 0)
+        return CONTINUE
+    frame.sp = bottom
+    value = context.scratch + 320
+    word_copy(value, sp - 32)
+    at = frame.memory + frame.memory_size
+    return start_creation(c, context.depth + 1, created, me, init, size, given, bottom, at, value)
+
+
+@kernel(bare=True)
+def start_creation(c, depth, created, creator, init, size, gas, stack, memory, value):
+    """Enter the frame that runs initialisation code; it is kept like any code while it runs."""
+    context = _context(c)
+    at = enter(c, depth, created, creator, gas, stack, memory)
+    frame = _frame(at)
+    note_flags(c, created)
+    _account(created).created = 1
+    _account(created).touched = 1
+    if context.fork >= _SPURIOUS:
+        set_nonce(c, created, 1)
+    if not word_zero(value):
+        add_balance(c, creator, value, True)
+        add_balance(c, created, value, False)
+    word_copy(frame.value, value)
+    frame.creates = 1
+    # the code is copied behind the memory of whoever creates: there it may stay while the frame runs, whose memory follows it
+    room = (2 * size + 40 + 63) // 64 * 64
+    if memory + room + 64 > context.memory_end:
+        context.status = FULL
+        return FAILED
+    copy(memory, init, size)
+    prepare_code(memory, size)
+    frame.code = memory
+    frame.code_size = size
+    frame.jumps = jumps_of(memory, size)
+    frame.pc = memory
+    frame.memory = memory + room
+    frame.data = memory
+    return ENTERED
+
+
+@kernel(bare=True)
+def self_destruct(c, f, gas):
+    """SELFDESTRUCT (EIP-150, 161, 2929, 3529, 6780); the gas left, below 0 if it fails."""
+    context, frame = _context(c), _frame(f)
+    if frame.static:
+        return -1
+    me, heir = frame.account, address_at(c, frame.sp - 32)
+    gas -= context.selfdestruct
+    if context.fork >= _BERLIN and warm_account(c, heir):
+        gas -= context.cold_account
+    load_balance(c, me)
+    if context.fork >= _TANGERINE:
+        rich = not word_zero(_account(me).balance)
+        if (rich or context.fork < _SPURIOUS) and not exists(c, heir):
+            gas -= context.new_account
+    if gas < 0:
+        return gas
+    mine, destroys = _account(me), _account(me).created or context.fork < _CANCUN
+    amount = context.scratch + 320
+    word_copy(amount, mine.balance)
+    note_flags(c, heir)
+    _account(heir).touched = 1
+    if heir != me:
+        set_balance_zero(c, me)
+        add_balance(c, heir, amount, False)
+    elif destroys:
+        set_balance_zero(c, me)
+    if destroys and not mine.destroyed:
+        note_flags(c, me)
+        mine.destroyed = 1
+        context.refund += context.selfdestruct_refund
+    return gas
