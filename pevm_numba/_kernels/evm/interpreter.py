@@ -11,13 +11,12 @@ import numpy as np
 from ...evm.opcodes import HANDLERS
 from ..jit import kernel
 from .arithmetic import bytes_used, divide, divide_signed, power, sign_extend
-from .calls import CONTINUE, FAILED, access_gas, address_at, call, create, self_destruct
+from .calls import CONTINUE, FAILED, call, create, self_destruct
 from .expansion import copy_padded, copy_to_memory, end_of_range, grow
 from .frames import FAILURE, REVERT, SUCCESS, leave
 from .hashing import keccak
-from .layout import ACCOUNT, CODE, CONTEXT, FRAME, FULL, LOG, TX
+from .layout import ACCOUNT, CONTEXT, FRAME
 from .memory import (
-    copy,
     load,
     load_byte,
     load_u64_be,
@@ -49,13 +48,14 @@ from .memory import (
     word_xor,
     word_zero,
 )  # fmt: skip
-from .state import code_of, is_empty, load_balance
+from .operations import blob_hash, block_hash, code_copy, log_at, memory_copy, of_account
+from .state import load_balance
 from .storage import load_slot, load_transient, store_slot, store_transient
 
 __all__ = ["interpret"]
 
-_context, _frame, _account, _code, _log, _tx = CONTEXT.at, FRAME.at, ACCOUNT.at, CODE.at, LOG.at, TX.at
-_FRAME_SIZE, _LOG_SIZE = FRAME.size, LOG.size
+_context, _frame, _account = CONTEXT.at, FRAME.at, ACCOUNT.at
+_FRAME_SIZE = FRAME.size
 (
     _STOP, _ADD, _MUL, _SUB, _DIV, _SDIV, _MOD, _SMOD, _ADDMOD, _MULMOD, _EXP, _SIGNEXTEND, _LT, _GT, _SLT, _SGT,
     _EQ, _ISZERO, _AND, _OR, _XOR, _NOT, _BYTE, _SHL, _SHR, _SAR, _CLZ, _KECCAK, _ADDRESS, _BALANCE, _ENVIRONMENT,
@@ -72,111 +72,6 @@ _FRAME_SIZE, _LOG_SIZE = FRAME.size, LOG.size
     "GAS", "JUMPDEST", "TLOAD", "TSTORE", "MCOPY", "PUSH0", "PUSH", "PUSH_LONG", "DUP", "SWAP", "LOG", "CREATE", "CALL",
     "RETURN", "REVERT", "SELFDESTRUCT",
 ))  # fmt: skip
-
-
-@kernel(bare=True)
-def _log_at(c, f, sp, gas, n_topics):
-    """LOG0 to LOG4: the gas left, below 0 on failure."""
-    context, frame = _context(c), _frame(f)
-    if frame.static:
-        return -1
-    end = end_of_range(sp - 32, sp - 64)
-    if end < 0:
-        return -1
-    size = load(sp - 64)
-    gas = grow(c, f, gas - context.log_byte * size, end)
-    if gas < 0:
-        return gas
-    number = context.n_logs
-    top = context.log_data if number == 0 else context.log_top
-    if number > 0:
-        last = _log(context.logs + _LOG_SIZE * (number - 1))
-        top = last.data + last.size
-    if number >= context.log_room or top + size > context.log_end:
-        context.status = FULL
-        return -1
-    at = context.logs + _LOG_SIZE * number
-    log = _log(at)
-    word_copy(log.address, _account(frame.account).address)
-    for i in range(n_topics):
-        word_copy(log.topic0 + 32 * i, sp - 96 - 32 * i)
-    log.n_topics = n_topics
-    log.data = top
-    log.size = size
-    copy(top, frame.memory + load(sp - 32) if size else frame.memory, size)
-    context.n_logs = number + 1
-    return gas
-
-
-@kernel(bare=True)
-def _memory_copy(c, f, sp, gas):
-    """MCOPY (EIP-5656)."""
-    ends, begins = end_of_range(sp - 32, sp - 96), end_of_range(sp - 64, sp - 96)
-    if ends < 0 or begins < 0:
-        return -1
-    size = load(sp - 96)
-    gas = grow(c, f, gas - _context(c).copy_word * ((size + 31) >> 5), max(ends, begins))
-    if gas >= 0 and size > 0:
-        at = _frame(f).memory
-        copy(at + load(sp - 32), at + load(sp - 64), size)
-    return gas
-
-
-@kernel(bare=True)
-def _of_account(c, h, word, gas):
-    """BALANCE, EXTCODESIZE and EXTCODEHASH: the address at `word` becomes the result; the gas left."""
-    context = _context(c)
-    a = address_at(c, word)
-    if h == _BALANCE:
-        gas -= access_gas(c, a, context.balance)
-    elif h == _EXTCODESIZE:
-        gas -= access_gas(c, a, context.extcode)
-    else:
-        gas -= access_gas(c, a, context.extcode_hash)
-    if gas < 0:
-        return gas
-    if h == _BALANCE:
-        load_balance(c, a)
-        word_copy(word, _account(a).balance)
-    elif h == _EXTCODESIZE:
-        word_set(word, _code(code_of(c, a)).size)
-    elif is_empty(c, a):
-        word_set(word, 0)
-    else:
-        word_copy(word, _code(code_of(c, a)).hash)
-    return gas
-
-
-@kernel(bare=True)
-def _code_copy(c, f, sp, gas):
-    """EXTCODECOPY."""
-    a = address_at(c, sp - 32)
-    gas -= access_gas(c, a, _context(c).extcode)
-    if gas < 0:
-        return gas
-    code = _code(code_of(c, a))
-    return copy_to_memory(c, f, gas, sp - 32, code.start, code.size, False)
-
-
-@kernel(bare=True)
-def _block_hash(c, word):
-    """BLOCKHASH: of one of the 256 blocks before, else 0."""
-    context = _context(c)
-    number = load(context.environment + 32 * 4)
-    if not word_fits(word) or load(word) >= number or load(word) < number - 256:
-        word_set(word, 0)
-    else:
-        word_copy(word, context.block_hashes + 32 * (number - 1 - load(word)))
-
-
-@kernel(bare=True)
-def _blob_hash(c, word):
-    """BLOBHASH (EIP-4844): of the transaction's blob with that number, else 0."""
-    tx = _tx(_context(c).transaction)
-    if word_fits(word) and load(word) < tx.n_blobs:
-        word_copy(word, tx.blob_hashes + 32 * load(word))
-    else:
-        word_set(word, 0)
 
 
 @kernel(bare=True)
@@ -412,13 +307,13 @@ def interpret(c):
                 store_transient(c, frame.account, sp - 32, sp - 64)
                 sp -= 64
             elif h == _BALANCE or h == _EXTCODESIZE or h == _EXTCODEHASH:
-                gas = _of_account(c, h, sp - 32, gas)
+                gas = of_account(c, h, sp - 32, gas)
                 if gas < 0:
                     break
             elif h == _BLOCKHASH:
-                _block_hash(c, sp - 32)
+                block_hash(c, sp - 32)
             elif h == _BLOBHASH:
-                _blob_hash(c, sp - 32)
+                blob_hash(c, sp - 32)
             elif h == _CALLDATACOPY or h == _CODECOPY or h == _RETURNDATACOPY:
                 if h == _CALLDATACOPY:
                     gas = copy_to_memory(c, f, gas, sp, frame.data, frame.data_size, False)
@@ -431,19 +326,19 @@ def interpret(c):
                 size = frame.memory_size
                 sp -= 96
             elif h == _EXTCODECOPY:
-                gas = _code_copy(c, f, sp, gas)
+                gas = code_copy(c, f, sp, gas)
                 if gas < 0:
                     break
                 size = frame.memory_size
                 sp -= 128
             elif h == _MCOPY:
-                gas = _memory_copy(c, f, sp, gas)
+                gas = memory_copy(c, f, sp, gas)
                 if gas < 0:
                     break
                 size = frame.memory_size
                 sp -= 96
             elif h == _LOG:
-                gas = _log_at(c, f, sp, gas, entry >> 56)
+                gas = log_at(c, f, sp, gas, entry >> 56)
                 if gas < 0:
                     break
                 size = frame.memory_size
