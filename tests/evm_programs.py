@@ -271,6 +271,7 @@ class _Program(_Writer):
 
     def __init__(self, rng: random.Random, world: _World, depth: int = 0, index: int | None = None) -> None:
         super().__init__(world.fork)
+        self.first = index == 0
         self.later = world.contracts if index is None else world.contracts[index + 1 :]
         self.rng = rng
         self.world = world
@@ -354,12 +355,16 @@ class _Program(_Writer):
 
     def shrink(self) -> None:
         while self.free > 8:
-            self.op(self.rng.choice(("XOR", "ADD", "POP", "XOR")))
+            self.op(self.rng.choice(("XOR", "ADD", "SUB", "XOR")))
 
     def level(self, height: int) -> None:
         """Bring the stack to a height."""
         while self.height > height:
-            self.op("POP")
+            if self.chance(0.75):  # kept where a RETURN of all memory shows it
+                self.push(0x100 + 32 * self.rng.randrange(8))
+                self.op("MSTORE")
+            else:
+                self.op("POP")
         while self.height < height:
             self.push(self.rng.randrange(256), 1)
 
@@ -694,7 +699,11 @@ class _Program(_Writer):
 
     def call(self, target: Callable[[], None], arguments: tuple[int, int] | None = None) -> None:
         name = self.rng.choice([n for n in ("CALL", "CALL", "CALLCODE", "DELEGATECALL", "STATICCALL") if self.has(n)])
-        self.span()  # output
+        if self.chance(0.4):
+            self.push(0x140)
+            self.push(self.rng.choice((0, 0x60)))
+        else:
+            self.span()  # output
         if arguments is None:
             self.span()
         else:
@@ -707,10 +716,10 @@ class _Program(_Writer):
         self.op(name)
         if self.has("RETURNDATASIZE") and self.chance(0.3):
             self.op("RETURNDATASIZE")
-        if self.has("RETURNDATASIZE") and self.chance(0.3):
+        if self.has("RETURNDATASIZE") and self.chance(0.6):
             self.op("RETURNDATASIZE")
             self.push(0)
-            self.push(self.rng.choice((0, 32, 64)))
+            self.push(self.rng.choice((0, 32, 64, 0x400, 0x800)))
             self.op("RETURNDATACOPY")
 
     def do_call(self) -> None:
@@ -878,20 +887,23 @@ class _Program(_Writer):
 
     def end(self, share: float = 1.0) -> None:
         kind = self.rng.random()
-        if kind < 0.62 * share:
-            count = min(self.height, 12)
+        if kind < (0.8 if self.first else 0.62) * share:
+            count = min(self.height, 16)
             for n in range(count):
-                self.push(32 * n)
+                self.push(32 * n if self.chance(0.7) else 32 * n + 0x200)
                 self.op("MSTORE")
-            self.push(32 * count + self.rng.choice((0, 0, 32, 96)))
+            if self.chance(0.75):
+                self.op("MSIZE")
+            else:
+                self.push(32 * count + self.rng.choice((0, 0, 32, 96)))
             self.push(0)
             self.op("RETURN")
-        elif kind < 0.70:
+        elif kind < 0.68:
             self.op("STOP")
-        elif kind < 0.78 and self.has("REVERT"):
+        elif kind < 0.76 and self.has("REVERT"):
             self.span()
             self.op("REVERT")
-        elif kind < 0.86:
+        elif kind < 0.84:
             self.address()
             self.op("SELFDESTRUCT")
         elif kind < 0.92:
@@ -1082,7 +1094,7 @@ def random_case(seed: int, fork: str) -> Case:
     env = _env(rng, fork, number, base_fee)
     least = intrinsic_gas(Case(fork, env, pre, tx))
     little = (rng.randrange(most) for most in (3_000, 60_000))
-    tx["gas_limit"] = least + rng.choice((0, *little, *(rng.randrange(80_000, 1_200_000),) * 17))
+    tx["gas_limit"] = least + rng.choice((0, *little, *(rng.randrange(100_000, 1_800_000),) * 25))
     return Case(fork, env, pre, tx)
 
 

@@ -1,0 +1,418 @@
+"""Blocks as a node's JSON-RPC gives them: ``eth_getBlockByNumber`` with full transactions, and the state before it as traced.
+
+Results of ``debug_traceBlockByNumber`` with prestateTracer, one for each transaction, are merged: what is first seen of an
+account or slot is its value before the block. The tracer leaves out accounts that were empty before their transaction: one
+left out where a transaction called or created it was empty before the block too; one that only a contract's code touched
+is not recognised, and its later value is taken. A single merged object, made with more knowledge, avoids that.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from ..errors import BlockError, FileFormatError, TooLargeError
+from ..evm.forks import Fork, fork_at, fork_named
+from ..evm.hashing import keccak, keccak_many
+from ..evm.header import BlockEnv, Withdrawal
+from ..evm.rlp import encode
+from ..evm.transaction import Authorization, Transaction, encode_transaction, recover_senders
+from .paths import existing, reading
+
+__all__ = ["AccountState", "ParsedBlock", "read_node_block"]
+
+log = logging.getLogger("pevm_numba")
+
+#: Bytes of JSON read at most, so that a small gzip file cannot fill the memory.
+_MAX_BYTES: Final = 2**31
+_U64: Final = 2**64 - 1
+_U256: Final = 2**256 - 1
+
+_QUANTITY: Final = re.compile(r"0[xX][0-9a-fA-F]{1,64}")
+_OCTETS: Final = re.compile(r"0[xX](?:[0-9a-fA-F]{2})*")
+
+_Source = Mapping[str, Any] | str | os.PathLike[str]
+
+
+class AccountState(NamedTuple):
+    """An account before the block."""
+
+    balance: int
+    nonce: int
+    code: bytes
+    storage: dict[int, int]
+
+
+_State = dict[bytes, AccountState]
+
+
+class ParsedBlock(NamedTuple):
+    """A block read by `read_node_block`; `state` has the accounts of the pre-state, by address."""
+
+    env: BlockEnv
+    transactions: list[Transaction]
+    state: _State
+
+
+class _Reader:
+    """Checks values of parsed JSON; every complaint names the file and the place, e.g. ``transactions[3].nonce``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def wrong(self, place: str, value: Any, rule: str) -> FileFormatError:
+        text = repr(value)
+        return FileFormatError(f"{self.name}: {place} = {text if len(text) <= 80 else text[:77] + '...'}: {rule}")
+
+    def object(self, place: str, value: Any) -> Mapping[str, Any]:
+        if not isinstance(value, Mapping):
+            raise self.wrong(place, value, "must be an object")
+        return value
+
+    def array(self, place: str, value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise self.wrong(place, value, "must be an array")
+        return value
+
+    def integer(self, place: str, value: Any, high: int = _U256) -> int:
+        """A quantity, in hexadecimal or as a number of JSON."""
+        number = value
+        if isinstance(value, str) and _QUANTITY.fullmatch(value):
+            number = int(value, 16)
+        if type(number) is not int or not 0 <= number <= high:
+            raise self.wrong(place, value, f"must be a quantity in hexadecimal ('0x1f') in [0, {high:#x}]")
+        return number
+
+    def octets(self, place: str, value: Any, size: int | None = None) -> bytes:
+        """Bytes in hexadecimal, of a given length if there is one."""
+        if not isinstance(value, str) or not _OCTETS.fullmatch(value):
+            raise self.wrong(place, value, "must be bytes in hexadecimal ('0x00ff')")
+        out = bytes.fromhex(value[2:])
+        if size is not None and len(out) != size:
+            raise self.wrong(place, value, f"has {len(out)} bytes: must be {size}")
+        return out
+
+    def member(self, place: str, parent: Mapping[str, Any], *names: str) -> tuple[str, Any]:
+        """Place and value of the first member there is of these names; a null counts as missing."""
+        for name in names:
+            if parent.get(name) is not None:
+                return f"{place}.{name}" if place else name, parent[name]
+        raise self.wrong(place or "block", sorted(parent), f"member {' or '.join(map(repr, names))} is missing")
+
+    def answer(self, place: str, envelope: Mapping[str, Any]) -> tuple[str, Any]:
+        """Place and value of a node's result."""
+        if envelope.get("error") is not None:
+            raise self.wrong(f"{place}.error" if place else "error", envelope["error"], "the node could not answer")
+        return self.member(place, envelope, "result")
+
+    def need_integer(self, place: str, parent: Mapping[str, Any], *names: str, high: int = _U256) -> int:
+        return self.integer(*self.member(place, parent, *names), high)
+
+    def need_octets(self, place: str, parent: Mapping[str, Any], *names: str, size: int | None = None) -> bytes:
+        return self.octets(*self.member(place, parent, *names), size)
+
+    def may_integer(self, place: str, parent: Mapping[str, Any], name: str) -> int | None:
+        return None if parent.get(name) is None else self.need_integer(place, parent, name)
+
+    def may_octets(self, place: str, parent: Mapping[str, Any], name: str, size: int) -> bytes | None:
+        return None if parent.get(name) is None else self.need_octets(place, parent, name, size=size)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; a name given twice would silently lose the first value."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise ValueError(f"object has the member {next(n for n in names if names.count(n) > 1)!r} twice")
+    return dict(pairs)
+
+
+def _parsed(path: Path) -> Any:
+    """JSON of a file, gzipped or not."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    with reading(path, "not readable JSON"), opened(path, "rb") as source:
+        data = source.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise TooLargeError(f"{path}: more than {_MAX_BYTES} bytes of JSON")
+        return json.loads(data, object_pairs_hook=_object)
+
+
+def _opened(name: str, source: Any) -> tuple[_Reader, Any]:
+    """What names the source in complaints, and its JSON, out of the envelope of JSON-RPC."""
+    value = source
+    if isinstance(source, str | os.PathLike):
+        path = existing(source)
+        name, value = str(path), _parsed(path)
+    reader = _Reader(name)
+    if isinstance(value, Mapping) and ("result" in value or "error" in value):
+        value = reader.answer("", value)[1]
+    return reader, value
+
+
+# -------------------------------------------------------------------- transactions
+
+#: Quantities of a transaction: field, member, and the types that have it (gasPrice of later types is a result, not a field).
+_QUANTITIES: Final = (
+    ("nonce", "nonce", range(5)), ("gas_limit", "gas", range(5)), ("value", "value", range(5)),
+    ("gas_price", "gasPrice", range(2)), ("chain_id", "chainId", range(1, 5)),
+    ("max_priority_fee_per_gas", "maxPriorityFeePerGas", range(2, 5)), ("max_fee_per_gas", "maxFeePerGas", range(2, 5)),
+    ("max_fee_per_blob_gas", "maxFeePerBlobGas", range(3, 4)),
+)  # fmt: skip
+
+
+def _transaction(reader: _Reader, place: str, value: Any) -> Transaction:
+    if isinstance(value, str):
+        raise reader.wrong(place, value, "must be an object: ask the node for full transactions, not for hashes")
+    given = reader.object(place, value)
+    kind = reader.may_integer(place, given, "type") or 0
+    if kind > 4:
+        raise reader.wrong(f"{place}.type", given["type"], "must be a type from 0 to 4")
+    fields: dict[str, Any] = {
+        field: reader.need_integer(place, given, name) for field, name, types in _QUANTITIES if kind in types
+    }
+    fields |= _signature(reader, place, given, kind)
+    if kind >= 1:
+        fields["access_list"] = _access_list(reader, *reader.member(place, given, "accessList"))
+    if kind == 3:
+        at, hashes = reader.member(place, given, "blobVersionedHashes")
+        listed = enumerate(reader.array(at, hashes))
+        fields["blob_versioned_hashes"] = tuple(reader.octets(f"{at}[{i}]", digest, 32) for i, digest in listed)
+    if kind == 4:
+        fields["authorization_list"] = _authorizations(reader, *reader.member(place, given, "authorizationList"))
+    fields["to"] = reader.may_octets(place, given, "to", 20)
+    fields["sender"] = reader.may_octets(place, given, "from", 20)
+    fields["data"] = reader.need_octets(place, given, "input", "data")
+    try:
+        return Transaction(type=kind, **fields)
+    except BlockError as error:
+        raise FileFormatError(f"{reader.name}: {place}.{error}") from None
+
+
+def _signature(reader: _Reader, place: str, given: Mapping[str, Any], kind: int) -> dict[str, Any]:
+    """v, r and s, none of them if there is no signature (r and s of nothing), and the chain of a legacy transaction."""
+    r, s = (reader.may_integer(place, given, name) or 0 for name in ("r", "s"))
+    chain = reader.may_integer(place, given, "chainId") if kind == 0 else None
+    if r == 0 and s == 0:
+        return {"chain_id": chain} if kind == 0 else {}
+    v = reader.need_integer(place, given, *(("yParity", "v") if kind else ("v",)))
+    signature: dict[str, Any] = {"v": v, "r": r, "s": s}
+    return signature if kind else signature | {"chain_id": None if v < 35 else chain}
+
+
+def _access_list(reader: _Reader, place: str, value: Any) -> tuple[tuple[bytes, tuple[int, ...]], ...]:
+    out = []
+    for i, entry in enumerate(reader.array(place, value)):
+        at = f"{place}[{i}]"
+        given = reader.object(at, entry)
+        keys_at, keys = reader.member(at, given, "storageKeys")
+        slots = tuple(reader.integer(f"{keys_at}[{j}]", key) for j, key in enumerate(reader.array(keys_at, keys)))
+        out.append((reader.need_octets(at, given, "address", size=20), slots))
+    return tuple(out)
+
+
+def _authorizations(reader: _Reader, place: str, value: Any) -> tuple[Authorization, ...]:
+    out = []
+    for i, entry in enumerate(reader.array(place, value)):
+        at = f"{place}[{i}]"
+        given = reader.object(at, entry)
+        chain, nonce, r, s = (reader.need_integer(at, given, name) for name in ("chainId", "nonce", "r", "s"))
+        address, parity = reader.need_octets(at, given, "address", size=20), reader.need_integer(at, given, "yParity", "v")
+        out.append(Authorization(chain, address, nonce, parity, r, s))
+    return tuple(out)
+
+
+def _recovered(reader: _Reader, txs: list[Transaction], low_s: bool) -> list[Transaction]:
+    """Transactions with their senders: from the signatures; where there is none, as given."""
+    signed = [i for i, tx in enumerate(txs) if tx.v is not None]
+    try:
+        senders = dict(zip(signed, recover_senders([txs[i] for i in signed], low_s=low_s)))
+    except BlockError:
+        for i in signed:
+            try:
+                recover_senders([txs[i]], low_s=low_s)
+            except BlockError as error:
+                text = str(error).removeprefix("transaction 0: ")
+                raise FileFormatError(f"{reader.name}: transactions[{i}].{text}") from None
+        raise
+    out = []
+    for i, tx in enumerate(txs):
+        sender = senders.get(i, tx.sender)
+        if sender is None:
+            raise FileFormatError(f"{reader.name}: transactions[{i}].from: must be given, for there is no signature")
+        if tx.sender is not None and tx.sender != sender:
+            raise reader.wrong(f"transactions[{i}].from", f"0x{tx.sender.hex()}", f"signed by 0x{sender.hex()}")
+        out.append(tx if tx.sender else replace(tx, sender=sender))
+    return out
+
+
+def _hashes(reader: _Reader, given: list[Any], txs: list[Transaction]) -> list[bytes | None]:
+    """Hash of each transaction; where signatures are known, that of its fields."""
+    stated = [reader.may_octets(f"transactions[{i}]", value, "hash", 32) for i, value in enumerate(given)]
+    signed = [i for i, tx in enumerate(txs) if tx.v is not None]
+    for i, digest in zip(signed, keccak_many([encode_transaction(txs[i]) for i in signed])):
+        if stated[i] not in (None, digest):
+            raise reader.wrong(f"transactions[{i}].hash", given[i]["hash"], f"the fields have hash 0x{digest.hex()}")
+        stated[i] = digest
+    return stated
+
+
+# -------------------------------------------------------------------- state before the block
+
+
+def _account(reader: _Reader, place: str, value: Any) -> AccountState:
+    given, at = reader.object(place, value), f"{place}.storage"
+    storage: dict[int, int] = {}
+    for name, word in reader.object(at, given.get("storage") or {}).items():
+        slot = reader.integer(f"{at}, slot", name)
+        if slot in storage:
+            raise reader.wrong(f"{at}, slot", name, "is given twice")
+        storage[slot] = reader.integer(f"{at}.{name}", word)
+    code = b"" if given.get("code") is None else reader.octets(f"{place}.code", given["code"])
+    balance, nonce = (reader.may_integer(place, given, name) or 0 for name in ("balance", "nonce"))
+    if nonce > _U64:
+        raise reader.wrong(f"{place}.nonce", given["nonce"], f"must be at most {_U64:#x}")
+    return AccountState(balance, nonce, code, storage)
+
+
+def _accounts(reader: _Reader, place: str, value: Any) -> _State:
+    given = reader.object(place or "state", value)
+    if set(given) == {"pre", "post"}:
+        raise reader.wrong(place or "state", sorted(given), "diffMode lists only what changes: trace without it")
+    out: _State = {}
+    for name, account in given.items():
+        address = reader.octets(f"{place or 'state'}, account", name, 20)
+        if address in out:
+            raise reader.wrong(f"{place or 'state'}, account", name, "is given twice")
+        out[address] = _account(reader, f"{place}.{name}" if place else name, account)
+    return out
+
+
+def _target(tx: Transaction) -> bytes:
+    """The account that a transaction calls or creates."""
+    return keccak(encode([tx.sender or b"", tx.nonce]))[12:] if tx.to is None else tx.to
+
+
+def _merged(reader: _Reader, entries: list[Any], txs: list[Transaction], hashes: list[bytes | None]) -> _State:
+    """State before the block from the results of its transactions; first seen is what counts."""
+    if len(entries) != len(txs):
+        raise FileFormatError(f"{reader.name}: has {len(entries)} results: must be {len(txs)}, one for each transaction")
+    state: _State = {}
+    empty: set[bytes] = set()
+    for i, (entry, tx, digest) in enumerate(zip(entries, txs, hashes)):
+        place, value = f"[{i}]", reader.object(f"[{i}]", entry)
+        traced = reader.may_octets(place, value, "txHash", 32)
+        if traced is not None and digest is not None and traced != digest:
+            raise reader.wrong(f"{place}.txHash", value["txHash"], f"transaction {i} has hash 0x{digest.hex()}")
+        if "result" in value or "error" in value:
+            place, value = reader.answer(place, value)
+        found = _accounts(reader, place, value)
+        for address, account in found.items():
+            if address not in empty:
+                known = state.setdefault(address, account).storage
+                known.update({slot: word for slot, word in account.storage.items() if slot not in known})
+        target = _target(tx)
+        if target not in found and target not in state:
+            empty.add(target)
+    return state
+
+
+def _withdrawals(reader: _Reader, given: Mapping[str, Any]) -> tuple[Withdrawal, ...]:
+    out = []
+    for i, value in enumerate(reader.array("withdrawals", given.get("withdrawals") or [])):
+        at = f"withdrawals[{i}]"
+        one = reader.object(at, value)
+        number, validator, amount = (reader.need_integer(at, one, name) for name in ("index", "validatorIndex", "amount"))
+        out.append(Withdrawal(number, validator, reader.need_octets(at, one, "address", size=20), amount))
+    return tuple(out)
+
+
+def _environment(reader: _Reader, given: Mapping[str, Any], chain_id: int, fork: Fork | str | None) -> BlockEnv:
+    number, timestamp = (reader.need_integer("", given, name, high=_U64) for name in ("number", "timestamp"))
+    if fork is None and chain_id != 1:
+        raise BlockError(f"fork = None: must be given for chain {chain_id}: only the forks of chain 1 are known")
+    rules = fork_at(number, timestamp) if fork is None else fork_named(fork)
+    parent = reader.may_octets("", given, "parentHash", 32)
+    fields = {
+        "fee_recipient": reader.need_octets("", given, "miner", size=20),
+        "gas_limit": reader.need_integer("", given, "gasLimit"),
+        "prev_randao": reader.need_integer("", given, "mixHash" if rules >= Fork.PARIS else "difficulty"),
+        "base_fee": reader.may_integer("", given, "baseFeePerGas"),
+        "excess_blob_gas": reader.may_integer("", given, "excessBlobGas"),
+        "parent_beacon_block_root": reader.may_octets("", given, "parentBeaconBlockRoot", 32),
+        "block_hashes": {number - 1: parent} if parent and number else {},
+        "withdrawals": _withdrawals(reader, given),
+        "gas_used": reader.may_integer("", given, "gasUsed"),
+        "receipts_root": reader.may_octets("", given, "receiptsRoot", 32),
+        "logs_bloom": reader.may_octets("", given, "logsBloom", 256),
+        "state_root": reader.may_octets("", given, "stateRoot", 32),
+    }
+    try:
+        return BlockEnv(number=number, timestamp=timestamp, fork=rules, chain_id=chain_id, **fields)  # type: ignore[arg-type]
+    except BlockError as error:
+        raise FileFormatError(f"{reader.name}: block: {error}") from None
+
+
+def read_node_block(
+    block: _Source,
+    prestate: _Source | list[Any] | None = None,
+    *,
+    chain_id: int | None = None,
+    fork: Fork | str | None = None,
+) -> ParsedBlock:
+    """Read a block as a node gives it, and the state before it.
+
+    Parameters
+    ----------
+    block : dict or path
+        ``eth_getBlockByNumber`` with full transactions, with or without the envelope of JSON-RPC; a path of ``.json`` or
+        ``.json.gz``. Members not known are left aside.
+    prestate : dict, list or path, optional
+        Output of prestateTracer: accounts by address, or a list with the result of each transaction.
+    chain_id : int, optional
+        Default: that of the first transaction that names one, else 1.
+    fork : Fork or str, optional
+        Default: as mainnet has it; must be given on other chains.
+
+    Returns
+    -------
+    ParsedBlock
+        Each transaction with its sender, recovered from the signature or, where there is none, as ``from`` has it.
+
+    Raises
+    ------
+    FileFormatError
+        Naming the file, the place in it, the value and the rule; also where ``from`` or ``hash`` of a transaction is not
+        what its signature and fields give, or the results are not those of the block's transactions.
+
+    References
+    ----------
+    ethereum/execution-apis (eth_getBlockByNumber); go-ethereum, prestateTracer; EIP-2 (low s).
+
+    Examples
+    --------
+    >>> header = {"number": "0x1", "timestamp": "0x2", "miner": "0x" + 40 * "0", "gasLimit": "0x5208", "difficulty": "0x3"}
+    >>> parsed = read_node_block(header | {"transactions": []}, {"0x" + 40 * "1": {"balance": "0x7"}})
+    >>> parsed.env.fork.name, len(parsed.transactions), parsed.state[b"\\x11" * 20].balance
+    ('FRONTIER', 0, 7)
+    """
+    reader, value = _opened("block", block)
+    given = reader.object("block", value)
+    listed = reader.array(*reader.member("", given, "transactions"))
+    txs = [_transaction(reader, f"transactions[{i}]", one) for i, one in enumerate(listed)]
+    if chain_id is None:
+        chain_id = next((tx.chain_id for tx in txs if tx.chain_id is not None), 1)
+    env = _environment(reader, given, chain_id, fork)
+    txs = _recovered(reader, txs, env.fork >= Fork.HOMESTEAD)
+    hashes = _hashes(reader, listed, txs)
+    state: _State = {}
+    if prestate is not None:
+        reader, value = _opened("prestate", prestate)
+        state = _merged(reader, value, txs, hashes) if isinstance(value, list) else _accounts(reader, "", value)
+    log.info("%s: read block %d, %d transactions, %d accounts", reader.name, env.number, len(txs), len(state))
+    return ParsedBlock(env, txs, state)
