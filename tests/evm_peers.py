@@ -30,13 +30,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import io
 import re
 import sys
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType, SimpleNamespace
@@ -289,14 +288,14 @@ def _hex(address: bytes) -> str:
     return "0x" + address.hex()
 
 
-def _revm(case: Case, tracing: bool) -> tuple[Any, bytes, str]:
-    """An EVM after the case, the output, and the trace."""
+def _revm(case: Case, watch: _Watch | None = None) -> tuple[Any, bytes]:
+    """An EVM after the case and the output; with a watch, it is traced."""
     lib = _pyrevm()
     env, tx = case.env, case.tx
     evm = lib.EVM(
         env=lib.Env(cfg=lib.CfgEnv(chain_id=env.get("chain_id", 1))),
         gas_limit=env["gas_limit"],
-        tracing=tracing,
+        tracing=watch is not None,
         spec_id=_REVM_SPEC[case.fork],
     )
     charge = tx["gas_limit"] * tx["gas_price"] + _blob_fee(case)
@@ -333,8 +332,8 @@ def _revm(case: Case, tracing: bool) -> tuple[Any, bytes, str]:
             **({"blob_hashes": hashes, "max_fee_per_blob_gas": _blob_base_fee(env["excess_blob_gas"])} if hashes else {}),
         )
     )
-    output, lines = b"", io.StringIO()
-    with contextlib.redirect_stdout(lines) if tracing else contextlib.nullcontext():
+    output = b""
+    with contextlib.nullcontext() if watch is None else contextlib.redirect_stdout(watch):
         try:
             if tx["to"] is None:
                 evm.deploy(_hex(tx["sender"]), tx["data"], tx["value"], tx["gas_limit"])
@@ -349,7 +348,29 @@ def _revm(case: Case, tracing: bool) -> tuple[Any, bytes, str]:
                 raise CaseRejected(str(error)) from error
             found = _REVERTED.match(str(error))
             output = bytes.fromhex(found[1]) if found else b""
-    return evm, output if tx["to"] is not None else b"", lines.getvalue()
+    return evm, output if tx["to"] is not None else b""
+
+
+class _Watch:
+    """Where the tracer prints, token by token: each step is looked at until there is a finding."""
+
+    def __init__(self, look: Callable[[int, Sequence[str]], str | None]) -> None:
+        self.look = look
+        self.found: str | None = None
+        self.tokens: list[str] = []
+
+    def write(self, token: str) -> int:
+        if self.found is None:
+            self.tokens.append(token)
+            if token.endswith("\n"):
+                step = _STEP.search("".join(self.tokens))
+                self.tokens.clear()
+                if step:
+                    self.found = self.look(int(step[1]), step[2].replace('"', "").split(","))
+        return len(token)
+
+    def flush(self) -> None:
+        """Part of a file; nothing is buffered."""
 
 
 def pyrevm_limit(case: Case) -> str | None:
@@ -365,20 +386,21 @@ def pyrevm_limit(case: Case) -> str | None:
     old = not from_fork(case.fork, "SPURIOUS")
     if not unknown and not old:
         return None
-    evm, _, trace = _revm(case, tracing=True)
-    status = _journaled(case, _state_text(evm))[1]
+    status = _journaled(case, _state_text(_revm(case)[0]))[1]
     known = set(case.pre) | {address for address, flags in status.items() if "Created" in flags}
-    for number, stack in _STEP.findall(trace):
-        op = int(number)
+
+    def look(op: int, stack: Sequence[str]) -> str | None:
         if op in unknown:
             return unknown[op]
-        if old and op in _TARGET:
-            entries = stack.replace('"', "").split(",")
-            if len(entries) >= _TARGET[op]:
-                target = (int(entries[-_TARGET[op]], 16) % 2**160).to_bytes(20, "big")
-                if target not in known:
-                    return f"every account exists in pyrevm, and {_hex(target)} does not"
-    return None
+        if old and op in _TARGET and len(stack) >= _TARGET[op]:
+            target = (int(stack[-_TARGET[op]] or "0", 16) % 2**160).to_bytes(20, "big")
+            if target not in known:
+                return f"every account exists in pyrevm, and {_hex(target)} does not"
+        return None
+
+    watch = _Watch(look)
+    _revm(case, watch)
+    return watch.found
 
 
 def run_pyrevm(case: Case) -> Outcome:
@@ -396,7 +418,7 @@ def run_pyrevm(case: Case) -> Outcome:
     sender, charge = tx["sender"], tx["gas_limit"] * tx["gas_price"] + _blob_fee(case)
     if tx["to"] is not None and case.pre[sender].balance < 2 * charge + tx["value"]:
         raise PeerLimit("the sender of pyrevm needs its fee twice")
-    evm, output, _ = _revm(case, tracing=False)
+    evm, output = _revm(case)
     if evm.journal_depth:
         raise PeerLimit("the journal of pyrevm is left open")
     result = evm.result

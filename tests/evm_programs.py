@@ -1054,8 +1054,10 @@ def random_case(seed: int, fork: str) -> Case:
         pre[COLLECTOR] = Account(12_345, 0)
     if rng.random() < 0.3 and not from_fork(fork, "BERLIN"):
         pre[EMPTY] = Account()
-    if rng.random() < (0.2 if from_fork(fork, "SPURIOUS") else 0.7):
+    if rng.random() < (0.2 if from_fork(fork, "SPURIOUS") else 0.6):
         pre |= {_small(n): Account(1) for n in range(1, 11)}
+        if not from_fork(fork, "SPURIOUS"):  # all that is called exists: one peer needs it so
+            pre |= {address: Account() for address in (*world.addresses(), _small(0)) if address not in pre}
     for address in contracts:
         if rng.random() < 0.06:  # something is where it will create
             spot = create_address(address, pre[address].nonce + rng.randrange(2))
