@@ -14,8 +14,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pevm_numba.errors import BlockError
-from pevm_numba.evm import hashing
-from pevm_numba.evm.hashing import CURVE_ORDER, keccak, public_key, recover_address
+from pevm_numba.evm.hashing import keccak
+from pevm_numba.evm.precompiles import signatures
+from pevm_numba.evm.precompiles.curves import SECP256K1
+from pevm_numba.evm.precompiles.signatures import public_key, recover_address
 from pevm_numba.evm.transaction import (
     Authorization,
     Transaction,
@@ -129,7 +131,7 @@ def test_the_upper_half_of_s_is_refused_from_homestead_on(case: tuple[Any, Any, 
     tx = decode_transaction(case[0].encode())
     assume(tx.v is not None and tx.s is not None)
     base = tx.v - tx.y_parity
-    other = changed(tx, v=base + 1 - tx.y_parity, s=CURVE_ORDER - tx.s)
+    other = changed(tx, v=base + 1 - tx.y_parity, s=SECP256K1.order - tx.s)
     assert recover_senders([other], low_s=False) == [case[0].sender]
     with pytest.raises(BlockError, match=r"transaction 1: s = 0x.*: must be at most 0x7f.*EIP-2"):
         recover_senders([tx, other])
@@ -198,7 +200,7 @@ def test_senders_need_possible_signatures() -> None:
         ({"v": None}, "transaction 0: v = None: must be signed"),
         ({"r": 5, "s": 1}, "transaction 0: r = 0x5, s = 0x1: no key"),
         ({"r": 0, "s": 1}, "no key can have made"),
-        ({"r": CURVE_ORDER, "s": 1}, "no key can have made"),
+        ({"r": SECP256K1.order, "s": 1}, "no key can have made"),
     ):
         with pytest.raises(BlockError, match=message):
             recover_senders([Transaction(**plain | bad)])
@@ -216,12 +218,12 @@ def test_recovery_without_coincurve_is_the_same(monkeypatch: pytest.MonkeyPatch)
     expected = [public_key(*case) for case in cases]
     assert sum(key is None for key in expected) in range(10, 40)
     monkeypatch.setitem(sys.modules, "coincurve", None)
-    hashing._recovery.cache_clear()
+    signatures._coincurve.cache_clear()
     try:
         assert [public_key(*case) for case in cases] == expected
-        assert hashing._recovery() is hashing._recover_plain
+        assert signatures._coincurve() is None
     finally:
-        hashing._recovery.cache_clear()
+        signatures._coincurve.cache_clear()
 
 
 @given(word, address, st.integers(0, 2**64 - 2), st.sampled_from(KEYS))
@@ -229,7 +231,7 @@ def test_authorities(chain: int, target: bytes, nonce: int, key: Any) -> None:
     y_parity, r, s = key.sign_msg(b"\x05" + peer_rlp.encode([chain, target, nonce])).vrs
     given_by = Authorization(chain, target, nonce, y_parity, r, s)
     assert authority_of(given_by) == authority_of(tuple(given_by)) == key.public_key.to_canonical_address()
-    assert authority_of(given_by._replace(y_parity=1 - y_parity, s=CURVE_ORDER - s)) is None
+    assert authority_of(given_by._replace(y_parity=1 - y_parity, s=SECP256K1.order - s)) is None
     assert authority_of(given_by._replace(y_parity=y_parity + 27)) is None
     assert authority_of(given_by._replace(nonce=2**64 - 1)) is None
     assert authority_of(given_by._replace(r=0)) is None

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from .control import CONTROL_CELLS, POLL_BLOCKS, stopped
 from .jit import DISABLED, U64, kernel
 
-__all__ = ["LANES", "RATE", "hash_all", "hash_groups"]
+__all__ = ["LANES", "RATE", "emit_permutation", "hash_all", "hash_groups", "load_lane", "permute_plainly"]
 
 #: Bytes absorbed per permutation.
 RATE = 136
@@ -43,6 +43,7 @@ def _rotations_and_constants() -> tuple[list[int], list[int]]:
 
 
 _ROTATION, _CONSTANTS = _rotations_and_constants()
+_ONES = 2**64 - 1
 
 
 def _round(a, constant, rotate, andnot, xor):
@@ -56,6 +57,62 @@ def _round(a, constant, rotate, andnot, xor):
     out = [xor(b[i], andnot(b[i - i % 5 + (i + 1) % 5], b[i - i % 5 + (i + 2) % 5])) for i in range(25)]
     out[0] = xor(out[0], constant)
     return out
+
+
+def permute_plainly(lanes: list[int]) -> list[int]:
+    """Keccak-f[1600] on 25 numbers of 64 bits."""
+
+    def rotate(x, n):
+        return (x << n | x >> (64 - n)) & _ONES if n else x
+
+    for constant in _CONSTANTS:
+        lanes = _round(lanes, constant, rotate, lambda x, y: ~x & y & _ONES, lambda x, y: x ^ y)
+    return lanes
+
+
+def emit_permutation(builder, base, kind):
+    """Code for Keccak-f[1600] in place on the 25 values at base, of `kind`: 64-bit integers or vectors of them.
+
+    A loop of 24 rounds, since unrolled they do not fit the instruction cache (measured).
+    """
+    word = ir.IntType(64)
+
+    def splat(value):
+        return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
+
+    def rotate(x, n):
+        return builder.or_(builder.shl(x, splat(n)), builder.lshr(x, splat(64 - n))) if n else x
+
+    def andnot(x, y):
+        return builder.and_(builder.xor(x, splat(_ONES)), y)
+
+    places = [builder.gep(base, [ir.Constant(word, i)]) for i in range(25)]
+    start = [builder.load(place, align=8) for place in places]
+    table = ir.Constant(ir.ArrayType(word, 24), [ir.Constant(word, c) for c in _CONSTANTS])
+    constants = cgutils.global_constant(builder, "keccak_round_constants", table)
+    before = builder.block
+    loop, after = builder.append_basic_block("keccak_round"), builder.append_basic_block("keccak_done")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    number = builder.phi(word)
+    number.add_incoming(ir.Constant(word, 0), before)
+    lanes = [builder.phi(kind) for _ in range(25)]
+    for lane, value in zip(lanes, start):
+        lane.add_incoming(value, before)
+    constant = builder.load(builder.gep(constants, [ir.Constant(word, 0), number]))
+    if isinstance(kind, ir.VectorType):
+        unknown, first = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+        constant = builder.shuffle_vector(builder.insert_element(unknown, constant, first), unknown, zeros)
+    out = _round(lanes, constant, rotate, andnot, builder.xor)
+    following = builder.add(number, ir.Constant(word, 1))
+    number.add_incoming(following, loop)
+    for lane, value in zip(lanes, out):
+        lane.add_incoming(value, loop)
+    builder.cbranch(builder.icmp_unsigned("<", following, ir.Constant(word, 24)), loop, after)
+    builder.position_at_end(after)
+    for place, value in zip(places, out):
+        builder.store(value, place, align=8)
 
 
 if DISABLED:
@@ -81,48 +138,8 @@ else:
 
         def codegen(context, builder, signature, args):
             vector = ir.VectorType(ir.IntType(64), LANES)
-
-            def splat(value):
-                return ir.Constant(vector, [value] * LANES)
-
-            def rotate(x, n):
-                return builder.or_(builder.shl(x, splat(n)), builder.lshr(x, splat(64 - n))) if n else x
-
-            def andnot(x, y):
-                return builder.and_(builder.xor(x, splat(2**64 - 1)), y)
-
             array = context.make_array(signature.args[0])(context, builder, args[0])
-            base = builder.bitcast(array.data, vector.as_pointer())
-            places = [builder.gep(base, [ir.Constant(ir.IntType(64), i)]) for i in range(25)]
-            start = [builder.load(place, align=8) for place in places]
-
-            table = ir.ArrayType(ir.IntType(64), 24)
-            constants = cgutils.global_constant(
-                builder, "keccak_round_constants", ir.Constant(table, [ir.Constant(ir.IntType(64), c) for c in _CONSTANTS])
-            )
-            before = builder.block
-            loop = builder.append_basic_block("keccak_round")
-            after = builder.append_basic_block("keccak_done")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            number = builder.phi(ir.IntType(64))
-            number.add_incoming(ir.Constant(ir.IntType(64), 0), before)
-            lanes = [builder.phi(vector) for _ in range(25)]
-            for lane, value in zip(lanes, start):
-                lane.add_incoming(value, before)
-            scalar = builder.load(builder.gep(constants, [ir.Constant(ir.IntType(64), 0), number]))
-            first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-            zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-            constant = builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
-            out = _round(lanes, constant, rotate, andnot, builder.xor)
-            following = builder.add(number, ir.Constant(ir.IntType(64), 1))
-            number.add_incoming(following, loop)
-            for lane, value in zip(lanes, out):
-                lane.add_incoming(value, loop)
-            builder.cbranch(builder.icmp_unsigned("<", following, ir.Constant(ir.IntType(64), 24)), loop, after)
-            builder.position_at_end(after)
-            for place, value in zip(places, out):
-                builder.store(value, place, align=8)
+            emit_permutation(builder, builder.bitcast(array.data, vector.as_pointer()), vector)
             return context.get_dummy_value()
 
         return sig, codegen
@@ -137,7 +154,7 @@ def _swap(x):
 
 
 @kernel(inline=True)
-def _load(data, at):
+def load_lane(data, at):
     """Eight bytes from `at`, little-endian."""
     return (
         U64(data[at]) | U64(data[at + 1]) << U64(8) | U64(data[at + 2]) << U64(16) | U64(data[at + 3]) << U64(24)
@@ -170,11 +187,11 @@ def hash_groups(start, stop, hashing, sponge, control):
                 left = indptr[members[first + j] + 1] - at
                 if left >= RATE:
                     for i in range(17):
-                        sponge[i, j] ^= _load(data, at + 8 * i)
+                        sponge[i, j] ^= load_lane(data, at + 8 * i)
                 else:
                     whole = left >> 3
                     for i in range(whole):
-                        sponge[i, j] ^= _load(data, at + 8 * i)
+                        sponge[i, j] ^= load_lane(data, at + 8 * i)
                     tail = U64(1) << U64(8 * (left & 7))
                     for b in range(left & 7):
                         tail |= U64(data[at + 8 * whole + b]) << U64(8 * b)

@@ -12,7 +12,9 @@ from typing import Any, Final, NamedTuple
 
 from ..door import freeze, integer, items
 from ..errors import BlockError
-from .hashing import CURVE_ORDER, keccak, keccak_many, public_key, recover_address
+from .hashing import keccak, keccak_many
+from .precompiles.curves import SECP256K1
+from .precompiles.signatures import public_key, recover_address
 from .rlp import Decoded, Item, decode, encode, read_integer, read_list, sized
 
 __all__ = [
@@ -352,8 +354,8 @@ def recover_senders(txs: Sequence[Transaction], *, low_s: bool = True) -> list[b
     for i, (tx, digest) in enumerate(zip(txs, keccak_many([_signed(tx) for tx in txs]))):
         if tx.y_parity is None or tx.r is None or tx.s is None:
             raise BlockError(f"transaction {i}: v = None: must be signed, for its sender to be recovered")
-        if low_s and tx.s > CURVE_ORDER // 2:
-            raise BlockError(f"transaction {i}: s = {tx.s:#x}: must be at most {CURVE_ORDER // 2:#x} (EIP-2)")
+        if low_s and tx.s > SECP256K1.order // 2:
+            raise BlockError(f"transaction {i}: s = {tx.s:#x}: must be at most {SECP256K1.order // 2:#x} (EIP-2)")
         key = public_key(digest, tx.y_parity, tx.r, tx.s)
         if key is None:
             raise BlockError(f"transaction {i}: r = {tx.r:#x}, s = {tx.s:#x}: no key can have made this signature")
@@ -376,6 +378,6 @@ def authority_of(authorization: tuple[int, bytes, int, int, int, int]) -> bytes 
     True
     """
     given = _authorization("authorization", authorization)
-    if given.s > CURVE_ORDER // 2 or given.nonce == _U64:
+    if given.s > SECP256K1.order // 2 or given.nonce == _U64:
         return None
     return recover_address(keccak(b"\x05" + encode(given[:3])), *given[3:])

@@ -338,7 +338,7 @@ def _environment(reader: _Reader, given: Mapping[str, Any], chain_id: int, fork:
         raise BlockError(f"fork = None: must be given for chain {chain_id}: only the forks of chain 1 are known")
     rules = fork_at(number, timestamp) if fork is None else fork_named(fork)
     parent = reader.may_octets("", given, "parentHash", 32)
-    fields = {
+    fields: dict[str, Any] = {
         "fee_recipient": reader.need_octets("", given, "miner", size=20),
         "gas_limit": reader.need_integer("", given, "gasLimit"),
         "prev_randao": reader.need_integer("", given, "mixHash" if rules >= Fork.PARIS else "difficulty"),
@@ -353,7 +353,7 @@ def _environment(reader: _Reader, given: Mapping[str, Any], chain_id: int, fork:
         "state_root": reader.may_octets("", given, "stateRoot", 32),
     }
     try:
-        return BlockEnv(number=number, timestamp=timestamp, fork=rules, chain_id=chain_id, **fields)  # type: ignore[arg-type]
+        return BlockEnv(number=number, timestamp=timestamp, fork=rules, chain_id=chain_id, **fields)
     except BlockError as error:
         raise FileFormatError(f"{reader.name}: block: {error}") from None
 
