@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# py-evm's import raises Python's recursion limit to 100,000, with which deep JSON ends the process: undone at once.
+_limit = sys.getrecursionlimit()
+with contextlib.suppress(ImportError), warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import eth  # noqa: F401
+sys.setrecursionlimit(_limit)
 
 settings.register_profile(
     "quick", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow], print_blob=True

@@ -483,8 +483,7 @@ def _journaled(case: Case, text: str) -> tuple[dict[bytes, After], dict[bytes, s
 
 @cache
 def _pyevm() -> Any:
-    """Names of py-evm; its import raises the limit of Python's recursion for all, which is undone."""
-    limit = sys.getrecursionlimit()
+    """Names of py-evm."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import eth.vm.forks as forks
@@ -496,7 +495,6 @@ def _pyevm() -> Any:
         from eth.vm.forks.cancun.transactions import UnsignedBlobTransaction
         from eth.vm.spoof import SpoofTransaction
         from eth_utils import ValidationError
-    sys.setrecursionlimit(limit)
     return SimpleNamespace(
         forks=forks,
         root=BLANK_ROOT_HASH,

@@ -26,12 +26,12 @@ class Memory:
     def __init__(self) -> None:
         self.arena = Arena(Fork.CANCUN)
         self.c = self.arena.address
-        self.frame = self.arena._make("test frame", layout.FRAME.size)
+        self.frame = self.arena.allocate("test frame", layout.FRAME.size)
         self.f = int(self.frame.ctypes.data)
-        self.bytes = self.arena._make("test memory", ROOM)
+        self.bytes = self.arena.allocate("test memory", ROOM)
         self.bytes[:] = 1
-        self.operands = self.arena._make("test operands", 96)
-        self.source = self.arena._make("test source", len(SOURCE))
+        self.operands = self.arena.allocate("test operands", 96)
+        self.source = self.arena.allocate("test source", len(SOURCE))
         self.source[:] = np.frombuffer(SOURCE, np.uint8)
         self.arena["memory_end"] = self.bytes.ctypes.data + ROOM
         self["memory"] = self.bytes.ctypes.data

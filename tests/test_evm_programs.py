@@ -1,177 +1,138 @@
-"""Random programs on the EVM's kernels and on an independent EVM: success and gas must be the same.
-
-Returned bytes and state are compared once blocks have a form of their own: the block hashes of the peers are unknown here.
-"""
+"""Random and hostile programs on the machine and on independent EVMs: receipts and whole states must be the same."""
 
 from __future__ import annotations
 
-import ctypes
+import os
+from typing import Any
 
-import numpy as np
 import pytest
+from evm_peers import (
+    FORKS,
+    After,
+    Case,
+    Outcome,
+    PeerLimit,
+    block_hash,
+    differences,
+    from_fork,
+    missing,
+    pyrevm_limit,
+    run_pyevm,
+    run_pyrevm,
+)  # fmt: skip
+from evm_programs import hostile_cases, random_case
 
-pytest.importorskip("pyrevm", reason="pyrevm is not installed")
-pytest.importorskip("eth_keys", reason="py-evm is not installed")
-
-import evm_peers as Q
-import evm_programs as P
-
-from pevm_numba._kernels.evm import layout, state
-from pevm_numba._kernels.evm import transactions as X
-from pevm_numba._kernels.evm.regions import REGIONS
-from pevm_numba.evm.arena import Arena, Room
+from pevm_numba.errors import BlockError
+from pevm_numba.evm.arena import Room
 from pevm_numba.evm.forks import Fork
-from pevm_numba.evm.precompiles import call as pcall
-from pevm_numba.evm.precompiles import precompiles
-from pevm_numba.evm.prices import prices
+from pevm_numba.evm.header import BlockEnv
+from pevm_numba.evm.machine import Machine
+from pevm_numba.evm.transaction import Transaction
 
-L = layout
+pytestmark = pytest.mark.skipif(bool(missing()), reason=f"needs {' and '.join(missing())}")
+
+#: Programs of each fork: more in the soak.
+PROGRAMS = 2_000 if os.environ.get("PEVM_NUMBA_SOAK") else 60
 
 
-def w(b, i, v):
-    b[32 * i : 32 * i + 32] = np.frombuffer(int(v).to_bytes(32, "little"), np.uint8)
-
-
-def run(case):
+def environment(case: Case) -> BlockEnv:
+    """The case's block in our form."""
+    env, number = case.env, case.env["number"]
     fork = Fork[case.fork]
-    pr = prices(fork)
-    A = Arena(fork, Room(keys=1 << 13, codes=256, accounts=512, slots=4096, journal=1 << 15))
-    c = A.address
-    big = {
-        "frames": 1030 * L.FRAME.size,
-        "stack": 1040 * 1024 * 32,
-        "memory": 64 << 20,
-        "returned": 4 << 20,
-        "logs": 4096 * L.LOG.size,
-        "log_data": 4 << 20,
-        "environment": 32 * 16,
-        "block_hashes": 32 * 256,
-    }
-    for k, n in big.items():
-        A[k] = A._make(k, n).ctypes.data
-    A["memory_end"] = A["memory"] + big["memory"]
-    A["returned_room"] = big["returned"]
-    A["log_room"] = 4096
-    A["log_end"] = A["log_data"] + big["log_data"]
-    env = case.env
-    E = A.buffer("environment")
-    for i, v in (
-        (2, int.from_bytes(env["fee_recipient"], "big")),
-        (3, env["timestamp"]),
-        (4, env["number"]),
-        (5, env.get("prev_randao", env.get("difficulty", 0)) or 0),
-        (6, env["gas_limit"]),
-        (7, env.get("chain_id", 1)),
-        (8, env.get("base_fee") or 0),
-        (9, env.get("blob_base_fee", 1) or 1),
+    return BlockEnv(
+        number=number, timestamp=env["timestamp"], fork=fork, fee_recipient=env["fee_recipient"], gas_limit=env["gas_limit"],
+        prev_randao=env["prev_randao"] if fork >= Fork.PARIS else env["difficulty"],
+        base_fee=env["base_fee"] if fork >= Fork.LONDON else None, chain_id=env.get("chain_id", 1),
+        excess_blob_gas=env["excess_blob_gas"] if fork >= Fork.CANCUN else None,
+        block_hashes={n: block_hash(n) for n in range(max(0, number - 256), number)},
+    )  # fmt: skip
+
+
+def transaction(case: Case) -> Transaction:
+    """The case's transaction in our form."""
+    tx: dict[str, Any] = {name: case.tx[name] for name in ("sender", "to", "nonce", "gas_limit", "value", "data")}
+    hashes = tuple(case.tx.get("blob_hashes", ()))
+    if hashes:
+        price = case.tx["gas_price"]
+        fees = {"max_fee_per_gas": price, "max_priority_fee_per_gas": price, "max_fee_per_blob_gas": 10**9}
+        return Transaction(
+            type=3, chain_id=1, access_list=case.tx["access_list"], blob_versioned_hashes=hashes, **fees, **tx
+        )  # fmt: skip
+    listed = {"type": 1, "chain_id": 1, "access_list": case.tx["access_list"]} if from_fork(case.fork, "BERLIN") else {}
+    return Transaction(gas_price=case.tx["gas_price"], **listed, **tx)
+
+
+def run(case: Case, room: Room | None = None) -> Outcome:
+    """The case on our machine."""
+    state = {a: (one.balance, one.nonce, one.code, one.storage) for a, one in case.pre.items()}
+    machine = Machine(environment(case), state, room)
+    done = machine.run(transaction(case))
+    accounts = {address: After(*account) for address, account in machine.state().items()}
+    logs = tuple((log.address, tuple(int(topic) for topic in log.topics), log.data) for log in done.logs)
+    return Outcome(done.success, done.gas_used, done.output, logs, accounts)
+
+
+def check(case: Case, name: object) -> Outcome:
+    """Our outcome, which must be that of the peers that can run the case."""
+    ours = run(case)
+    assert not differences(case, ours, run_pyevm(case)), f"{name}: py-evm"
+    return ours
+
+
+@pytest.mark.parametrize("fork", FORKS)
+def test_random_programs_leave_what_py_evm_leaves(fork: str) -> None:
+    outcomes = [check(random_case(seed, fork), seed) for seed in range(5_000, 5_000 + PROGRAMS)]
+    assert PROGRAMS // 10 < sum(outcome.success for outcome in outcomes) < PROGRAMS
+    assert any(outcome.logs for outcome in outcomes)
+
+
+@pytest.mark.parametrize("fork", [fork for fork in FORKS if from_fork(fork, "SPURIOUS")])
+def test_random_programs_leave_what_pyrevm_leaves(fork: str) -> None:
+    compared = 0
+    for seed in range(9_000, 9_000 + PROGRAMS):
+        case = random_case(seed, fork)
+        try:
+            theirs = run_pyrevm(case)
+        except PeerLimit:
+            continue
+        found = differences(case, run(case), theirs)
+        assert not found or pyrevm_limit(case), (seed, found)
+        compared += not found
+    assert compared > PROGRAMS // 2
+
+
+@pytest.mark.parametrize("fork", ["CANCUN", *(pytest.param(fork, marks=pytest.mark.soak) for fork in FORKS[:-1])])
+def test_hostile_programs_are_bounded_and_leave_what_py_evm_leaves(fork: str) -> None:
+    for name, case in hostile_cases(fork).items():
+        check(case, name)
+
+
+def test_tables_that_are_too_small_are_enlarged_and_the_outcome_is_the_same() -> None:
+    tiny = {"keys": 64, "codes": 8, "accounts": 4, "slots": 1, "journal": 4, "logs": 1, "log_bytes": 1, "memory": 512}
+    for seed in range(20):
+        case = random_case(seed, "CANCUN")
+        assert not differences(case, run(case, Room(**tiny, code_bytes=1 << 14, returned=16)), run(case))
+
+
+def test_refused_transactions_change_nothing_and_say_why() -> None:
+    rich, poor, contract = b"\x01" * 20, b"\x02" * 20, b"\x03" * 20
+    state = {rich: (10**18, 5, b"", {}), poor: (1, 0, b"", {}), contract: (10**18, 0, b"\x00", {})}
+    machine = Machine(BlockEnv(number=9, timestamp=9, fork=Fork.SHANGHAI, base_fee=7), state)
+    before = machine.state()
+    good: dict[str, Any] = {"sender": rich, "to": poor, "nonce": 5, "gas_limit": 21_000, "gas_price": 7}
+    for change, text in (
+        ({"nonce": 4}, "nonce = 4: is not the sender's"),
+        ({"sender": poor, "nonce": 0}, "the sender cannot pay 147000 wei"),
+        ({"sender": contract, "nonce": 0}, "the sender has code"),
+        ({"gas_limit": 20_999}, "gas_limit = 20999: must be at least 21000"),
+        ({"gas_price": 6}, "price of gas 6: must be at least the base fee 7"),
+        ({"gas_limit": 30_000_001}, "gas_limit = 30000001: must be at most 30000000"),
+        ({"to": None, "data": bytes(49_153), "gas_limit": 10**6}, "data of 49153 bytes: must be at most 49152"),
+        ({"sender": None}, "sender = None: must be given"),
     ):
-        w(E, i, v)
-    w(A.buffer("context"), 0, int.from_bytes(env["fee_recipient"], "big"))
-    A["n_precompiles"] = len(precompiles(fork))
-
-    def host(cp):
-        data = ctypes.string_at(A["host_input"], A["host_size"]) if A["host_size"] else b""
-        ok, used, out = pcall(fork, A["host_address"], data, A["host_gas"])
-        A["host_ok"] = int(ok)
-        A["host_used"] = used
-        A["returned_size"] = len(out)
-        ctypes.memmove(A["returned"], out, len(out))
-        return 0
-
-    cb = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(host)
-    A["host"] = ctypes.cast(cb, ctypes.c_void_p).value
-    tmp = A._make("tmp", 64)
-    ta = int(tmp.ctypes.data)
-    V = A.words("values")
-
-    def key(o, v, n):
-        w(tmp, 0, v)
-        return state.find_key(c, o, ta, n)
-
-    def limbs(v):
-        return np.frombuffer(int(v).to_bytes(32, "little"), np.uint64)
-
-    base = {}
-    for a, acc in case.pre.items():
-        k = key(-1, int.from_bytes(a, "big"), 3)
-        base[a] = k
-        V[k] = limbs(acc.balance)
-        V[k + 1] = limbs(acc.nonce)
-        if acc.code:
-            n = A.add_code(acc.code)
-            r = A.buffer("codes").reshape(-1, L.CODE.size)[n]
-            V[k + 2] = r[:32].view(np.uint64)
-        for s, v in acc.storage.items():
-            V[key(k, s, 1)] = limbs(v)
-    tx = case.tx
-    T = A._make("tx", L.TX.size)
-    N = L.TX.numbers
-    W = L.TX.words
-
-    def num(n, v):
-        T[N[n] : N[n] + 8].view(np.int64)[0] = v
-
-    def wrd(n, v):
-        T[W[n] : W[n] + 32] = np.frombuffer(int(v).to_bytes(32, "little"), np.uint8)
-
-    data = tx["data"]
-    D = A._make("data", len(data) + 64)
-    D[: len(data)] = np.frombuffer(data, np.uint8)
-    al = tx.get("access_list") or ()
-    ent = []
-    for a, sl in al:
-        ent.append((a, None))
-        ent += [(a, s) for s in sl]
-    LB = A._make("list", 96 * len(ent) + 8)
-    for i, (a, s) in enumerate(ent):
-        w(LB[96 * i :], 0, int.from_bytes(a, "big"))
-        if s is not None:
-            w(LB[96 * i :], 1, s)
-            LB[96 * i + 64 : 96 * i + 72].view(np.int64)[0] = 1
-    z = data.count(0)
-    intr = pr["tx"] + 4 * z + pr["tx_byte"] * (len(data) - z)
-    create = tx["to"] is None
-    if create:
-        intr += pr["tx_create"] + pr["initcode_word"] * ((len(data) + 31) // 32)
-    intr += sum(pr["list_address"] if s is None else pr["list_slot"] for a, s in ent)
-    num("creates", int(create))
-    num("nonce", tx["nonce"])
-    num("gas_limit", tx["gas_limit"])
-    num("intrinsic", intr)
-    num("data", D.ctypes.data)
-    num("data_size", len(data))
-    num("list", LB.ctypes.data)
-    num("list_end", LB.ctypes.data + 96 * len(ent))
-    bh = tx.get("blob_hashes") or ()
-    B = A._make("bh", 32 * len(bh) + 32)
-    for i, h in enumerate(bh):
-        w(B, i, int.from_bytes(h, "big"))
-    num("blob_hashes", B.ctypes.data)
-    num("n_blobs", len(bh))
-    bf = len(bh) * 131072 * 1
-    wrd("sender", int.from_bytes(tx["sender"], "big"))
-    wrd("to", 0 if create else int.from_bytes(tx["to"], "big"))
-    wrd("value", tx["value"])
-    wrd("fee", tx["gas_price"])
-    wrd("tip", tx["gas_price"] - (env.get("base_fee") or 0))
-    wrd("most_upfront", tx["gas_limit"] * tx["gas_price"] + tx["value"] + bf)
-    wrd("blob_fee", bf)
-    g = np.zeros(1, np.int64)
-    s = np.zeros(1, np.int64)
-    n = X.run_transactions(c, T.ctypes.data, 1, g, s)
-    out = A.buffer("returned")[: A["returned_size"]].tobytes()
-    return n, bool(s[0]), int(g[0]), out
-
-
-@pytest.mark.parametrize("fork", ["BERLIN", "LONDON", "PARIS", "SHANGHAI", "CANCUN"])
-def test_random_programs_succeed_and_cost_as_on_pyrevm(fork: str) -> None:
-    succeeded = 0
-    for seed in range(1000, 1040):
-        case = P.random_case(seed, fork)
-        theirs = Q.run_pyrevm(case)
-        n, success, gas, _ = run(case)
-        assert n == 1, seed
-        assert (success, gas) == (theirs.success, theirs.gas_used), seed
-        succeeded += success
-    assert succeeded > 5
-    assert REGIONS.violation() == 0
+        with pytest.raises(BlockError, match=text):
+            machine.run(Transaction(**good | change))
+        assert machine.state() == before
+    assert machine.run(Transaction(**good)).success
+    assert machine.state()[poor].balance == 1
+    assert machine.state()[rich].balance == 10**18 - 7 * 21_000

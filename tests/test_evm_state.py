@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pevm_numba._kernels.evm import layout, state
+from pevm_numba._kernels.evm import existence, layout, state
 from pevm_numba._kernels.evm.regions import REGIONS
 from pevm_numba.evm.arena import Arena, Room
 from pevm_numba.evm.forks import Fork
@@ -46,7 +46,7 @@ class Machine:
     def __init__(self, room: Room | None = None) -> None:
         self.arena = Arena(Fork.CANCUN, room)
         self.c = self.arena.address
-        self.word = self.arena._make("test word", 64)
+        self.word = self.arena.allocate("test word", 64)
         self.codes = [self.arena.add_code(code) for code in CODES]
 
     def put(self, value: int) -> int:
@@ -128,7 +128,7 @@ def apply(machine: Machine, step: tuple, now: dict[str, Any], base: dict[str, An
         now["warm slot"].add((i, rest[1]))
     else:
         nonce, code = (now[name].get(i, base[name].get(i, 0)) for name in ("nonce", "code"))
-        assert state.is_empty(machine.c, a) == (nonce == 0 and CODES[code] == b"" and balance == 0)
+        assert existence.is_empty(machine.c, a) == (nonce == 0 and CODES[code] == b"" and balance == 0)
 
 
 @given(st.lists(st.lists(steps, max_size=25), min_size=1, max_size=3))

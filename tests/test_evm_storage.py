@@ -36,7 +36,7 @@ class Storage:
     def __init__(self, fork: Fork, original: int, slot: int = 3) -> None:
         self.arena = Arena(fork, Room(keys=16, codes=2, code_bytes=1 << 10, accounts=4, slots=8, journal=64))
         self.c, self.slot = self.arena.address, slot
-        self.words = self.arena._make("test words", 96)
+        self.words = self.arena.allocate("test words", 96)
         state.new_transaction(self.c)
         self.account = state.account_of(self.c, self.put(0, 77))
         record = state.slot_of(self.c, self.account, self.put(0, slot))

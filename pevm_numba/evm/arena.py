@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels.evm import layout
 from .._kernels.evm.arithmetic import SCRATCH
-from .._kernels.evm.frames import prepare_code
+from .._kernels.evm.frames import DEPTH_LIMIT, add_code
 from .._kernels.evm.hashing import SPONGE
 from .._kernels.evm.memory import CHECKED
 from .._kernels.evm.regions import REGIONS
-from ..errors import BlockError
 from .forks import Fork
-from .hashing import keccak
-from .opcodes import packed
+from .hashing import EMPTY_HASH
+from .opcodes import ENVIRONMENT, STACK_LIMIT, packed
 from .prices import prices
 
 __all__ = ["Arena", "Room"]
 
-#: Bytes between buffers' first bytes and multiples of this are avoided.
-_ALIGN = 64
+#: Buffers begin at multiples of this many bytes, a line of the cache.
+_ALIGN: Final = 64
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,11 @@ class Room:
     code_bytes : int
         All code together.
     accounts, slots, journal : int
-        Touched by one transaction; changes of one that can be undone.
+        Met by one transaction; changes of one that can be undone.
+    logs, log_bytes : int
+        Of one transaction.
+    memory, returned : int
+        Bytes of all calls in progress together, and of what a call returns.
     """
 
     keys: int = 1 << 14
@@ -50,6 +54,10 @@ class Room:
     accounts: int = 1 << 10
     slots: int = 1 << 13
     journal: int = 1 << 15
+    logs: int = 1 << 10
+    log_bytes: int = 1 << 20
+    memory: int = 1 << 24
+    returned: int = 1 << 22
 
     def doubled(self) -> Room:
         """Twice as much of everything."""
@@ -86,7 +94,7 @@ class Arena:
         self.fork, self.room = fork, room
         self._buffers: dict[str, NDArray[np.uint8]] = {}
         self._addresses: list[int] = []
-        self._context = self._make("context", layout.CONTEXT.size).view(np.int64)
+        self._context = self.allocate("context", layout.CONTEXT.size).view(np.int64)
         self.address = int(self._context.ctypes.data)
         self._first = layout.CONTEXT.numbers
         tables = {
@@ -95,25 +103,40 @@ class Arena:
             "accounts": room.accounts * layout.ACCOUNT.size, "slots": room.slots * layout.SLOT.size,
             "journal": room.journal * layout.JOURNAL.size, "scratch": 2 * SCRATCH, "sponge": -(-SPONGE // 64) * 64,
             "opcodes": 256 * 8,
+            "frames": (DEPTH_LIMIT + 2) * layout.FRAME.size, "stack": (DEPTH_LIMIT + 2) * STACK_LIMIT * 32,
+            "memory": room.memory, "returned": room.returned, "logs": room.logs * layout.LOG.size,
+            "log_data": room.log_bytes, "environment": len(ENVIRONMENT) * 32, "block_hashes": 256 * 32,
         }  # fmt: skip
         for name, size in tables.items():
-            self[name] = self._make(name, size).ctypes.data
+            self[name] = self.allocate(name, size).ctypes.data
         for name, entries in (("key", room.keys), ("code", room.codes), ("account", room.accounts), ("slot", room.slots)):
             size = 1 << (2 * entries).bit_length()
-            self[f"{name}_table"] = self._make(f"{name}_table", 8 * size).ctypes.data
+            self[f"{name}_table"] = self.allocate(f"{name}_table", 8 * size).ctypes.data
             self[f"{name}_mask"] = size - 1
-        for name in ("keys", "codes", "accounts", "slots", "journal"):
+        for name in ("keys", "codes", "accounts", "slots", "journal", "logs"):
             self[f"{name.removesuffix('s')}_room"] = getattr(room, name)
-        self["code_end"] = self["code_top"] + room.code_bytes
+        self["returned_room"] = room.returned
+        for name, size in (("code_top", room.code_bytes), ("memory", room.memory), ("log_data", room.log_bytes)):
+            self[f"{name.split('_')[0]}_end"] = self[name] + size
         self["fork"] = int(fork)
         for name, gas in prices(fork).items():
             self[name] = gas
         self.buffer("opcodes").view(np.int64)[:] = packed(fork)
-        self.buffer("n_codes").view(np.int64)[0] = 0
-        self.add_code(b"")
+        self._set_empty_code()
         self._finalizer = weakref.finalize(self, _forget, self._addresses)
 
-    def _make(self, name: str, size: int) -> NDArray[np.uint8]:
+    def _set_empty_code(self) -> None:
+        """Number 0, which no table of codes has."""
+        record = self.buffer("codes")[: layout.CODE.size]
+        record[:32] = np.frombuffer(EMPTY_HASH[::-1], np.uint8)
+        record[32:].view(np.int64)[0] = self["code_top"]
+        self["code_top"] += _ALIGN
+        self.buffer("n_codes").view(np.int64)[0] = 1
+
+    def allocate(self, name: str, size: int) -> NDArray[np.uint8]:
+        """Zeroed bytes that kernels may touch, kept under a name; what had the name before is dropped."""
+        if name in self._buffers:
+            self._drop(name)
         raw = np.zeros(size + _ALIGN, np.uint8)
         shift = -raw.ctypes.data % _ALIGN
         buffer = raw[shift : shift + size]
@@ -122,6 +145,12 @@ class Arena:
             REGIONS.add(buffer.ctypes.data, size)
             self._addresses.append(buffer.ctypes.data)
         return buffer
+
+    def _drop(self, name: str) -> None:
+        address = self._buffers.pop(name).ctypes.data
+        if address in self._addresses:
+            self._addresses.remove(address)
+            REGIONS.remove(address)
 
     def buffer(self, name: str) -> NDArray[np.uint8]:
         """The bytes of a table."""
@@ -134,49 +163,11 @@ class Arena:
         self._context[self._first[name] // 8] = value
 
     def add_code(self, code: bytes) -> int:
-        """Number of a piece of code, which is added if it is not there yet.
-
-        Raises
-        ------
-        BlockError
-            If there is no room.
-        """
-        digest = int.from_bytes(keccak(code), "big")
-        number = int(self.buffer("n_codes").view(np.int64)[0])
-        records = self.buffer("codes").reshape(-1, layout.CODE.size)
-        known = records[:number, :32]
-        word = np.frombuffer(digest.to_bytes(32, "little"), np.uint8)
-        same = np.flatnonzero((known == word).all(axis=1))
-        if len(same):
-            return int(same[0])
-        size = (2 * len(code) + 40 + 63) // 64 * 64  # behind it 40 zeros and its jump destinations
-        if number >= self.room.codes or self["code_top"] + size > self["code_end"]:
-            raise BlockError(f"code of {len(code)} bytes: no room left for {number + 1} pieces of code")
-        start = self["code_top"] - self.buffer("code_top").ctypes.data
-        self.buffer("code_top")[start : start + len(code)] = np.frombuffer(code, np.uint8)
-        prepare_code(self["code_top"], len(code))
-        numbers = records[number, 32:].view(np.int64)
-        numbers[:3] = self["code_top"], len(code), 0
-        records[number, :32] = word
-        self["code_top"] += size
-        self.buffer("n_codes").view(np.int64)[0] = number + 1
-        if number:
-            _insert(self.buffer("code_table").view(np.int64), self["code_mask"], word, 0, number)
-        return number
+        """Number of a piece of code, which is added if it is not there yet; status FULL if there is no room."""
+        source = self.allocate("added", len(code))
+        source[:] = np.frombuffer(code, np.uint8)
+        return int(add_code(self.address, source.ctypes.data, len(code)))
 
     def words(self, name: str) -> NDArray[np.uint64]:
         """A table of words as limbs, (n, 4) uint64."""
         return self.buffer(name).view(np.uint64).reshape(-1, 4)
-
-
-def _insert(table: NDArray[np.int64], mask: int, word: NDArray[np.uint8], salt: int, entry: int) -> None:
-    """Put an entry into an open table, where `memory.hash_word` looks for it."""
-    mixed = salt
-    for limb in word.view(np.uint64).tolist():
-        mixed = (mixed ^ limb) * 0x9E3779B97F4A7C15 % (1 << 64)
-        mixed ^= mixed >> 32
-    place = mixed & mask
-    while table[place]:
-        place = (place + 1) & mask
-    table[place] = entry
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...evm.forks import Fork
 from ..jit import kernel
+from .existence import exists, has_code, touch
 from .expansion import end_of_range, grow
 from .frames import DEPTH_LIMIT, enter, jumps_of, prepare_code
 from .hashing import keccak
@@ -12,9 +13,11 @@ from .memory import (
     call_native_1,
     copy,
     load,
+    shift_right,
     store_byte,
     word_copy,
     word_fits,
+    word_fits_int64,
     word_set,
     word_to_address,
     word_to_bytes,
@@ -25,10 +28,7 @@ from .state import (
     account_of,
     add_balance,
     code_of,
-    has_code,
-    is_empty,
     load_balance,
-    load_code,
     load_nonce,
     note_flags,
     set_balance_zero,
@@ -37,8 +37,8 @@ from .state import (
 )  # fmt: skip
 
 __all__ = [
-    "CONTINUE", "ENTERED", "FAILED", "access_gas", "address_at", "call", "create", "exists", "new_address", "self_destruct",
-    "start_creation",
+    "CONTINUE", "ENTERED", "FAILED", "PRECOMPILE_DONE", "access_gas", "address_at", "call", "create", "new_address",
+    "self_destruct", "set_code_to_run", "start_creation",
 ]  # fmt: skip
 
 _context, _frame, _account, _code = CONTEXT.at, FRAME.at, ACCOUNT.at, CODE.at
@@ -48,6 +48,9 @@ _TANGERINE, _SPURIOUS, _HOMESTEAD, _BERLIN, _CANCUN, _SHANGHAI = (
 
 #: What a call does: the frame goes on; it has entered a new one; it fails.
 CONTINUE, ENTERED, FAILED = 0, 1, 2
+
+#: Code sizes of a frame whose precompile has run.
+PRECOMPILE_DONE, PRECOMPILE_FAILED = -1, -2
 
 #: Members of the family of CALL.
 _CALL, _CALLCODE, _DELEGATECALL, _STATICCALL = 0, 1, 2, 3
@@ -71,19 +74,12 @@ def access_gas(c, a, price):
 
 
 @kernel(bare=True)
-def exists(c, a):
-    """Whether the account is in the state: from Spurious Dragon on whether it is not empty (EIP-161)."""
-    if _context(c).fork >= _SPURIOUS:
-        return not is_empty(c, a)
-    load_code(c, a)
-    return not word_zero(_account(a).code_hash) or not is_empty(c, a)
-
-
-@kernel(bare=True)
-def _run_precompile(c, f, account, gas):
+def _run_precompile(c, account, data, size, gas):
     """Ask the host for a precompile's result; what it returns is in `returned`; whether it succeeded, and the gas used."""
     context = _context(c)
     context.host_address = load(_account(account).address)
+    context.host_input = data
+    context.host_size = size
     context.host_gas = gas
     context.host_ok = 0
     context.host_used = gas
@@ -94,8 +90,29 @@ def _run_precompile(c, f, account, gas):
 
 @kernel(bare=True)
 def _is_precompile(c, account):
-    word = _account(account).address
-    return word_fits(word) and 0 < load(word) <= _context(c).n_precompiles
+    context, word = _context(c), _account(account).address
+    if not word_fits(word):
+        return False
+    number = load(word)
+    return 0 < number <= context.n_precompiles or (number > 0 and number == context.high_precompile)
+
+
+@kernel(bare=True)
+def set_code_to_run(c, f, account, data, size):
+    """The frame runs an account's code on that data; a precompile has run already: its code size tells how it ended."""
+    frame = _frame(f)
+    frame.data = data
+    frame.data_size = size
+    if _is_precompile(c, account):
+        ok, used = _run_precompile(c, account, data, size, frame.gas)
+        frame.gas -= used
+        frame.code_size = PRECOMPILE_DONE if ok else PRECOMPILE_FAILED
+        return
+    code = _code(code_of(c, account))
+    frame.code = code.start
+    frame.code_size = code.size
+    frame.jumps = jumps_of(code.start, code.size)
+    frame.pc = code.start
 
 
 @kernel(bare=True)
@@ -124,12 +141,12 @@ def call(c, f, kind):
     if gas < 0:
         return FAILED
     if context.fork < _TANGERINE:
-        if not word_fits(sp - 32) or load(sp - 32) > gas:
+        if not word_fits_int64(sp - 32) or load(sp - 32) > gas:
             return FAILED
         given = load(sp - 32)
     else:
         given = gas - gas // 64
-        if word_fits(sp - 32):
+        if word_fits_int64(sp - 32):
             given = min(given, load(sp - 32))
     gas -= given
     if pays:
@@ -160,29 +177,15 @@ def call(c, f, kind):
     child = enter(c, context.depth + 1, target, caller, given, bottom, frame.memory + frame.memory_size)
     inner = _frame(child)
     if kind == _CALL or kind == _STATICCALL:
-        note_flags(c, to)
-        _account(to).touched = 1
+        touch(c, to)
     if pays and kind == _CALL and to != me:
         add_balance(c, me, value, True)
         add_balance(c, to, value, False)
-    inner.data = data
-    inner.data_size = size
     inner.return_at = into_at
     inner.return_size = into_size
     inner.static = 1 if kind == _STATICCALL else frame.static
     word_copy(inner.value, value)
-    if _is_precompile(c, to):
-        context.host_input = data
-        context.host_size = size
-        ok, used = _run_precompile(c, child, to, given)
-        inner.gas = given - used
-        inner.code_size = -1 if ok else -2
-        return ENTERED
-    code = _code(code_of(c, to))
-    inner.code = code.start
-    inner.code_size = code.size
-    inner.jumps = jumps_of(code.start, code.size)
-    inner.pc = code.start
+    set_code_to_run(c, child, to, data, size)
     return ENTERED
 
 
@@ -192,19 +195,16 @@ def new_address(c, word, a, nonce):
     data = _context(c).scratch + 384
     word_to_bytes(data + 32, _account(a).address)
     at = data + 64
-    if nonce == 0:
-        store_byte(at, 0x80)
-        size = 1
-    elif nonce < 128:
+    if 0 < nonce < 128:
         store_byte(at, nonce)
         size = 1
-    else:
-        n_bytes = 1
-        while n_bytes < 8 and nonce >> (8 * n_bytes):
+    else:  # nonces of 2**63 and more are negative here
+        n_bytes = 0
+        while n_bytes < 8 and shift_right(nonce, 8 * n_bytes) != 0:
             n_bytes += 1
         store_byte(at, 0x80 + n_bytes)
         for j in range(n_bytes):
-            store_byte(at + 1 + j, nonce >> (8 * (n_bytes - 1 - j)))
+            store_byte(at + 1 + j, shift_right(nonce, 8 * (n_bytes - 1 - j)))
         size = n_bytes + 1
     store_byte(data + 43, 0x94)
     store_byte(data + 42, 0xC0 + 21 + size)
@@ -277,7 +277,7 @@ def start_creation(c, depth, created, creator, init, size, gas, stack, memory, v
     frame = _frame(at)
     note_flags(c, created)
     _account(created).created = 1
-    _account(created).touched = 1
+    touch(c, created)
     if context.fork >= _SPURIOUS:
         set_nonce(c, created, 1)
     if not word_zero(value):
@@ -321,8 +321,7 @@ def self_destruct(c, f, gas):
     mine, destroys = _account(me), _account(me).created or context.fork < _CANCUN
     amount = context.scratch + 320
     word_copy(amount, mine.balance)
-    note_flags(c, heir)
-    _account(heir).touched = 1
+    touch(c, heir)
     if heir != me:
         set_balance_zero(c, me)
         add_balance(c, heir, amount, False)

@@ -142,7 +142,8 @@ def _deposit(c, f, source, size):
     if gas < 0:  # before Homestead the account merely stays without code (EIP-2)
         return FAILURE if context.fork >= _HOMESTEAD else SUCCESS
     frame.gas = gas
-    set_code(c, frame.account, add_code(c, source, size))
+    if size > 0:
+        set_code(c, frame.account, add_code(c, source, size))
     return SUCCESS
 
 

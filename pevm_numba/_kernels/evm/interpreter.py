@@ -11,7 +11,7 @@ import numpy as np
 from ...evm.opcodes import HANDLERS
 from ..jit import kernel
 from .arithmetic import bytes_used, divide, divide_signed, power, sign_extend
-from .calls import CONTINUE, FAILED, call, create, self_destruct
+from .calls import CONTINUE, FAILED, PRECOMPILE_DONE, call, create, self_destruct
 from .expansion import copy_padded, copy_to_memory, end_of_range, grow
 from .frames import FAILURE, REVERT, SUCCESS, leave
 from .hashing import keccak
@@ -83,7 +83,7 @@ def interpret(c):
         f = context.frames + _FRAME_SIZE * context.depth
         frame = _frame(f)
         if frame.code_size < 0:  # a precompile, which has run
-            how = SUCCESS if frame.code_size == -1 else FAILURE
+            how = SUCCESS if frame.code_size == PRECOMPILE_DONE else FAILURE
             if leave(c, f, how, context.returned, context.returned_size if how == SUCCESS else 0) or context.status:
                 return
             continue

@@ -14,7 +14,6 @@ from .records import record
 __all__ = [
     "ACCOUNT",
     "BALANCE_LOADED",
-    "BLOCKED",
     "CODE",
     "CODE_LOADED",
     "CONTEXT",
@@ -28,6 +27,7 @@ __all__ = [
     "J_SLOT",
     "J_SLOT_WARM",
     "KEY",
+    "LIST_ENTRY",
     "LOG",
     "NONCE_LOADED",
     "OK",
@@ -36,9 +36,8 @@ __all__ = [
     "TX",
 ]  # fmt: skip
 
-#: Status of a context: going on; a table is full (the host enlarges it and begins anew); the transaction is not valid;
-#: another one must be finished before.
-OK, FULL, REJECTED, BLOCKED = 0, 1, 2, 3
+#: Status of a context: going on; a table is full (its owner enlarges it and begins anew); the transaction is not valid.
+OK, FULL, REJECTED = 0, 1, 2
 
 #: Which fields of an account have been fetched from the state.
 BALANCE_LOADED, NONCE_LOADED, CODE_LOADED = 1, 2, 4
@@ -49,18 +48,23 @@ J_BALANCE, J_NONCE, J_CODE, J_ACCOUNT_FLAGS, J_SLOT, J_SLOT_WARM = 1, 2, 3, 4, 5
 #: A transaction, as the host encodes it. `to` is unused where `creates`; a fee is a word for one unit of gas.
 TX = record(
     "TX",
-    "kind creates nonce gas_limit intrinsic floor data data_size list list_end blob_hashes n_blobs refusal",
+    "creates nonce gas_limit intrinsic floor data data_size list list_end blob_hashes n_blobs",
     "sender to value fee tip most_upfront blob_fee",
 )
+
+#: One entry of a transaction's access list: an address, or a slot of it.
+LIST_ENTRY = record("LIST_ENTRY", "has_slot", "address slot")
 
 #: A key of the block's state: a storage slot of the account whose first key is `owner`, or, with owner -1, an account, which
 #: has three keys in a row: balance, nonce, code hash.
 KEY = record("KEY", "owner", "word")
 
-#: A piece of code: its bytes (followed by 40 zeros), and one byte for each that says whether a jump may go there.
-CODE = record("CODE", "start size jumps", "hash")
+#: A piece of code: its bytes, followed by what `frames.prepare_code` puts there. Number 0 is the empty code.
+CODE = record("CODE", "start size", "hash")
 
-#: An account that the transaction has touched. A balance that is not loaded is a sum of credits.
+#: An account that the transaction has met. A balance that is not loaded is a sum of credits. `code_hash` is 0 for an account
+#: without code, but the hash of nothing for one that exists and is empty: what an account is that merely exists, before
+#: Spurious Dragon and where a state has one left over from then.
 ACCOUNT = record(
     "ACCOUNT",
     "key nonce nonce_before loaded warm created destroyed touched code",
@@ -68,7 +72,7 @@ ACCOUNT = record(
 )
 
 #: A storage slot that the transaction has touched; `account` 0 marks transient storage, of the account `owner`.
-SLOT = record("SLOT", "owner account key loaded warm", "word value before")
+SLOT = record("SLOT", "owner account key warm", "word value before")
 
 JOURNAL = record("JOURNAL", "kind item extra", "old")
 
@@ -78,7 +82,7 @@ LOG = record("LOG", "n_topics data size", "address topic0 topic1 topic2 topic3")
 FRAME = record(
     "FRAME",
     "pc sp gas stack memory memory_size code code_size jumps account caller static data data_size return_at return_size "
-    "journal refund logs creates pending",
+    "journal refund logs creates",
     "value",
 )
 
@@ -89,11 +93,11 @@ CONTEXT = record(
     "keys key_table key_mask n_keys key_room values codes code_table code_mask n_codes code_room code_top code_end "
     # the transaction's own
     "accounts n_accounts account_room account_table account_mask slots n_slots slot_room slot_table slot_mask epoch "
-    "journal n_journal journal_room logs n_logs log_room log_data log_top log_end "
+    "journal n_journal journal_room logs n_logs log_room log_data log_end "
     # the machine
     "frames depth stack memory memory_end returned returned_size returned_room scratch sponge opcodes environment refund "
-    "status fork fee_recipient n_precompiles host host_address host_gas host_input host_size host_ok host_used "
-    "block_hashes transaction n_ops success gas_left gas_used refusal transient_top "
+    "status fork n_precompiles high_precompile host host_address host_gas host_input host_size host_ok host_used "
+    "block_hashes transaction success gas_left gas_used refusal "
     # prices, by their names in `evm.prices`
     + " ".join(prices(Fork.FRONTIER)),
     "coinbase",

@@ -24,6 +24,7 @@ __all__ = [
     "compare_swap", "copy", "fill", "hash_word", "load", "load_acquire", "load_byte", "load_digit", "load_u64",
     "load_u64_be", "shift_right", "store", "store_byte", "store_digit", "store_release", "store_u64", "store_u64_be",
     "wide_add", "wide_multiply", "word_add", "word_and", "word_copy", "word_equal", "word_equals", "word_fits",
+    "word_fits_int64",
     "word_from_bytes", "word_from_short", "word_greater", "word_greater_signed", "word_is_zero", "word_less",
     "word_less_signed", "word_multiply", "word_negate", "word_negative", "word_not", "word_or", "word_sar", "word_set",
     "word_shl", "word_shr", "word_subtract", "word_to_address", "word_to_bytes", "word_under", "word_xor", "word_zero",
@@ -302,6 +303,10 @@ word_negative = _test(
 word_fits = _test(
     "word_fits", "Whether p is below USABLE, so that `load` gives it whole.",
     lambda b, x: b.icmp_unsigned("<", x, _word(USABLE)), lambda x: x < USABLE,
+)  # fmt: skip
+word_fits_int64 = _test(
+    "word_fits_int64", "Whether p is below 2**63, so that `load` gives it whole.",
+    lambda b, x: b.icmp_unsigned("<", x, _word(1 << 63)), lambda x: x < 1 << 63,
 )  # fmt: skip
 word_equal = _primitive(
     "word_equal", "Whether p and q are the same.", types.boolean,

@@ -7,10 +7,11 @@ import numpy as np
 from ...evm.opcodes import HANDLERS
 from ..jit import kernel
 from .calls import access_gas, address_at
+from .existence import is_empty
 from .expansion import copy_to_memory, end_of_range, grow
 from .layout import ACCOUNT, CODE, CONTEXT, FRAME, FULL, LOG, TX
 from .memory import copy, load, word_copy, word_fits, word_set
-from .state import code_of, is_empty, load_balance
+from .state import code_of, load_balance
 
 __all__ = ["blob_hash", "block_hash", "code_copy", "log_at", "memory_copy", "of_account"]
 
@@ -33,8 +34,8 @@ def log_at(c, f, sp, gas, n_topics):
     if gas < 0:
         return gas
     number = context.n_logs
-    top = context.log_data if number == 0 else context.log_top
-    if number > 0:
+    top = context.log_data
+    if number > 0:  # what a revert took away is written over
         last = _log(context.logs + _LOG_SIZE * (number - 1))
         top = last.data + last.size
     if number >= context.log_room or top + size > context.log_end:

@@ -40,26 +40,9 @@ from .memory import (
 )  # fmt: skip
 
 __all__ = [
-    "account_of",
-    "add_balance",
-    "code_of",
-    "commit",
-    "find_key",
-    "has_code",
-    "is_empty",
-    "load_balance",
-    "load_code",
-    "load_nonce",
-    "new_transaction",
-    "set_balance_zero",
-    "set_code",
-    "set_nonce",
-    "slot_of",
-    "transient_of",
-    "unwind",
-    "warm_account",
-    "warm_slot",
-    "write_slot",
+    "account_of", "add_balance", "code_of", "commit", "find_key", "load_balance", "load_code", "load_nonce",
+    "new_transaction", "note", "note_flags", "set_balance_zero", "set_code", "set_nonce", "slot_of", "transient_of", "unwind",
+    "warm_account", "warm_slot", "write_slot",
 ]  # fmt: skip
 
 _context, _account, _slot, _key, _code, _journal = CONTEXT.at, ACCOUNT.at, SLOT.at, KEY.at, CODE.at, JOURNAL.at
@@ -124,7 +107,7 @@ def account_of(c, word):
 
 
 @kernel(bare=True)
-def _note(c, kind, item, extra, old):
+def note(c, kind, item, extra, old):
     """Add a journal entry: what `unwind` restores. old is a word, or 0 for none."""
     context = _context(c)
     n = context.n_journal
@@ -178,7 +161,7 @@ def note_flags(c, a):
     """To be called before an account's flags change."""
     account = _account(a)
     flags = account.warm | account.created << 1 | account.destroyed << 2 | account.touched << 3
-    _note(c, J_ACCOUNT_FLAGS, a, flags, 0)
+    note(c, J_ACCOUNT_FLAGS, a, flags, 0)
 
 
 @kernel(bare=True)
@@ -221,7 +204,7 @@ def code_of(c, a):
         return context.codes + _CODE_SIZE * account.code
     load_code(c, a)
     account.code = 0
-    if not word_zero(account.code_hash):
+    if not word_zero(account.code_hash) and not word_equal(account.code_hash, _code(context.codes).hash):
         place = hash_word(account.code_hash, 0) & context.code_mask
         while True:
             known = load(context.code_table + 8 * place)
@@ -236,25 +219,10 @@ def code_of(c, a):
 
 
 @kernel(bare=True)
-def has_code(c, a):
-    """Whether the account has code."""
-    return _code(code_of(c, a)).size > 0
-
-
-@kernel(bare=True)
-def is_empty(c, a):
-    """Whether nonce, code and balance are all 0 (EIP-161); the balance is fetched only if the others are."""
-    if load_nonce(c, a) != 0 or has_code(c, a):
-        return False
-    load_balance(c, a)
-    return word_zero(_account(a).balance)
-
-
-@kernel(bare=True)
 def add_balance(c, a, amount, down):
     """Add a word to the balance, without fetching it, or subtract it from the balance, which was fetched."""
     account = _account(a)
-    _note(c, J_BALANCE, a, account.loaded & BALANCE_LOADED, account.balance)
+    note(c, J_BALANCE, a, account.loaded & BALANCE_LOADED, account.balance)
     if down:
         word_subtract(account.balance, account.balance, amount)
     else:
@@ -265,14 +233,14 @@ def add_balance(c, a, amount, down):
 def set_balance_zero(c, a):
     """The balance, which was fetched, becomes 0."""
     account = _account(a)
-    _note(c, J_BALANCE, a, 1, account.balance)
+    note(c, J_BALANCE, a, 1, account.balance)
     word_set(account.balance, 0)
 
 
 @kernel(bare=True)
 def set_nonce(c, a, nonce):
     """Change the nonce, which was fetched."""
-    _note(c, J_NONCE, a, _account(a).nonce, 0)
+    note(c, J_NONCE, a, _account(a).nonce, 0)
     _account(a).nonce = nonce
 
 
@@ -280,7 +248,7 @@ def set_nonce(c, a, nonce):
 def set_code(c, a, code):
     """Give the account the code of that number, 0 for none."""
     account = _account(a)
-    _note(c, J_CODE, a, account.code, account.code_hash)
+    note(c, J_CODE, a, account.code, account.code_hash)
     account.code = code
     if code == 0:
         word_set(account.code_hash, 0)
@@ -303,7 +271,7 @@ def warm_slot(c, s):
     """Whether the slot was cold (EIP-2929); it is warm from here on."""
     if _slot(s).warm:
         return False
-    _note(c, J_SLOT_WARM, s, 0, 0)
+    note(c, J_SLOT_WARM, s, 0, 0)
     _slot(s).warm = 1
     return True
 
@@ -360,7 +328,7 @@ def transient_of(c, a, word):
 def write_slot(c, s, word):
     """Change the value of a slot."""
     slot = _slot(s)
-    _note(c, J_SLOT, s, 0, slot.value)
+    note(c, J_SLOT, s, 0, slot.value)
     word_copy(slot.value, word)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ...evm.forks import Fork
 from ..jit import kernel
-from .calls import ENTERED, _is_precompile, _run_precompile, new_address, start_creation
-from .frames import enter, jumps_of
+from .calls import ENTERED, new_address, set_code_to_run, start_creation
+from .existence import clear_empty, has_code, touch
+from .frames import enter
 from .interpreter import interpret
-from .layout import ACCOUNT, CODE, CONTEXT, FRAME, KEY, REJECTED, SLOT, TX
+from .layout import ACCOUNT, CONTEXT, FRAME, KEY, LIST_ENTRY, OK, REJECTED, SLOT, TX
 from .memory import (
     load,
     word_add,
@@ -20,9 +21,7 @@ from .memory import (
 from .state import (
     account_of,
     add_balance,
-    code_of,
     commit,
-    has_code,
     load_balance,
     load_code,
     load_nonce,
@@ -35,19 +34,18 @@ from .state import (
     warm_slot,
 )  # fmt: skip
 
-__all__ = ["run_transaction", "run_transactions"]
+__all__ = ["FUNDS", "NONCE", "SENDER_CODE", "run_transaction"]
 
-_context, _frame, _account, _code, _tx, _key, _slot = (
-    layout.at for layout in (CONTEXT, FRAME, ACCOUNT, CODE, TX, KEY, SLOT)
+_context, _frame, _account, _entry, _tx, _key, _slot = (
+    layout.at for layout in (CONTEXT, FRAME, ACCOUNT, LIST_ENTRY, TX, KEY, SLOT)
 )
 _ACCOUNT_SIZE, _SLOT_SIZE, _TX_SIZE, _KEY_SIZE = ACCOUNT.size, SLOT.size, TX.size, KEY.size
 _SPURIOUS, _BERLIN, _SHANGHAI, _LONDON, _CANCUN = (
     int(fork) for fork in (Fork.SPURIOUS, Fork.BERLIN, Fork.SHANGHAI, Fork.LONDON, Fork.CANCUN)
 )
-#: One entry of an encoded access list: address, slot, and whether there is a slot.
-_ENTRY = 96
+_ENTRY = LIST_ENTRY.size
 
-#: Why a transaction is refused.
+#: Why a transaction is refused, as far as the state decides it.
 NONCE, FUNDS, SENDER_CODE = 1, 2, 3
 
 
@@ -59,15 +57,18 @@ def _warm_up(c, t, sender):
         return
     warm_account(c, sender)
     word = context.scratch + 256
-    for i in range(context.n_precompiles):
-        word_set(word, i + 1)
-        warm_account(c, account_of(c, word))
+    for i in range(context.n_precompiles + 1):
+        number = i + 1 if i < context.n_precompiles else context.high_precompile
+        if number > 0:
+            word_set(word, number)
+            warm_account(c, account_of(c, word))
     if context.fork >= _SHANGHAI:
         warm_account(c, account_of(c, context.coinbase))
     for at in range(tx.list, tx.list_end, _ENTRY):
-        account = account_of(c, at)
-        if load(at + 64):
-            warm_slot(c, slot_of(c, account, at + 32))
+        entry = _entry(at)
+        account = account_of(c, entry.address)
+        if entry.has_slot:
+            warm_slot(c, slot_of(c, account, entry.slot))
         else:
             warm_account(c, account)
 
@@ -86,7 +87,7 @@ def _begin(c, t):
     sender = account_of(c, tx.sender)
     load_balance(c, sender)
     nonce = load_nonce(c, sender)
-    context.refusal = tx.refusal
+    context.refusal = 0
     if nonce != tx.nonce:
         context.refusal = NONCE
     elif word_under(_account(sender).balance, tx.most_upfront):
@@ -128,29 +129,13 @@ def _begin_call(c, t, sender, gas):
     if context.fork >= _BERLIN:
         warm_account(c, to)
     at = enter(c, 0, to, sender, gas, context.stack, context.memory)
-    _account(to).touched = 1
+    touch(c, to)
     if not word_zero(tx.value):
         add_balance(c, sender, tx.value, True)
         add_balance(c, to, tx.value, False)
-    frame = _frame(at)
-    frame.data = tx.data
-    frame.data_size = tx.data_size
-    word_copy(frame.value, tx.value)
-    if _is_precompile(c, to):
-        context.host_input = tx.data
-        context.host_size = tx.data_size
-        ok, used = _run_precompile(c, at, to, gas)
-        frame.gas = gas - used
-        frame.code_size = -1 if ok else -2
-        return True
-    code = _code(code_of(c, to))
-    if code.size == 0:
-        return False
-    frame.code = code.start
-    frame.code_size = code.size
-    frame.jumps = jumps_of(code.start, code.size)
-    frame.pc = code.start
-    return True
+    word_copy(_frame(at).value, tx.value)
+    set_code_to_run(c, at, to, tx.data, tx.data_size)
+    return _frame(at).code_size != 0
 
 
 @kernel(bare=True)
@@ -187,33 +172,23 @@ def _finish(c, t):
     word_set(amount, used)
     word_multiply(amount, amount, tx.tip)
     miner = account_of(c, context.coinbase)
-    _account(miner).touched = 1
+    touch(c, miner)
     if not word_zero(amount):
         add_balance(c, miner, amount, False)
     for i in range(context.n_accounts):
         a = context.accounts + _ACCOUNT_SIZE * i
         if _account(a).destroyed:
             _clear(c, a)
+        else:
+            clear_empty(c, a)
 
 
 @kernel(bare=True)
 def run_transaction(c, t):
-    """Run the transaction whose record is at t; its outcome is in the context, its writes in its own copies."""
+    """Run the transaction whose record is at t; its outcome is in the context, its writes in the state, if not refused."""
     if _begin(c, t):
         interpret(c)
-    if _context(c).status == 0:
+    if _context(c).status == OK:
         _finish(c, t)
-
-
-@kernel(bare=True)
-def run_transactions(c, first, n, gas_used, success):
-    """Run and commit n transactions in order; returns how many were: fewer if the context has a status."""
-    context = _context(c)
-    for i in range(n):
-        run_transaction(c, first + _TX_SIZE * i)
-        if context.status:
-            return i
-        gas_used[i] = context.gas_used
-        success[i] = context.success
+    if _context(c).status == OK:
         commit(c)
-    return n

@@ -1,0 +1,147 @@
+"""What a transaction must pay and may be before any code runs; nonce and money of its sender are looked at by the machine.
+
+The effective price of gas is what is paid; the fee cap is only what must be there.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from .forks import Fork, blob_parameters
+from .header import BlockEnv
+from .prices import prices
+from .transaction import Transaction
+
+__all__ = ["BLOB_GAS", "Charges", "charges", "floor_gas", "intrinsic_gas", "refusal"]
+
+#: Gas of one blob (EIP-4844).
+BLOB_GAS: Final = 131_072
+
+#: First fork with transactions of each type (EIP-2930, 1559, 4844, 7702).
+_TYPE_SINCE: Final = (Fork.FRONTIER, Fork.BERLIN, Fork.LONDON, Fork.CANCUN, Fork.PRAGUE)
+_U64: Final = 2**64 - 1
+
+
+class Charges(NamedTuple):
+    """Prices in wei: of a unit of gas, the fee recipient's part of it, of all blobs; and what the sender must have."""
+
+    fee: int
+    tip: int
+    blob_fee: int
+    most: int
+
+
+def _tokens(data: bytes) -> int:
+    """EIP-7623: a zero byte counts once, others four times."""
+    return 4 * len(data) - 3 * data.count(0)
+
+
+def intrinsic_gas(tx: Transaction, fork: Fork) -> int:
+    """Gas that is used before the first opcode.
+
+    References
+    ----------
+    Yellow Paper, equation 64; EIP-2, 2028, 2930, 3860, 7702.
+
+    Examples
+    --------
+    >>> intrinsic_gas(Transaction(gas_price=1, to=bytes(20), data=b"\\x00\\x01"), Fork.LONDON)
+    21020
+    """
+    price, zeros = prices(fork), tx.data.count(0)
+    gas = price["tx"] + price["tx_zero_byte"] * zeros + price["tx_byte"] * (len(tx.data) - zeros)
+    if tx.to is None:
+        gas += price["tx_create"] + price["initcode_word"] * (-(-len(tx.data) // 32))
+    for _, slots in tx.access_list:
+        gas += price["list_address"] + price["list_slot"] * len(slots)
+    return gas + price["authorization"] * len(tx.authorization_list)
+
+
+def floor_gas(tx: Transaction, fork: Fork) -> int:
+    """Least gas that is charged in the end; 0 before Prague.
+
+    References
+    ----------
+    EIP-7623.
+
+    Examples
+    --------
+    >>> floor_gas(Transaction(gas_price=1, to=bytes(20), data=b"\\x00\\x01"), Fork.PRAGUE)
+    21050
+    """
+    price = prices(fork)
+    return price["tx"] + price["tx_floor_token"] * _tokens(tx.data) if price["tx_floor_token"] else 0
+
+
+def charges(tx: Transaction, env: BlockEnv) -> Charges:
+    """What is paid for gas and blobs.
+
+    References
+    ----------
+    EIP-1559, EIP-4844.
+
+    Examples
+    --------
+    >>> env = BlockEnv(number=1, timestamp=1, fork=Fork.LONDON, base_fee=7)
+    >>> charges(Transaction(type=2, chain_id=1, gas_limit=10, max_fee_per_gas=9, max_priority_fee_per_gas=1), env)
+    Charges(fee=8, tip=1, blob_fee=0, most=90)
+    """
+    base = env.base_fee or 0
+    if tx.gas_price is not None:
+        fee = cap = tx.gas_price
+    else:
+        cap = tx.max_fee_per_gas or 0
+        fee = min(cap, base + (tx.max_priority_fee_per_gas or 0))
+    blob_gas = BLOB_GAS * len(tx.blob_versioned_hashes)
+    most = tx.gas_limit * cap + tx.value + blob_gas * (tx.max_fee_per_blob_gas or 0)
+    return Charges(fee, fee - base, blob_gas * (env.blob_gas_price or 0), most)
+
+
+def _blobs_refused(tx: Transaction, env: BlockEnv) -> str | None:
+    hashes, (_, most, _) = tx.blob_versioned_hashes, blob_parameters(env.fork, env.timestamp)
+    if env.fork >= Fork.OSAKA:
+        most = min(most, 6)  # EIP-7594
+    if not 0 < len(hashes) <= most:
+        return f"{len(hashes)} blobs: must be 1 to {most}"
+    for i, digest in enumerate(hashes):
+        if digest[0] != 1:
+            return f"blob_versioned_hashes[{i}] = 0x{digest.hex()}: must begin with 01"
+    if (tx.max_fee_per_blob_gas or 0) < (env.blob_gas_price or 0):
+        return f"max_fee_per_blob_gas = {tx.max_fee_per_blob_gas}: the price is {env.blob_gas_price}"
+    return None
+
+
+def refusal(tx: Transaction, env: BlockEnv) -> str | None:
+    """Why a block may not have this transaction, whatever the state; None if it may.
+
+    References
+    ----------
+    EIP-1559, 2681, 2930, 3860, 4844, 7623, 7702, 7825.
+
+    Examples
+    --------
+    >>> refusal(Transaction(gas_price=1, gas_limit=20_999, to=bytes(20)), BlockEnv(number=1, timestamp=1, fork=Fork.BERLIN))
+    'gas_limit = 20999: must be at least 21000'
+    """
+    fork, price = env.fork, prices(env.fork)
+    if fork < _TYPE_SINCE[tx.type]:
+        return f"type = {tx.type}: not before {_TYPE_SINCE[tx.type].name.lower()}"
+    least = max(intrinsic_gas(tx, fork), floor_gas(tx, fork))
+    if tx.gas_limit < least:
+        return f"gas_limit = {tx.gas_limit}: must be at least {least}"
+    if tx.gas_limit > min(env.gas_limit, price["tx_gas"]):
+        return f"gas_limit = {tx.gas_limit}: must be at most {min(env.gas_limit, price['tx_gas'])}"
+    if tx.nonce == _U64:
+        return f"nonce = {tx.nonce}: must be less"
+    if tx.to is None and len(tx.data) > price["initcode_size"]:
+        return f"data of {len(tx.data)} bytes: must be at most {price['initcode_size']} to create a contract"
+    paid = charges(tx, env)
+    if paid.tip < 0:
+        return f"price of gas {paid.fee}: must be at least the base fee {env.base_fee}"
+    if tx.gas_price is None and (tx.max_priority_fee_per_gas or 0) > (tx.max_fee_per_gas or 0):
+        return f"max_priority_fee_per_gas = {tx.max_priority_fee_per_gas}: must be at most {tx.max_fee_per_gas}"
+    if paid.most >= 2**256:
+        return f"all that it may cost, {paid.most}: must fit in a word"
+    if tx.type == 4 and not tx.authorization_list:
+        return "authorization_list is empty: must not be"
+    return _blobs_refused(tx, env) if tx.type == 3 else None
