@@ -136,3 +136,16 @@ def test_refused_transactions_change_nothing_and_say_why() -> None:
     assert machine.run(Transaction(**good)).success
     assert machine.state()[poor].balance == 1
     assert machine.state()[rich].balance == 10**18 - 7 * 21_000
+
+
+@pytest.mark.parametrize("fork", [Fork.FRONTIER, Fork.TANGERINE, Fork.SPURIOUS, Fork.CANCUN])
+def test_empty_accounts_exist_until_spurious_dragon_and_a_left_over_one_until_it_is_touched(fork: Fork) -> None:
+    sender, touched, left, absent = (bytes([i]) * 20 for i in (1, 2, 3, 4))
+    state = {sender: (10**18, 0, b"", {}), touched: (0, 0, b"", {}), left: (0, 0, b"", {})}
+    cancun = {"base_fee": 0, "excess_blob_gas": 0} if fork == Fork.CANCUN else {}
+    machine = Machine(BlockEnv(number=9, timestamp=9, fork=fork, **cancun), state)
+    for nonce, to in enumerate((touched, absent)):
+        assert machine.run(Transaction(sender=sender, nonce=nonce, to=to, gas_limit=21_000, gas_price=0)).success
+    after = set(machine.state())
+    assert left in after
+    assert (touched in after, absent in after, bytes(20) in after) == 3 * (fork < Fork.SPURIOUS,)
