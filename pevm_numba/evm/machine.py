@@ -93,6 +93,7 @@ class Machine:
         for _ in range(_ENLARGED):
             self.arena = Arena(self.env.fork, room)
             self._word = self.arena.allocate("word", 32)
+            self.arena["bare_storage"] = any(one[3] and not (one[1] or one[2]) for one in state.values())
             for address, account in state.items():
                 self._add_account(address, account)
             if self.arena["status"] == layout.OK:

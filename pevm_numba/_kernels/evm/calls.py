@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...evm.forks import Fork
 from ..jit import kernel
-from .existence import exists, has_code, touch
+from .existence import exists, is_taken, touch
 from .expansion import end_of_range, grow
 from .frames import DEPTH_LIMIT, enter, jumps_of, prepare_code
 from .hashing import keccak
@@ -259,7 +259,7 @@ def create(c, f, with_salt):
     warm_account(c, created)
     given = gas if context.fork < _TANGERINE else gas - gas // 64
     frame.gas = gas - given
-    if load_nonce(c, created) != 0 or has_code(c, created):
+    if is_taken(c, created):
         word_set(bottom, 0)
         return CONTINUE
     frame.sp = bottom

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from ...evm.forks import Fork
 from ..jit import kernel
-from .layout import ACCOUNT, CODE, CONTEXT, J_CODE
-from .memory import word_copy, word_equal, word_set, word_zero
+from .layout import ACCOUNT, CODE, CONTEXT, J_CODE, KEY
+from .memory import load, word_copy, word_equal, word_set, word_zero
 from .state import code_of, load_balance, load_code, load_nonce, note, note_flags
 
-__all__ = ["clear_empty", "exists", "has_code", "is_empty", "touch"]
+__all__ = ["clear_empty", "exists", "has_code", "is_empty", "is_taken", "touch"]
 
-_context, _account, _code = CONTEXT.at, ACCOUNT.at, CODE.at
+_context, _account, _code, _key = CONTEXT.at, ACCOUNT.at, CODE.at, KEY.at
+_KEY_SIZE = KEY.size
 _SPURIOUS = int(Fork.SPURIOUS)
 
 
@@ -27,6 +28,20 @@ def is_empty(c, a):
         return False
     load_balance(c, a)
     return word_zero(_account(a).balance)
+
+
+@kernel(bare=True)
+def is_taken(c, a):
+    """Whether nothing can be created at this address: a nonce, code, or storage is there (EIP-684, EIP-7610)."""
+    if load_nonce(c, a) != 0 or has_code(c, a):
+        return True
+    context = _context(c)
+    if context.bare_storage:  # else every account with storage has a nonce or code
+        owner = _account(a).key
+        for k in range(load(context.n_keys)):
+            if _key(context.keys + _KEY_SIZE * k).owner == owner and not word_zero(context.values + 32 * k):
+                return True
+    return False
 
 
 @kernel(bare=True)

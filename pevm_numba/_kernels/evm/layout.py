@@ -97,7 +97,7 @@ CONTEXT = record(
     # the machine
     "frames depth stack memory memory_end returned returned_size returned_room scratch sponge opcodes environment refund "
     "status fork n_precompiles high_precompile host host_address host_gas host_input host_size host_ok host_used "
-    "block_hashes transaction success gas_left gas_used refusal "
+    "block_hashes transaction success gas_left gas_used refusal bare_storage "
     # prices, by their names in `evm.prices`
     + " ".join(prices(Fork.FRONTIER)),
     "coinbase",

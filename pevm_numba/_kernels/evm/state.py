@@ -6,6 +6,7 @@ balance that is only added to is not fetched at all: until it is, the account's 
 
 from __future__ import annotations
 
+from ...evm.forks import Fork
 from ..jit import kernel
 from .layout import (
     ACCOUNT,
@@ -34,6 +35,7 @@ from .memory import (
     word_add,
     word_copy,
     word_equal,
+    word_fits,
     word_set,
     word_subtract,
     word_zero,
@@ -46,6 +48,7 @@ __all__ = [
 ]  # fmt: skip
 
 _context, _account, _slot, _key, _code, _journal = CONTEXT.at, ACCOUNT.at, SLOT.at, KEY.at, CODE.at, JOURNAL.at
+_PARIS = int(Fork.PARIS)
 _ACCOUNT_SIZE, _SLOT_SIZE, _KEY_SIZE, _CODE_SIZE, _JOURNAL_SIZE = (
     layout.size for layout in (ACCOUNT, SLOT, KEY, CODE, JOURNAL)
 )
@@ -124,6 +127,13 @@ def note(c, kind, item, extra, old):
 
 
 @kernel(bare=True)
+def _stays_touched(c, a):
+    """Whether a failed call of this account still counts: RIPEMD-160's, as all clients did in block 2,675,119 (EIP-716)."""
+    word = _account(a).address
+    return _context(c).fork < _PARIS and word_fits(word) and load(word) == 3
+
+
+@kernel(bare=True)
 def unwind(c, to):
     """Undo all that was done since the journal had `to` entries; what was fetched stays fetched."""
     context = _context(c)
@@ -152,7 +162,8 @@ def unwind(c, to):
             account.warm = entry.extra & 1
             account.created = (entry.extra >> 1) & 1
             account.destroyed = (entry.extra >> 2) & 1
-            account.touched = (entry.extra >> 3) & 1
+            if not _stays_touched(c, item):
+                account.touched = (entry.extra >> 3) & 1
     context.n_journal = to
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...evm.forks import Fork
 from ..jit import kernel
 from .calls import ENTERED, new_address, set_code_to_run, start_creation
-from .existence import clear_empty, has_code, touch
+from .existence import clear_empty, has_code, is_taken, touch
 from .frames import enter
 from .interpreter import interpret
 from .layout import ACCOUNT, CONTEXT, FRAME, KEY, LIST_ENTRY, OK, REJECTED, SLOT, TX
@@ -113,7 +113,7 @@ def _begin(c, t):
         new_address(c, word, sender, nonce)
         created = account_of(c, word)
         warm_account(c, created)
-        if load_nonce(c, created) != 0 or has_code(c, created):
+        if is_taken(c, created):
             context.success = 0
             context.gas_left = 0
             return False
