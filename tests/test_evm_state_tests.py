@@ -114,5 +114,5 @@ def test_official_cases(fork: str) -> None:
         if found != "passed":
             failed.append(f"{name}: {found}")
     print(fork, dict(counts))
-    assert counts["passed"] > 500
+    assert counts["passed"] > 400
     assert not failed, f"{len(failed)} of {counts.total()}: " + "; ".join(failed[:20])

@@ -150,7 +150,8 @@ class Machine:
         if code_hash in (0, int.from_bytes(EMPTY_HASH, "big")):
             return b""
         arena = self.arena
-        codes = arena.buffer("codes").reshape(-1, layout.CODE.size)
+        n_codes = int(arena.buffer("n_codes").view(np.int64)[0])
+        codes = arena.buffer("codes").reshape(-1, layout.CODE.size)[:n_codes]
         word = np.frombuffer(code_hash.to_bytes(32, "little"), np.uint8)
         number = int(np.flatnonzero((codes[:, :32] == word).all(axis=1))[0])
         start, size = codes[number, 32:48].view(np.int64)
