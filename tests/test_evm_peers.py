@@ -95,7 +95,7 @@ def test_peers_agree_on_many_random_cases(fork: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fork", [fork if fork in ("SPURIOUS", "CANCUN") else pytest.param(fork, marks=pytest.mark.soak) for fork in FORKS]
+    "fork", [fork if fork == "SPURIOUS" else pytest.param(fork, marks=pytest.mark.soak) for fork in FORKS]
 )
 def test_peers_agree_on_hostile_cases(fork: str) -> None:
     for name, case in hostile_cases(fork).items():

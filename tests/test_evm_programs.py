@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from evm_peers import (
 )  # fmt: skip
 from evm_programs import hostile_cases, random_case
 
+from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.errors import BlockError
 from pevm_numba.evm.arena import Room
 from pevm_numba.evm.forks import Fork
@@ -102,6 +105,7 @@ def test_random_programs_leave_what_pyrevm_leaves(fork: str) -> None:
 
 
 @pytest.mark.parametrize("fork", ["CANCUN", *(pytest.param(fork, marks=pytest.mark.soak) for fork in FORKS[:-1])])
+@pytest.mark.skipif(DISABLED, reason="30 million gas of plain Python take hours")
 def test_hostile_programs_are_bounded_and_leave_what_py_evm_leaves(fork: str) -> None:
     for name, case in hostile_cases(fork).items():
         check(case, name)
@@ -149,3 +153,14 @@ def test_empty_accounts_exist_until_spurious_dragon_and_a_left_over_one_until_it
     after = set(machine.state())
     assert left in after
     assert (touched in after, absent in after, bytes(20) in after) == 3 * (fork < Fork.SPURIOUS,)
+
+
+def test_a_machine_that_is_not_used_any_more_gives_its_memory_back_at_once() -> None:
+    gc.disable()
+    try:
+        machine = Machine(BlockEnv(number=9, timestamp=9, fork=Fork.BERLIN), {})
+        arena = weakref.ref(machine.arena)
+        del machine
+        assert arena() is None
+    finally:
+        gc.enable()

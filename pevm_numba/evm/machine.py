@@ -6,6 +6,7 @@ A transaction that the rules refuse is no failed one: it cannot be in a block, r
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -83,7 +84,13 @@ class Machine:
     ) -> None:
         self.env = env
         self._problem: BaseException | None = None
-        self._callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self._precompile)
+        this = weakref.ref(self)  # a strong one would be a cycle, and keep the arena until the collector comes by
+
+        def serve(_: int) -> int:
+            machine = this()
+            return 0 if machine is None else machine._precompile()
+
+        self._callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(serve)
         self._load(dict(state), Room() if room is None else room)
 
     # ---------------------------------------------------------------- state
@@ -180,7 +187,7 @@ class Machine:
         arena["high_precompile"] = next((address for address in known if address >= 0x100), 0)
         arena["host"] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
 
-    def _precompile(self, _: int) -> int:
+    def _precompile(self) -> int:
         """Called by the kernels, without the interpreter's lock; what goes wrong here is raised when they have returned."""
         arena = self.arena
         try:
