@@ -32,7 +32,12 @@ _ALIGN: Final = 64
 #: Buffers that are written before they are read: to clear them took 17 ms of the 20 of a short transaction (measured).
 _UNSET: Final = frozenset((
     "keys", "codes", "code_top", "accounts", "slots", "journal", "frames", "stack", "memory", "returned", "logs", "log_data",
+    "notes", "cells",
 ))  # fmt: skip
+
+#: What workers share.
+_SHARED: Final = ("keys", "values", "n_keys", "codes", "n_codes", "opcodes", "block_hashes", "lock")
+_SHARED_TABLES: Final = ("key", "code")
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,9 @@ class Room:
     accounts, slots, journal : int
         Met by one transaction; changes of one that can be undone.
     logs, log_bytes : int
-        Of one transaction.
+        Of all transactions together.
+    notes, cells : int
+        What all transactions together have read and changed; only where that is kept.
     memory, returned : int
         Bytes of all calls in progress together, and of what a call returns.
     """
@@ -61,6 +68,8 @@ class Room:
     journal: int = 1 << 15
     logs: int = 1 << 10
     log_bytes: int = 1 << 20
+    notes: int = 1 << 8
+    cells: int = 1 << 8
     memory: int = 1 << 24
     returned: int = 1 << 22
 
@@ -81,6 +90,8 @@ class Arena:
     ----------
     fork : Fork
     room : Room
+    beside : Arena, optional
+        Of another worker, whose keys, values and codes this one shares: also its room for them.
 
     Notes
     -----
@@ -94,41 +105,57 @@ class Arena:
     (2100, True)
     """
 
-    def __init__(self, fork: Fork, room: Room | None = None) -> None:
-        room = Room() if room is None else room
+    def __init__(self, fork: Fork, room: Room | None = None, beside: Arena | None = None) -> None:
+        room = (Room() if room is None else room) if beside is None else beside.room
         self.fork, self.room = fork, room
         self._buffers: dict[str, NDArray[np.uint8]] = {}
         self._addresses: list[int] = []
         self._context = self.allocate("context", layout.CONTEXT.size).view(np.int64)
         self.address = int(self._context.ctypes.data)
         self._first = layout.CONTEXT.numbers
+        self._make_tables(room, beside)
+        for name in ("keys", "codes", "accounts", "slots", "journal", "logs"):
+            self[f"{name.removesuffix('s')}_room"] = getattr(room, name)
+        self["returned_room"] = room.returned
+        ends = {
+            "code": ("code_top", room.code_bytes), "memory": ("memory", room.memory), "log": ("log_data", room.log_bytes),
+            "note": ("notes", room.notes * layout.NOTE.size), "cell": ("cells", room.cells * layout.CELL.size),
+        }  # fmt: skip
+        for name, (table, size) in ends.items():
+            self[f"{name}_end"] = self[table] + size
+        self["fork"] = int(fork)
+        for name, gas in prices(fork).items():
+            self[name] = gas
+        if beside is None:
+            self.buffer("opcodes").view(np.int64)[:] = packed(fork)
+            self._set_empty_code()
+        self._finalizer = weakref.finalize(self, _forget, self._addresses)
+
+    def _make_tables(self, room: Room, beside: Arena | None) -> None:
         tables = {
-            "keys": (room.keys + 3) * layout.KEY.size, "values": (room.keys + 3) * 32, "n_keys": 8,
-            "codes": room.codes * layout.CODE.size, "code_top": room.code_bytes, "n_codes": 8,
+            "keys": (room.keys + 3) * layout.KEY.size, "values": (room.keys + 3) * 32, "n_keys": 64,
+            "codes": room.codes * layout.CODE.size, "code_top": room.code_bytes, "n_codes": 64, "lock": 64,
             "accounts": room.accounts * layout.ACCOUNT.size, "slots": room.slots * layout.SLOT.size,
             "journal": room.journal * layout.JOURNAL.size, "scratch": 2 * SCRATCH, "sponge": -(-SPONGE // 64) * 64,
             "opcodes": 256 * 8,
             "frames": (DEPTH_LIMIT + 2) * layout.FRAME.size, "stack": (DEPTH_LIMIT + 2) * STACK_LIMIT * 32,
             "memory": room.memory, "returned": room.returned, "logs": room.logs * layout.LOG.size,
             "log_data": room.log_bytes, "environment": len(ENVIRONMENT) * 32, "block_hashes": 256 * 32,
+            "notes": room.notes * layout.NOTE.size, "cells": room.cells * layout.CELL.size,
         }  # fmt: skip
         for name, size in tables.items():
-            self[name] = self.allocate(name, size).ctypes.data
+            self._make_table(name, size, beside if name in _SHARED else None)
         for name, entries in (("key", room.keys), ("code", room.codes), ("account", room.accounts), ("slot", room.slots)):
             size = 1 << (2 * entries).bit_length()
-            self[f"{name}_table"] = self.allocate(f"{name}_table", 8 * size).ctypes.data
+            self._make_table(f"{name}_table", 8 * size, beside if name in _SHARED_TABLES else None)
             self[f"{name}_mask"] = size - 1
-        for name in ("keys", "codes", "accounts", "slots", "journal", "logs"):
-            self[f"{name.removesuffix('s')}_room"] = getattr(room, name)
-        self["returned_room"] = room.returned
-        for name, size in (("code_top", room.code_bytes), ("memory", room.memory), ("log_data", room.log_bytes)):
-            self[f"{name.split('_')[0]}_end"] = self[name] + size
-        self["fork"] = int(fork)
-        for name, gas in prices(fork).items():
-            self[name] = gas
-        self.buffer("opcodes").view(np.int64)[:] = packed(fork)
-        self._set_empty_code()
-        self._finalizer = weakref.finalize(self, _forget, self._addresses)
+
+    def _make_table(self, name: str, size: int, owner: Arena | None) -> None:
+        if owner is None:
+            self[name] = self.allocate(name, size).ctypes.data
+        else:
+            self._buffers[name] = owner.buffer(name)
+            self[name] = owner[name]
 
     def _set_empty_code(self) -> None:
         """Number 0, which no table of codes has."""

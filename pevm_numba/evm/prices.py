@@ -56,7 +56,7 @@ CHANGES: Final = (
     (Fork.FRONTIER, 0, "list_slot", 0),
     (Fork.FRONTIER, 0, "authorization", 0),
     (Fork.FRONTIER, 0, "authorization_refund", 0),
-    (Fork.FRONTIER, 0, "tx_gas", 2**63 - 2**16),
+    (Fork.FRONTIER, 0, "tx_gas", 2**63 - 1),
     (Fork.HOMESTEAD, 2, "tx_create", 32_000),
     (Fork.TANGERINE, 150, "balance", 400),
     (Fork.TANGERINE, 150, "extcode", 700),

@@ -7,6 +7,7 @@ from ..jit import kernel
 from .layout import ACCOUNT, CODE, CONTEXT, J_CODE, KEY
 from .memory import load, word_copy, word_equal, word_set, word_zero
 from .state import code_of, load_balance, load_code, load_nonce, note, note_flags
+from .versions import fetch
 
 __all__ = ["clear_empty", "exists", "has_code", "is_empty", "is_taken", "touch"]
 
@@ -37,10 +38,13 @@ def is_taken(c, a):
         return True
     context = _context(c)
     if context.bare_storage:  # else every account with storage has a nonce or code
-        owner = _account(a).key
+        context.enumerated = 1
+        owner, word = _account(a).key, context.scratch + 320
         for k in range(load(context.n_keys)):
-            if _key(context.keys + _KEY_SIZE * k).owner == owner and not word_zero(context.values + 32 * k):
-                return True
+            if _key(context.keys + _KEY_SIZE * k).owner == owner:
+                fetch(c, k, word)
+                if not word_zero(word):
+                    return True
     return False
 
 

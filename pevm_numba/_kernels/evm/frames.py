@@ -9,15 +9,18 @@ from __future__ import annotations
 from ...evm.forks import Fork
 from ..jit import kernel
 from .hashing import keccak
+from .interning import lock, unlock
 from .layout import ACCOUNT, CODE, CONTEXT, FRAME, FULL
 from .memory import (
     copy,
     fill,
     hash_word,
     load,
+    load_acquire,
     load_byte,
     store,
     store_byte,
+    store_release,
     word_copy,
     word_equal,
     word_set,
@@ -74,21 +77,23 @@ def _place_code(c, source, size):
 
 
 @kernel(bare=True)
-def add_code(c, source, size):
-    """Number of a piece of code; the same bytes have the same number."""
+def _probe(c, word):
+    """Number of the code with that hash, or -1 - the place where it would be."""
     context = _context(c)
-    if size == 0:
-        return 0
-    word = context.scratch + 256
-    keccak(word, source, size, context.sponge)
     place = hash_word(word, 0) & context.code_mask
     while True:
-        known = load(context.code_table + 8 * place)
+        known = load_acquire(context.code_table + 8 * place)
         if known == 0:
-            break
+            return -1 - place
         if word_equal(_code(context.codes + _CODE_SIZE * known).hash, word):
             return known
         place = (place + 1) & context.code_mask
+
+
+@kernel(bare=True)
+def _new_code(c, place, word, source, size):
+    """Number of code that is not there yet, 0 if there is no room."""
+    context = _context(c)
     number = load(context.n_codes)
     if number >= context.code_room:
         context.status = FULL
@@ -101,8 +106,26 @@ def add_code(c, source, size):
     code.start = start
     code.size = size
     store(context.n_codes, number + 1)
-    store(context.code_table + 8 * place, number)
+    store_release(context.code_table + 8 * place, number)
     return number
+
+
+@kernel(bare=True)
+def add_code(c, source, size):
+    """Number of a piece of code; the same bytes have the same number, whichever worker adds them."""
+    context = _context(c)
+    if size == 0:
+        return 0
+    word = context.scratch + 256
+    keccak(word, source, size, context.sponge)
+    found = _probe(c, word)
+    if found < 0:
+        lock(context.lock)
+        found = _probe(c, word)
+        if found < 0:
+            found = _new_code(c, -1 - found, word, source, size)
+        unlock(context.lock)
+    return found
 
 
 @kernel(bare=True)

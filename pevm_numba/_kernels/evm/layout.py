@@ -2,7 +2,7 @@
 
 A *context* belongs to one worker. Accounts and slots are a transaction's own copies of what it has touched: made at the first
 touch, thrown away at its end, so that reads, writes, original values and warmth are in one place.
-A transaction's writes reach the state only when it is finished.
+A transaction's writes reach the state, or those who come after it, only when it is finished.
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ from .records import record
 __all__ = [
     "ACCOUNT",
     "BALANCE_LOADED",
+    "BLOCK",
+    "CELL",
     "CODE",
     "CODE_LOADED",
     "CONTEXT",
+    "CREDIT",
+    "DEAD",
+    "ESTIMATE",
     "FRAME",
     "FULL",
     "JOURNAL",
@@ -30,10 +35,13 @@ __all__ = [
     "LIST_ENTRY",
     "LOG",
     "NONCE_LOADED",
+    "NOTE",
     "OK",
     "REJECTED",
+    "RESULT",
     "SLOT",
     "TX",
+    "WRITE",
 ]  # fmt: skip
 
 #: Status of a context: going on; a table is full (its owner enlarges it and begins anew); the transaction is not valid.
@@ -45,10 +53,11 @@ BALANCE_LOADED, NONCE_LOADED, CODE_LOADED = 1, 2, 4
 #: Kinds of journal entries.
 J_BALANCE, J_NONCE, J_CODE, J_ACCOUNT_FLAGS, J_SLOT, J_SLOT_WARM = 1, 2, 3, 4, 5, 6
 
-#: A transaction, as the host encodes it. `to` is unused where `creates`; a fee is a word for one unit of gas.
+#: A transaction, as the host encodes it. `to` is unused where `creates`; a fee is a word for one unit of gas. A `system` call
+#: pays nothing and is by nobody (EIP-4788).
 TX = record(
     "TX",
-    "creates nonce gas_limit intrinsic floor data data_size list list_end blob_hashes n_blobs",
+    "creates system nonce gas_limit intrinsic floor data data_size list list_end blob_hashes n_blobs",
     "sender to value fee tip most_upfront blob_fee",
 )
 
@@ -78,6 +87,33 @@ JOURNAL = record("JOURNAL", "kind item extra", "old")
 
 LOG = record("LOG", "n_topics data size", "address topic0 topic1 topic2 topic3")
 
+#: What a transaction of a block has left behind: `state` is one of `scheduling`'s, its reads are `notes` and its
+#: changes `cells`. `ordered` says that it went through all keys of an account while others could still get more.
+RESULT = record(
+    "RESULT",
+    "state success gas_used refusal logs n_logs notes n_notes cells n_cells worker runs begin end ordered checked",
+)
+
+#: A key that was read, and what was found.
+NOTE = record("NOTE", "key", "value")
+
+#: What a transaction makes of a key, in a chain of these with the last position first: a new value, or an amount to add to
+#: what is before it. An ESTIMATE is about to be made anew; what is DEAD does not count.
+CELL = record("CELL", "next position kind key", "value")
+WRITE, CREDIT, ESTIMATE, DEAD = 1, 2, 3, 4
+
+#: A block in execution, which all workers share; see `blocks`.
+BLOCK = record(
+    "BLOCK",
+    "mode n_tx txs results records chains "
+    # who may run when
+    "order starts queue n_queue queue_lock ranks awaited followers_at followers next done pad0 pad1 pad2 pad3 "
+    # which results stand
+    "frontier frontier_lock executions stop failed pad4 pad5 pad6 "
+    # counts
+    "aborts validations waits listed_at listed",
+)
+
 #: A call in progress.
 FRAME = record(
     "FRAME",
@@ -96,6 +132,7 @@ CONTEXT = record(
     "journal n_journal journal_room logs n_logs log_room log_data log_end "
     # the machine
     "frames depth stack memory memory_end returned returned_size returned_room scratch sponge opcodes environment refund "
+    "block position chains cells cell_end notes note_end lock enumerated worker "
     "status fork n_precompiles high_precompile host host_address host_gas host_input host_size host_ok host_used "
     "block_hashes transaction success gas_left gas_used refusal bare_storage "
     # prices, by their names in `evm.prices`

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ...evm.forks import Fork
 from ..jit import kernel
+from .interning import find_key
 from .layout import (
     ACCOUNT,
     BALANCE_LOADED,
@@ -22,7 +23,6 @@ from .layout import (
     J_SLOT,
     J_SLOT_WARM,
     JOURNAL,
-    KEY,
     NONCE_LOADED,
     OK,
     SLOT,
@@ -31,6 +31,7 @@ from .memory import (
     fill,
     hash_word,
     load,
+    load_acquire,
     store,
     word_add,
     word_copy,
@@ -40,44 +41,17 @@ from .memory import (
     word_subtract,
     word_zero,
 )  # fmt: skip
+from .versions import fetch
 
 __all__ = [
-    "account_of", "add_balance", "code_of", "commit", "find_key", "load_balance", "load_code", "load_nonce",
+    "account_of", "add_balance", "code_of", "load_balance", "load_code", "load_nonce",
     "new_transaction", "note", "note_flags", "set_balance_zero", "set_code", "set_nonce", "slot_of", "transient_of", "unwind",
     "warm_account", "warm_slot", "write_slot",
 ]  # fmt: skip
 
-_context, _account, _slot, _key, _code, _journal = CONTEXT.at, ACCOUNT.at, SLOT.at, KEY.at, CODE.at, JOURNAL.at
+_context, _account, _slot, _code, _journal = CONTEXT.at, ACCOUNT.at, SLOT.at, CODE.at, JOURNAL.at
 _PARIS = int(Fork.PARIS)
-_ACCOUNT_SIZE, _SLOT_SIZE, _KEY_SIZE, _CODE_SIZE, _JOURNAL_SIZE = (
-    layout.size for layout in (ACCOUNT, SLOT, KEY, CODE, JOURNAL)
-)
-
-
-@kernel(bare=True)
-def find_key(c, owner, word, width):
-    """Number of the key (owner, word) of the block's state; a new one gets `width` numbers, and the value 0."""
-    context = _context(c)
-    place = hash_word(word, owner) & context.key_mask
-    while True:
-        known = load(context.key_table + 8 * place)
-        if known == 0:
-            break
-        key = _key(context.keys + _KEY_SIZE * (known - 1))
-        if key.owner == owner and word_equal(key.word, word):
-            return known - 1
-        place = (place + 1) & context.key_mask
-    number = load(context.n_keys)
-    if number + width > context.key_room:
-        context.status = FULL
-        return 0
-    store(context.n_keys, number + width)
-    for i in range(width):
-        key = _key(context.keys + _KEY_SIZE * (number + i))
-        key.owner = owner
-        word_copy(key.word, word)
-    store(context.key_table + 8 * place, number + 1)
-    return number
+_ACCOUNT_SIZE, _SLOT_SIZE, _CODE_SIZE, _JOURNAL_SIZE = (layout.size for layout in (ACCOUNT, SLOT, CODE, JOURNAL))
 
 
 @kernel(bare=True)
@@ -181,7 +155,7 @@ def load_balance(c, a):
     account = _account(a)
     if account.loaded & BALANCE_LOADED == 0:
         account.loaded |= BALANCE_LOADED
-        word_copy(account.balance_before, _context(c).values + 32 * account.key)
+        fetch(c, account.key, account.balance_before)
         word_add(account.balance, account.balance, account.balance_before)
 
 
@@ -191,7 +165,9 @@ def load_nonce(c, a):
     account = _account(a)
     if account.loaded & NONCE_LOADED == 0:
         account.loaded |= NONCE_LOADED
-        account.nonce_before = load(_context(c).values + 32 * account.key + 32)
+        word = _context(c).scratch + 640
+        fetch(c, account.key + 1, word)
+        account.nonce_before = load(word)
         account.nonce = account.nonce_before
     return account.nonce
 
@@ -202,7 +178,7 @@ def load_code(c, a):
     account = _account(a)
     if account.loaded & CODE_LOADED == 0:
         account.loaded |= CODE_LOADED
-        word_copy(account.code_before, _context(c).values + 32 * account.key + 64)
+        fetch(c, account.key + 2, account.code_before)
         word_copy(account.code_hash, account.code_before)
 
 
@@ -218,7 +194,7 @@ def code_of(c, a):
     if not word_zero(account.code_hash) and not word_equal(account.code_hash, _code(context.codes).hash):
         place = hash_word(account.code_hash, 0) & context.code_mask
         while True:
-            known = load(context.code_table + 8 * place)
+            known = load_acquire(context.code_table + 8 * place)
             if known == 0:
                 context.status = FULL  # the host has not given this code
                 break
@@ -323,7 +299,7 @@ def slot_of(c, a, word):
         slot = _slot(found)
         slot.account = a
         slot.key = find_key(c, _account(a).key, word, 1)
-        word_copy(slot.before, _context(c).values + 32 * slot.key)
+        fetch(c, slot.key, slot.before)
         word_copy(slot.value, slot.before)
     return found
 
@@ -352,24 +328,3 @@ def new_transaction(c):
     context.n_slots = 0
     context.n_journal = 0
     context.status = OK
-
-
-@kernel(bare=True)
-def commit(c):
-    """Write what the transaction leaves behind into the block's state."""
-    context = _context(c)
-    for i in range(context.n_accounts):
-        account = _account(context.accounts + _ACCOUNT_SIZE * i)
-        place = context.values + 32 * account.key
-        if account.loaded & BALANCE_LOADED:
-            word_copy(place, account.balance)
-        elif not word_zero(account.balance):
-            word_add(place, place, account.balance)
-        if account.loaded & NONCE_LOADED:
-            word_set(place + 32, account.nonce)
-        if account.loaded & CODE_LOADED:
-            word_copy(place + 64, account.code_hash)
-    for i in range(context.n_slots):
-        slot = _slot(context.slots + _SLOT_SIZE * i)
-        if slot.account != 0:
-            word_copy(context.values + 32 * slot.key, slot.value)

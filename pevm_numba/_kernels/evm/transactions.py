@@ -21,7 +21,6 @@ from .memory import (
 from .state import (
     account_of,
     add_balance,
-    commit,
     load_balance,
     load_code,
     load_nonce,
@@ -33,6 +32,7 @@ from .state import (
     warm_account,
     warm_slot,
 )  # fmt: skip
+from .versions import fetch
 
 __all__ = ["FUNDS", "NONCE", "SENDER_CODE", "run_transaction"]
 
@@ -40,8 +40,8 @@ _context, _frame, _account, _entry, _tx, _key, _slot = (
     layout.at for layout in (CONTEXT, FRAME, ACCOUNT, LIST_ENTRY, TX, KEY, SLOT)
 )
 _ACCOUNT_SIZE, _SLOT_SIZE, _TX_SIZE, _KEY_SIZE = ACCOUNT.size, SLOT.size, TX.size, KEY.size
-_SPURIOUS, _BERLIN, _SHANGHAI, _LONDON, _CANCUN = (
-    int(fork) for fork in (Fork.SPURIOUS, Fork.BERLIN, Fork.SHANGHAI, Fork.LONDON, Fork.CANCUN)
+_BERLIN, _SHANGHAI = (
+    int(fork) for fork in (Fork.BERLIN, Fork.SHANGHAI)
 )
 _ENTRY = LIST_ENTRY.size
 
@@ -85,6 +85,12 @@ def _begin(c, t):
     context.depth = 0
     context.success = 1
     sender = account_of(c, tx.sender)
+    if tx.system:
+        context.refusal = 0
+        context.gas_left = tx.gas_limit
+        word_copy(context.environment, tx.sender)
+        word_set(context.environment + 32, 0)
+        return _begin_call(c, t, sender, tx.gas_limit)
     load_balance(c, sender)
     nonce = load_nonce(c, sender)
     context.refusal = 0
@@ -92,7 +98,7 @@ def _begin(c, t):
         context.refusal = NONCE
     elif word_under(_account(sender).balance, tx.most_upfront):
         context.refusal = FUNDS
-    elif context.fork >= _LONDON and has_code(c, sender):
+    elif has_code(c, sender):
         context.refusal = SENDER_CODE
     if context.refusal:
         context.status = REJECTED
@@ -140,7 +146,7 @@ def _begin_call(c, t, sender, gas):
 
 @kernel(bare=True)
 def _clear(c, a):
-    """The account is no more: neither is anything in its storage."""
+    """The account is no more: neither is anything in its storage, whether the transaction has seen it or not."""
     context = _context(c)
     load_balance(c, a)
     load_nonce(c, a)
@@ -148,12 +154,20 @@ def _clear(c, a):
     set_balance_zero(c, a)
     set_nonce(c, a, 0)
     set_code(c, a, 0)
-    owner = _account(a).key
-    n_keys = load(context.n_keys)
-    for k in range(n_keys):
+    for i in range(context.n_slots):
+        slot = _slot(context.slots + _SLOT_SIZE * i)
+        if slot.account == a:
+            word_set(slot.value, 0)
+    if _account(a).created and not context.bare_storage:
+        return  # nothing was there before
+    context.enumerated = 1
+    owner, word = _account(a).key, context.scratch + 256
+    for k in range(load(context.n_keys)):
         key = _key(context.keys + _KEY_SIZE * k)
         if key.owner == owner:
-            word_set(_slot(slot_of(c, a, key.word)).value, 0)
+            fetch(c, k, word)
+            if not word_zero(word):
+                word_set(_slot(slot_of(c, a, key.word)).value, 0)
 
 
 @kernel(bare=True)
@@ -185,10 +199,13 @@ def _finish(c, t):
 
 @kernel(bare=True)
 def run_transaction(c, t):
-    """Run the transaction whose record is at t; its outcome is in the context, its writes in the state, if not refused."""
+    """Run the transaction whose record is at t: how it went and what it changes is in the context, not yet in the state."""
+    context = _context(c)
+    context.enumerated = 0
     if _begin(c, t):
         interpret(c)
-    if _context(c).status == OK:
-        _finish(c, t)
-    if _context(c).status == OK:
-        commit(c)
+    if context.status == OK:
+        if _tx(t).system:
+            context.gas_used = _tx(t).gas_limit - context.gas_left
+        else:
+            _finish(c, t)

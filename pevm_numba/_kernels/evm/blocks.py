@@ -1,0 +1,270 @@
+"""A block: its transactions one after the other on one core, or on all cores so that the outcome is the same.
+
+Workers run transactions in whatever order `scheduling` hands them out, each on a view of its own: the state before the
+block, and the changes of those before it as far as they are known. Then, in block order, every result is looked at: if what
+it read is still what it would find, it stands; else the transaction runs again at once, when all before it is known. So the
+outcome is that of serial execution, however wrong the hints were. Workers with nothing to do look further ahead, and run
+again what has become stale.
+"""
+
+from __future__ import annotations
+
+from ..jit import kernel
+from ..system import now, yield_core
+from .interning import unlock
+from .layout import BLOCK, CELL, CONTEXT, DEAD, ESTIMATE, FULL, OK, REJECTED, RESULT, TX, WRITE
+from .memory import (
+    atomic_add,
+    compare_swap,
+    load,
+    load_acquire,
+    store_release,
+    word_add,
+    word_copy,
+    word_equal,
+)  # fmt: skip
+from .results import commit, keep_logs, keep_notes, stale
+from .scheduling import DONE, FINAL, IDLE, RUNNING, claim, finished
+from .transactions import run_transaction
+from .versions import declare, link_cells, settle, value_at
+
+__all__ = ["FLOW", "LISTED", "SERIAL", "UNLISTED", "WAVES", "work"]
+
+_context, _block, _result, _cell = CONTEXT.at, BLOCK.at, RESULT.at, CELL.at
+_TX_SIZE, _RESULT_SIZE, _CELL_SIZE = TX.size, RESULT.size, CELL.size
+_FRONTIER, _FRONTIER_LOCK, _EXECUTIONS, _STOP, _DONE, _ABORTS, _VALIDATIONS = (
+    BLOCK.numbers[name] for name in ("frontier", "frontier_lock", "executions", "stop", "done", "aborts", "validations")
+)
+_STATE = RESULT.numbers["state"]
+
+#: How a block is run: on one core; by tasks that become ready; wave by wave; all at once from an access list.
+SERIAL, FLOW, WAVES, LISTED = 0, 1, 2, 3
+
+#: Why a block was stopped, beside the statuses of contexts: what a transaction did is not what the access list says.
+UNLISTED = 3
+
+#: How far beyond the results that stand idle workers look.
+_AHEAD = 64
+#: How often a worker finds nothing to do before it gives its core away.
+_LOOKS = 50
+
+
+@kernel(bare=True)
+def _record_of(b, t):
+    return _block(b).results + _RESULT_SIZE * t
+
+
+@kernel(bare=True)
+def _stop(b, why, t):
+    """Have all workers end; the first reason counts."""
+    if compare_swap(b + _STOP, OK, why):
+        _block(b).failed = t
+
+
+@kernel(bare=True)
+def _run(c, b, t):
+    """Run a transaction; whether it has an outcome. What it changes is in the context."""
+    context, r = _context(c), _record_of(b, t)
+    result = _result(r)
+    context.position = t
+    result.begin = now()
+    result.worker = context.worker
+    result.runs += 1
+    result.n_logs = 0
+    run_transaction(c, _block(b).txs + _TX_SIZE * t)
+    if context.status == FULL:
+        _stop(b, FULL, t)
+        return False
+    result.refusal = context.refusal
+    result.success = context.success
+    result.gas_used = context.gas_used
+    if context.status == OK:
+        keep_logs(c, r)
+    return True
+
+
+@kernel(bare=True)
+def _serial(c, b):
+    context, block = _context(c), _block(b)
+    context.chains = 0
+    for t in range(block.n_tx):
+        if load_acquire(b + _STOP):
+            return
+        r = _record_of(b, t)
+        if not _run(c, b, t):
+            return
+        if context.status == REJECTED:
+            _stop(b, REJECTED, t)
+            return
+        if block.records:
+            keep_notes(c, r)
+            if context.status == FULL:
+                _stop(b, FULL, t)
+                return
+        commit(c)
+        _result(r).state = FINAL
+        _result(r).end = now()
+    block.frontier = block.n_tx
+
+
+@kernel(bare=True)
+def _execute(c, b, t):
+    """Run a transaction that is this worker's, and let others see what it changes; whether it has an outcome."""
+    context, block, r = _context(c), _block(b), _record_of(b, t)
+    result = _result(r)
+    cells, n_cells = result.cells, result.n_cells
+    declare(cells, n_cells, ESTIMATE)
+    first_unsure = load_acquire(b + _FRONTIER)
+    if _run(c, b, t):
+        keep_notes(c, r)
+        if context.status == FULL:
+            _stop(b, FULL, t)
+    result.ordered = 1 if context.enumerated and first_unsure < t else 0
+    if block.mode != LISTED and context.status != FULL:
+        link_cells(block.chains, result.cells, result.n_cells)
+    declare(cells, n_cells, DEAD)
+    atomic_add(b + _EXECUTIONS, 1)
+    result.end = now()
+    return context.status != FULL
+
+
+@kernel(bare=True)
+def _again(c, b, t):
+    """Run a transaction again if its result does not stand, and it is this worker's."""
+    r = _record_of(b, t)
+    _context(c).position = t
+    atomic_add(b + _VALIDATIONS, 1)
+    if _result(r).ordered or stale(c, r):
+        atomic_add(b + _ABORTS, 1)
+        return _execute(c, b, t)
+    return True
+
+
+@kernel(bare=True)
+def _advance(c, b):
+    """Settle, in block order, which results stand; whether there was one."""
+    block = _block(b)
+    n = block.n_tx
+    t = load_acquire(b + _FRONTIER)
+    if t >= n or load_acquire(_record_of(b, t) + _STATE) != DONE or not compare_swap(b + _FRONTIER_LOCK, 0, 1):
+        return False
+    t = load_acquire(b + _FRONTIER)
+    moved = False
+    while t < n and compare_swap(_record_of(b, t) + _STATE, DONE, RUNNING):
+        if not _again(c, b, t):
+            break
+        if _result(_record_of(b, t)).refusal:
+            _stop(b, REJECTED, t)
+            break
+        store_release(_record_of(b, t) + _STATE, FINAL)
+        t += 1
+        store_release(b + _FRONTIER, t)
+        moved = True
+    if moved and t == n:
+        settle(c, load(_context(c).n_keys), n)
+    unlock(b + _FRONTIER_LOCK)
+    return moved
+
+
+@kernel(bare=True)
+def _look_ahead(c, b):
+    """Run again one transaction that has become stale, or see that none has; whether something was done."""
+    block = _block(b)
+    version = load_acquire(b + _EXECUTIONS)
+    first = load_acquire(b + _FRONTIER) + 1
+    for t in range(first, min(first + _AHEAD, block.n_tx)):
+        r = _record_of(b, t)
+        if load_acquire(r + _STATE) == DONE and _result(r).checked != version and compare_swap(r + _STATE, DONE, RUNNING):
+            runs = _result(r).runs
+            if not _result(r).ordered and not _again(c, b, t):
+                return True
+            _result(r).checked = version
+            store_release(r + _STATE, DONE)
+            if _result(r).runs != runs:
+                return True
+    return False
+
+
+@kernel(bare=True)
+def _is_listed(c, b, t):
+    """Whether what a transaction has changed is what the chains say of its position, no more and no less."""
+    context, block, result = _context(c), _block(b), _result(_record_of(b, t))
+    word = context.scratch + 256
+    for at in range(result.cells, result.cells + _CELL_SIZE * result.n_cells, _CELL_SIZE):
+        cell = _cell(at)
+        if cell.kind != WRITE:  # a sum of credits, and the value after them
+            value_at(block.chains, context.values, t, cell.key, word)
+            word_add(word, word, at)
+        else:
+            word_copy(word, at)
+        listed = load(block.chains + 8 * cell.key)
+        while listed != 0 and _cell(listed).position > t:
+            listed = _cell(listed).next
+        if listed == 0 or _cell(listed).position != t or not word_equal(word, listed):
+            return False
+    return load(block.listed_at + 8 * t) == result.n_cells
+
+
+@kernel(bare=True)
+def _listed(c, b):
+    """All at once: each transaction finds in the list what those before it will have made of the state."""
+    context, block = _context(c), _block(b)
+    while load_acquire(b + _STOP) == OK:
+        t = claim(b)
+        if t < 0:
+            break
+        if not _execute(c, b, t):
+            break
+        result = _result(_record_of(b, t))
+        if result.refusal:
+            _stop(b, UNLISTED, t)
+        elif not _is_listed(c, b, t):
+            _stop(b, UNLISTED, t)
+        result.state = FINAL
+        if atomic_add(b + _DONE, 1) == block.n_tx - 1:
+            settle(c, load(context.n_keys), block.n_tx)
+            store_release(b + _FRONTIER, block.n_tx)
+
+
+@kernel(bare=True)
+def _share(c, b):
+    """Take part until every result stands."""
+    block = _block(b)
+    n, looks, task = block.n_tx, 0, IDLE
+    while load_acquire(b + _STOP) == OK:
+        if load_acquire(b + _FRONTIER) >= n:
+            break
+        if _advance(c, b):
+            looks = 0
+            continue
+        if task == IDLE:
+            task = claim(b)
+        if task >= 0 and load_acquire(b + _DONE) >= load(block.starts + 8 * task):
+            _execute(c, b, task)
+            store_release(_record_of(b, task) + _STATE, DONE)
+            finished(b, task)
+            task = IDLE
+            looks = 0
+            continue
+        if _look_ahead(c, b):
+            looks = 0
+            continue
+        looks += 1
+        if looks > _LOOKS:
+            looks = 0
+            yield_core()
+
+
+@kernel(bare=True)
+def work(c, b):
+    """One worker's part of a block: all of it if it is run serially."""
+    context, block = _context(c), _block(b)
+    context.block = b
+    if block.mode == SERIAL:
+        _serial(c, b)
+        return
+    context.chains = block.chains
+    if block.mode == LISTED:
+        _listed(c, b)
+    else:
+        _share(c, b)

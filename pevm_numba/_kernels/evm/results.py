@@ -1,0 +1,133 @@
+"""What a finished transaction leaves behind: changes of the state, at once or as cells for others, what it read, its logs."""
+
+from __future__ import annotations
+
+from ..jit import kernel
+from .layout import (
+    ACCOUNT,
+    BALANCE_LOADED,
+    CELL,
+    CODE_LOADED,
+    CONTEXT,
+    CREDIT,
+    FULL,
+    LOG,
+    NONCE_LOADED,
+    NOTE,
+    RESULT,
+    SLOT,
+    WRITE,
+)  # fmt: skip
+from .memory import store, word_add, word_copy, word_equal, word_set, word_zero
+from .versions import add_cell, fetch
+
+__all__ = ["commit", "keep_logs", "keep_notes", "stale"]
+
+_context, _account, _slot, _note, _result, _log = (layout.at for layout in (CONTEXT, ACCOUNT, SLOT, NOTE, RESULT, LOG))
+_ACCOUNT_SIZE, _SLOT_SIZE, _NOTE_SIZE, _CELL_SIZE, _LOG_SIZE = (
+    layout.size for layout in (ACCOUNT, SLOT, NOTE, CELL, LOG)
+)
+
+
+@kernel(bare=True)
+def commit(c):
+    """Write what the transaction leaves behind into the block's state."""
+    context = _context(c)
+    for i in range(context.n_accounts):
+        account = _account(context.accounts + _ACCOUNT_SIZE * i)
+        place = context.values + 32 * account.key
+        if account.loaded & BALANCE_LOADED:
+            word_copy(place, account.balance)
+        elif not word_zero(account.balance):
+            word_add(place, place, account.balance)
+        if account.loaded & NONCE_LOADED:
+            store(place + 32, account.nonce)
+        if account.loaded & CODE_LOADED:
+            word_copy(place + 64, account.code_hash)
+    for i in range(context.n_slots):
+        slot = _slot(context.slots + _SLOT_SIZE * i)
+        if slot.account != 0:
+            word_copy(context.values + 32 * slot.key, slot.value)
+
+
+@kernel(bare=True)
+def _read(c, key, before):
+    """Note that a key was read, and what was found."""
+    context = _context(c)
+    at = context.notes
+    if at + _NOTE_SIZE > context.note_end:
+        context.status = FULL
+        return
+    _note(at).key = key
+    word_copy(_note(at).value, before)
+    context.notes = at + _NOTE_SIZE
+
+
+@kernel(bare=True)
+def _keep_word(c, key, before, after):
+    """A value that was read, and maybe changed."""
+    _read(c, key, before)
+    if not word_equal(before, after):
+        add_cell(c, WRITE, key, after)
+
+
+@kernel(bare=True)
+def _keep_account(c, a):
+    context, account = _context(c), _account(a)
+    before, after = context.scratch + 256, context.scratch + 288
+    if account.loaded & BALANCE_LOADED:
+        _keep_word(c, account.key, account.balance_before, account.balance)
+    elif not word_zero(account.balance):
+        add_cell(c, CREDIT, account.key, account.balance)
+    if account.loaded & NONCE_LOADED:
+        word_set(before, 0)
+        word_set(after, 0)
+        store(before, account.nonce_before)  # nonces of 2**63 and more are negative here
+        store(after, account.nonce)
+        _keep_word(c, account.key + 1, before, after)
+    if account.loaded & CODE_LOADED:
+        _keep_word(c, account.key + 2, account.code_before, account.code_hash)
+
+
+@kernel(bare=True)
+def keep_notes(c, r):
+    """Write down what the transaction in hand read and changed; FULL if there is no room."""
+    context, result = _context(c), _result(r)
+    result.notes = context.notes
+    result.cells = context.cells
+    for i in range(context.n_accounts):
+        _keep_account(c, context.accounts + _ACCOUNT_SIZE * i)
+    for i in range(context.n_slots):
+        slot = _slot(context.slots + _SLOT_SIZE * i)
+        if slot.account != 0:
+            _keep_word(c, slot.key, slot.before, slot.value)
+    result.n_notes = (context.notes - result.notes) // _NOTE_SIZE
+    result.n_cells = (context.cells - result.cells) // _CELL_SIZE
+
+
+@kernel(bare=True)
+def keep_logs(c, r):
+    """Let the logs stay where they are: the next transaction's come after them."""
+    context, result = _context(c), _result(r)
+    count = context.n_logs if context.success else 0
+    result.logs = context.logs
+    result.n_logs = count
+    if count > 0:
+        last = _log(context.logs + _LOG_SIZE * (count - 1))
+        context.log_data = last.data + last.size
+        context.logs += _LOG_SIZE * count
+        context.log_room -= count
+    context.n_logs = 0
+
+
+@kernel(bare=True)
+def stale(c, r):
+    """Whether something that the transaction in hand has read is no longer what it would find."""
+    context, result = _context(c), _result(r)
+    word = context.scratch + 256
+    for i in range(result.n_notes):
+        note = _note(result.notes + _NOTE_SIZE * i)
+        fetch(c, note.key, word)
+        if not word_equal(word, note.value):
+            return True
+    return False

@@ -1,0 +1,93 @@
+"""Which transaction runs next: of those that wait for nobody the first by rank, or the next of a wave."""
+
+from __future__ import annotations
+
+from ..jit import kernel
+from .interning import lock, unlock
+from .layout import BLOCK
+from .memory import atomic_add, load, load_acquire, store, store_release
+
+__all__ = ["DONE", "FINAL", "IDLE", "RUNNING", "claim", "finished"]
+
+_block = BLOCK.at
+_NEXT, _DONE_AT, _N_QUEUE, _QUEUE_LOCK = (BLOCK.numbers[name] for name in ("next", "done", "n_queue", "queue_lock"))
+
+#: State of a transaction: not run yet (0), in a worker's hands, run, and what has come out stands.
+RUNNING, DONE, FINAL = 1, 2, 3
+
+#: No task.
+IDLE = -1
+
+
+@kernel(bare=True)
+def _less(ranks, t, u):
+    return load(ranks + 8 * t) < load(ranks + 8 * u)
+
+
+@kernel(bare=True)
+def _push(b, t):
+    """Put a transaction in the heap of those that wait for nobody."""
+    block = _block(b)
+    lock(b + _QUEUE_LOCK)
+    queue, i = block.queue, block.n_queue
+    while i > 0:
+        parent = (i - 1) >> 1
+        if not _less(block.ranks, t, load(queue + 8 * parent)):
+            break
+        store(queue + 8 * i, load(queue + 8 * parent))
+        i = parent
+    store(queue + 8 * i, t)
+    store_release(b + _N_QUEUE, block.n_queue + 1)
+    unlock(b + _QUEUE_LOCK)
+
+
+@kernel(bare=True)
+def _pop(b):
+    """The first by rank of those that wait for nobody, if there is one."""
+    block = _block(b)
+    if load_acquire(b + _N_QUEUE) == 0:
+        return IDLE
+    lock(b + _QUEUE_LOCK)
+    size = block.n_queue - 1
+    if size < 0:
+        unlock(b + _QUEUE_LOCK)
+        return IDLE
+    queue = block.queue
+    first, t = load(queue), load(queue + 8 * size)
+    i = 0
+    while 2 * i + 1 < size:
+        child = 2 * i + 1
+        if child + 1 < size and _less(block.ranks, load(queue + 8 * (child + 1)), load(queue + 8 * child)):
+            child += 1
+        if not _less(block.ranks, load(queue + 8 * child), t):
+            break
+        store(queue + 8 * i, load(queue + 8 * child))
+        i = child
+    store(queue + 8 * i, t)
+    store_release(b + _N_QUEUE, size)
+    unlock(b + _QUEUE_LOCK)
+    return first
+
+
+@kernel(bare=True)
+def claim(b):
+    """A transaction for the worker that asks, or IDLE. It may have to wait until `starts` of it are done."""
+    block = _block(b)
+    if block.order == 0:
+        return _pop(b)
+    if load_acquire(b + _NEXT) >= block.n_tx:
+        return IDLE
+    i = atomic_add(b + _NEXT, 1)
+    return load(block.order + 8 * i) if i < block.n_tx else IDLE
+
+
+@kernel(bare=True)
+def finished(b, t):
+    """The transaction has run for the first time: who waits for it, and nobody else, is ready."""
+    block = _block(b)
+    if block.order == 0:
+        for at in range(load(block.followers_at + 8 * t), load(block.followers_at + 8 * t + 8)):
+            follower = load(block.followers + 8 * at)
+            if atomic_add(block.awaited + 8 * follower, -1) == 1:
+                _push(b, follower)
+    atomic_add(b + _DONE_AT, 1)

@@ -1,0 +1,113 @@
+"""What the transactions of a block make of the keys, while others run: for each key a chain of cells, the last one first.
+
+A cell stays where it is: whoever runs again adds a new one and declares the old one dead. So chains only grow, and readers
+and writers need no lock. A transaction reads what the nearest live cell before its own position says, or the state before the
+block. Without chains there is one worker, and the state is that of now.
+"""
+
+from __future__ import annotations
+
+from ..jit import kernel
+from ..system import yield_core
+from .layout import CELL, CONTEXT, DEAD, ESTIMATE, FULL, WRITE
+from .memory import compare_swap, load, load_acquire, store, store_release, word_add, word_copy, word_set
+
+__all__ = ["add_cell", "declare", "fetch", "link_cells", "settle"]
+
+_context, _cell = CONTEXT.at, CELL.at
+_CELL_SIZE, _NEXT, _KIND = CELL.size, CELL.numbers["next"], CELL.numbers["kind"]
+
+#: How often a worker looks whether a value has been made before it gives its core away.
+_LOOKS = 200
+
+
+@kernel(bare=True)
+def _decided(at):
+    """Kind of a cell, once it is no estimate any more: whoever makes it anew is at a lower position and at work."""
+    looks = 0
+    while True:
+        kind = load_acquire(at + _KIND)
+        if kind != ESTIMATE:
+            return kind
+        looks += 1
+        if looks > _LOOKS:
+            looks = 0
+            yield_core()
+
+
+@kernel(bare=True)
+def value_at(chains, values, position, key, word):
+    """The word := the value of a key as the transaction at that position finds it."""
+    word_set(word, 0)
+    at = load_acquire(chains + 8 * key)
+    while at != 0:
+        if _cell(at).position < position:
+            kind = _decided(at)
+            if kind != DEAD:
+                word_add(word, word, at)  # a cell begins with its value
+                if kind == WRITE:
+                    return
+        at = load_acquire(at + _NEXT)
+    word_add(word, word, values + 32 * key)
+
+
+@kernel(bare=True)
+def fetch(c, key, word):
+    """The word := the value of a key, as the transaction in hand finds it."""
+    context = _context(c)
+    if context.chains == 0:
+        word_copy(word, context.values + 32 * key)
+    else:
+        value_at(context.chains, context.values, context.position, key, word)
+
+
+@kernel(bare=True)
+def add_cell(c, kind, key, word):
+    """Keep what the transaction in hand makes of a key: a value (WRITE), or an amount (CREDIT)."""
+    context = _context(c)
+    at = context.cells
+    if at + _CELL_SIZE > context.cell_end:
+        context.status = FULL
+        return
+    cell = _cell(at)
+    cell.next = 0
+    cell.position = context.position
+    cell.kind = kind
+    cell.key = key
+    word_copy(cell.value, word)
+    context.cells = at + _CELL_SIZE
+
+
+@kernel(bare=True)
+def link_cells(chains, first, count):
+    """Put cells where readers find them."""
+    for at in range(first, first + _CELL_SIZE * count, _CELL_SIZE):
+        cell = _cell(at)
+        linked = False
+        while not linked:
+            link = chains + 8 * cell.key
+            following = load_acquire(link)
+            while following != 0 and _cell(following).position > cell.position:
+                link = following + _NEXT
+                following = load_acquire(link)
+            cell.next = following
+            linked = compare_swap(link, following, at)
+
+
+@kernel(bare=True)
+def declare(first, count, kind):
+    """Say what cells are from now on."""
+    for at in range(first, first + _CELL_SIZE * count, _CELL_SIZE):
+        store_release(at + _KIND, kind)
+
+
+@kernel(bare=True)
+def settle(c, n_keys, n_tx):
+    """The state := that after all transactions; the chains are empty afterwards."""
+    context = _context(c)
+    word = context.scratch + 256
+    for key in range(n_keys):
+        if load(context.chains + 8 * key) != 0:
+            value_at(context.chains, context.values, n_tx, key, word)
+            word_copy(context.values + 32 * key, word)
+            store(context.chains + 8 * key, 0)

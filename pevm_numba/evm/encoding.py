@@ -1,0 +1,102 @@
+"""Transactions and environment as the kernels take them: records of numbers, words and addresses, made once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._kernels.evm import layout
+from .arena import Arena
+from .charges import charges, floor_gas, intrinsic_gas
+from .header import BlockEnv
+from .opcodes import ENVIRONMENT
+from .precompiles import precompiles
+from .transaction import Transaction
+from .world import word
+
+__all__ = ["SYSTEM", "encode_transactions", "set_environment"]
+
+#: Who calls the contracts of the protocol (EIP-4788).
+SYSTEM: Final = bytes.fromhex("fffffffffffffffffffffffffffffffffffffffe")
+
+
+def set_environment(arena: Arena, env: BlockEnv) -> None:
+    """What opcodes see of the block."""
+    words = {
+        "coinbase": int.from_bytes(env.fee_recipient, "big"), "timestamp": env.timestamp, "number": env.number,
+        "prev_randao": env.prev_randao, "gas_limit": env.gas_limit, "chain_id": env.chain_id,
+        "base_fee": env.base_fee or 0, "blob_base_fee": env.blob_gas_price or 0,
+    }  # fmt: skip
+    environment = arena.buffer("environment").reshape(-1, 32)
+    for name, value in words.items():
+        environment[ENVIRONMENT.index(name)] = word(value)
+    arena.buffer("context")[layout.CONTEXT.words["coinbase"] :][:32] = word(words["coinbase"])
+    hashes = arena.buffer("block_hashes").reshape(-1, 32)
+    for number, digest in env.block_hashes.items():
+        if env.number - 256 <= number < env.number:
+            hashes[env.number - 1 - number] = np.frombuffer(digest[::-1], np.uint8)
+    known = sorted(precompiles(env.fork))
+    arena["n_precompiles"] = sum(address < 0x100 for address in known)
+    arena["high_precompile"] = next((address for address in known if address >= 0x100), 0)
+
+
+def _numbers(tx: Transaction, env: BlockEnv) -> dict[str, int]:
+    system = tx.sender == SYSTEM
+    return {
+        "creates": tx.to is None, "system": system, "nonce": tx.nonce, "gas_limit": tx.gas_limit,
+        "intrinsic": 0 if system else intrinsic_gas(tx, env.fork), "floor": floor_gas(tx, env.fork), "data_size": len(tx.data),
+        "n_blobs": len(tx.blob_versioned_hashes),
+    }  # fmt: skip
+
+
+def _words(tx: Transaction, env: BlockEnv) -> dict[str, int]:
+    paid = charges(tx, env)
+    return {
+        "sender": int.from_bytes(tx.sender or b"", "big"), "to": int.from_bytes(tx.to or b"", "big"), "value": tx.value,
+        "fee": paid.fee, "tip": max(paid.tip, 0), "most_upfront": paid.most, "blob_fee": paid.blob_fee,
+    }  # fmt: skip
+
+
+def _listed(txs: Sequence[Transaction]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Entries of all access lists, and where each transaction's begin."""
+    rows, starts = list[bytes](), [0]
+    for tx in txs:
+        for address, slots in tx.access_list:
+            place = address[::-1].ljust(32, b"\0")
+            rows.append(place + bytes(64))
+            rows += [place + slot.to_bytes(32, "little") + b"\1" + bytes(31) for slot in slots]
+        starts.append(len(rows))
+    assert layout.LIST_ENTRY.size == 96
+    return np.frombuffer(b"".join(rows), np.uint8), np.array(starts, np.int64) * layout.LIST_ENTRY.size
+
+
+def encode_transactions(arena: Arena, txs: Sequence[Transaction], env: BlockEnv, name: str = "transactions") -> int:
+    """Address of the transactions' records, which the arena keeps under that name until it gets others."""
+    records = arena.allocate(name, layout.TX.size * len(txs)).reshape(-1, layout.TX.size)
+    sizes = np.array([len(tx.data) + 64 for tx in txs], np.int64)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    data = arena.allocate(f"{name} data", int(starts[-1]))
+    entries, entries_at = _listed(txs)
+    listed = arena.allocate(f"{name} lists", len(entries))
+    listed[:] = entries
+    blobs = b"".join(digest[::-1] for tx in txs for digest in tx.blob_versioned_hashes)
+    hashes = arena.allocate(f"{name} blobs", len(blobs))
+    hashes[:] = np.frombuffer(blobs, np.uint8)
+    numbers, words, blob = layout.TX.numbers, layout.TX.words, hashes.ctypes.data
+    for i, (tx, record) in enumerate(zip(txs, records)):
+        at = int(starts[i])
+        data[at : at + len(tx.data)] = np.frombuffer(tx.data, np.uint8)
+        places = {
+            "data": data.ctypes.data + at, "list": listed.ctypes.data + int(entries_at[i]),
+            "list_end": listed.ctypes.data + int(entries_at[i + 1]), "blob_hashes": blob,
+        }  # fmt: skip
+        fields = record.view(np.uint64)
+        for field, number in (_numbers(tx, env) | places).items():
+            fields[numbers[field] // 8] = number
+        for field, value in _words(tx, env).items():
+            record[words[field] : words[field] + 32] = word(value)
+        blob += 32 * len(tx.blob_versioned_hashes)
+    return int(records.ctypes.data)

@@ -1,0 +1,87 @@
+"""One worker: an arena, and what its kernels call back into Python for."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+
+from .._kernels.evm import layout
+from .._kernels.evm.blocks import work
+from .._kernels.evm.regions import REGIONS
+from ..errors import ExecutionError
+from .arena import Arena, Room
+from .encoding import set_environment
+from .header import BlockEnv
+from .precompiles import call
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """Who runs transactions: an arena, beside that of another worker or with tables of its own.
+
+    Examples
+    --------
+    >>> from .forks import Fork
+    >>> worker = Worker(BlockEnv(number=1, timestamp=1, fork=Fork.BERLIN))
+    >>> beside = Worker(worker.env, beside=worker.arena, number=1)
+    >>> beside.arena["keys"] == worker.arena["keys"], beside.arena["accounts"] == worker.arena["accounts"]
+    (True, False)
+    """
+
+    def __init__(self, env: BlockEnv, room: Room | None = None, beside: Arena | None = None, number: int = 0) -> None:
+        self.env = env
+        self.arena = Arena(env.fork, room, beside)
+        self._problem: BaseException | None = None
+        this = weakref.ref(self)  # a strong one would be a cycle, and keep the arena until the collector comes by
+
+        def serve(_: int) -> int:
+            worker = this()
+            return 0 if worker is None else worker._precompile()
+
+        self._callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(serve)
+        set_environment(self.arena, env)
+        self.arena["host"] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
+        self.arena["worker"] = number
+        #: Where an arena begins to fill with what transactions leave behind.
+        self._tops = {name: self.arena[name] for name in ("logs", "log_data", "log_room", "notes", "cells")}
+        if beside is not None:
+            self.arena["bare_storage"] = int(beside["bare_storage"])
+
+    def forget(self) -> None:
+        """Drop logs, notes and changes of earlier transactions."""
+        for name, value in self._tops.items():
+            self.arena[name] = value
+        self.arena["status"] = layout.OK
+
+    def work(self, block: int) -> None:
+        """Take part in the block whose record is at that address.
+
+        Raises
+        ------
+        ExecutionError
+            If a library is not installed, or (in builds that check it) if the kernels reached for memory not theirs.
+        """
+        work(self.arena.address, block)
+        problem, self._problem = self._problem, None
+        if problem is not None:
+            raise problem
+        outside = REGIONS.violation()
+        if outside:
+            raise ExecutionError(f"the machine reached for address {outside:#x}, which is not its own: a defect")
+
+    def _precompile(self) -> int:
+        """Called by the kernels, without the interpreter's lock; what goes wrong here is raised when they have returned."""
+        arena = self.arena
+        try:
+            data = ctypes.string_at(arena["host_input"], arena["host_size"])
+            ok, used, output = call(self.env.fork, arena["host_address"], data, arena["host_gas"])
+            if len(output) > arena["returned_room"]:
+                arena["status"] = layout.FULL
+                return 0
+            ctypes.memmove(arena["returned"], output, len(output))
+            arena["host_ok"], arena["host_used"], arena["returned_size"] = int(ok), used, len(output)
+        except BaseException as problem:
+            self._problem = problem
+            arena["status"] = layout.FULL  # ends the run; `work` raises
+        return 0

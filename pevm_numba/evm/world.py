@@ -1,0 +1,130 @@
+"""The state of a block in an arena: accounts put in, and read out again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._kernels.evm import layout
+from .._kernels.evm.interning import find_key
+from .arena import Arena, Room
+from .forks import Fork
+from .hashing import EMPTY_HASH
+
+__all__ = ["AccountState", "World", "add_keys", "add_state", "key_table", "read_state", "room_for", "word", "word_value"]
+
+
+class AccountState(NamedTuple):
+    """An account; `storage` has no zeros."""
+
+    balance: int
+    nonce: int
+    code: bytes
+    storage: Mapping[int, int]
+
+
+#: All accounts that exist, by their 20 bytes: (balance, nonce, code, storage).
+World: TypeAlias = Mapping[bytes, tuple[int, int, bytes, Mapping[int, int]]]
+
+
+def word(value: int) -> NDArray[np.uint8]:
+    """A word as the machine has it: 32 bytes, least significant first."""
+    return np.frombuffer(value.to_bytes(32, "little"), np.uint8)
+
+
+def word_value(given: NDArray[np.uint8]) -> int:
+    """The number that a word is."""
+    return int.from_bytes(given.tobytes(), "little")
+
+
+def room_for(state: World, n_tx: int = 1, gas: int = 0) -> Room:
+    """Room that a block with that many transactions and that much gas will mostly do with."""
+    codes = {account[2] for account in state.values()}
+    keys = sum(3 + len(account[3]) for account in state.values())
+    room = Room()
+    return Room(
+        keys=max(room.keys, 2 * keys + 16 * n_tx), codes=max(room.codes, 2 * len(codes) + n_tx),
+        code_bytes=max(room.code_bytes, 3 * sum(map(len, codes)) + 1024 * len(codes)),
+        logs=max(room.logs, gas // 1500), log_bytes=max(room.log_bytes, gas // 8),
+        notes=max(room.notes, 64 * n_tx + gas // 400), cells=max(room.cells, 32 * n_tx + gas // 1000),
+    )  # fmt: skip
+
+
+def _key(arena: Arena, owner: int, value: int, width: int) -> int:
+    place = arena.buffer("scratch")[:32]
+    place[:] = word(value)
+    return int(find_key(arena.address, owner, place.ctypes.data, width))
+
+
+def add_state(arena: Arena, state: World) -> None:
+    """Put all accounts in; the arena's status is FULL if they did not fit."""
+    arena["bare_storage"] = any(one[3] and not (one[1] or one[2]) for one in state.values())
+    for address, account in state.items():
+        _add_account(arena, address, account)
+        if arena["status"] != layout.OK:
+            return
+
+
+def _add_account(arena: Arena, address: bytes, account: tuple[int, int, bytes, Mapping[int, int]]) -> None:
+    balance, nonce, code, storage = account
+    key, values = _key(arena, -1, int.from_bytes(address, "big"), 3), arena.words("values")
+    merely_exists = arena.fork < Fork.SPURIOUS or not (balance or nonce)
+    if code:
+        codes = arena.buffer("codes").reshape(-1, layout.CODE.size)
+        values[key + 2] = codes[arena.add_code(code), :32].view(np.uint64)
+    elif merely_exists:
+        values[key + 2] = np.frombuffer(EMPTY_HASH[::-1], np.uint64)
+    values[key], values[key + 1] = word(balance).view(np.uint64), word(nonce).view(np.uint64)
+    for slot, value in storage.items():
+        if value:
+            values[_key(arena, key, slot, 1)] = word(value).view(np.uint64)
+
+
+def add_keys(arena: Arena, keys: Iterable[tuple[bytes, int | None]]) -> None:
+    """Intern accounts (slot None) and slots that are not in the state, so that no worker has to."""
+    for address, slot in keys:
+        owner = _key(arena, -1, int.from_bytes(address, "big"), 3)
+        if slot is not None:
+            _key(arena, owner, slot, 1)
+
+
+def key_table(arena: Arena) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Words and owners of all keys, (n, 32) uint8 and (n,) int64; see `layout.KEY`."""
+    n_keys = int(arena.buffer("n_keys").view(np.int64)[0])
+    keys = arena.buffer("keys").reshape(-1, layout.KEY.size)[:n_keys]
+    return keys[:, :32], keys[:, 32:40].copy().view(np.int64)[:, 0]
+
+
+def read_state(*arenas: Arena) -> dict[bytes, AccountState]:
+    """All accounts that exist now; the arenas are those of all workers, who share keys and values."""
+    words, owners = key_table(arenas[0])
+    values = arenas[0].buffer("values").reshape(-1, 32)
+    codes = _codes(arenas)
+    storages: dict[int, dict[int, int]] = {}
+    used = values[: len(owners)].any(axis=1)
+    for k in np.flatnonzero((owners >= 0) & used).tolist():
+        storages.setdefault(int(owners[k]), {})[word_value(words[k])] = word_value(values[k])
+    found = {}
+    heads = np.flatnonzero(owners < 0)
+    for k in heads[np.arange(len(heads)) % 3 == 0].tolist():
+        balance, nonce, code_hash = (word_value(values[k + i]) for i in range(3))
+        if balance or nonce or code_hash:
+            address = word_value(words[k]).to_bytes(20, "big")
+            found[address] = AccountState(balance, nonce, codes[code_hash], storages.get(k, {}))
+    return found
+
+
+def _codes(arenas: tuple[Arena, ...]) -> dict[int, bytes]:
+    """All code by its hash."""
+    n_codes = int(arenas[0].buffer("n_codes").view(np.int64)[0])
+    records = arenas[0].buffer("codes").reshape(-1, layout.CODE.size)[:n_codes]
+    places = records[:, 32:48].copy().view(np.int64)
+    tops = [(a.buffer("code_top").ctypes.data, a.buffer("code_top")) for a in arenas]
+    found = {0: b"", int.from_bytes(EMPTY_HASH, "big"): b""}
+    for record, (start, size) in zip(records[1:], places[1:].tolist()):
+        first, buffer = next((first, b) for first, b in tops if first <= start < first + len(b))
+        found[word_value(record[:32])] = buffer[start - first : start - first + size].tobytes()
+    return found
