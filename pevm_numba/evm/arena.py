@@ -106,8 +106,9 @@ class Arena:
     """
 
     def __init__(self, fork: Fork, room: Room | None = None, beside: Arena | None = None) -> None:
-        room = (Room() if room is None else room) if beside is None else beside.room
-        self.fork, self.room = fork, room
+        room = beside.room if beside is not None else Room() if room is None else room
+        self.fork: Fork = fork
+        self.room: Room = room
         self._buffers: dict[str, NDArray[np.uint8]] = {}
         self._addresses: list[int] = []
         self._context = self.allocate("context", layout.CONTEXT.size).view(np.int64)

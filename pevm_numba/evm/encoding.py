@@ -47,8 +47,8 @@ def _numbers(tx: Transaction, env: BlockEnv) -> dict[str, int]:
     system = tx.sender == SYSTEM
     return {
         "creates": tx.to is None, "system": system, "nonce": tx.nonce, "gas_limit": tx.gas_limit,
-        "intrinsic": 0 if system else intrinsic_gas(tx, env.fork), "floor": floor_gas(tx, env.fork), "data_size": len(tx.data),
-        "n_blobs": len(tx.blob_versioned_hashes),
+        "intrinsic": 0 if system else intrinsic_gas(tx, env.fork), "floor": floor_gas(tx, env.fork),
+        "data_size": len(tx.data), "n_blobs": len(tx.blob_versioned_hashes),
     }  # fmt: skip
 
 

@@ -130,9 +130,8 @@ class Machine:
         """Run a block of one transaction; why it stopped, OK if it did not."""
         self._worker.forget()
         self._results.clear()
-        fields = {
-            "mode": SERIAL, "n_tx": 1, "txs": encode_transactions(self.arena, [tx], self.env), "results": self._results.address,
-        }  # fmt: skip
+        txs = encode_transactions(self.arena, [tx], self.env)
+        fields = {"mode": SERIAL, "n_tx": 1, "txs": txs, "results": self._results.address}
         self._block[:] = 0
         for name, value in fields.items():
             self._block[layout.BLOCK.numbers[name] // 8] = value

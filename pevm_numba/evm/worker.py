@@ -7,7 +7,9 @@ import weakref
 
 from .._kernels.evm import layout
 from .._kernels.evm.blocks import work
+from .._kernels.evm.linking import address_of_kernel
 from .._kernels.evm.regions import REGIONS
+from .._kernels.evm.transactions import run_transaction
 from ..errors import ExecutionError
 from .arena import Arena, Room
 from .encoding import set_environment
@@ -43,6 +45,7 @@ class Worker:
         set_environment(self.arena, env)
         self.arena["host"] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
         self.arena["worker"] = number
+        self.arena["runner"] = address_of_kernel(run_transaction)
         #: Where an arena begins to fill with what transactions leave behind.
         self._tops = {name: self.arena[name] for name in ("logs", "log_data", "log_room", "notes", "cells")}
         if beside is not None:

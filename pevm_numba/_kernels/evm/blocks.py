@@ -13,6 +13,7 @@ from ..jit import kernel
 from ..system import now, yield_core
 from .interning import unlock
 from .layout import BLOCK, CELL, CONTEXT, DEAD, ESTIMATE, FULL, OK, REJECTED, RESULT, TX, WRITE
+from .linking import call_kernel
 from .memory import (
     atomic_add,
     compare_swap,
@@ -25,7 +26,6 @@ from .memory import (
 )  # fmt: skip
 from .results import commit, keep_logs, keep_notes, stale
 from .scheduling import DONE, FINAL, IDLE, RUNNING, claim, finished
-from .transactions import run_transaction
 from .versions import declare, link_cells, settle, value_at
 
 __all__ = ["FLOW", "LISTED", "SERIAL", "UNLISTED", "WAVES", "work"]
@@ -71,7 +71,7 @@ def _run(c, b, t):
     result.worker = context.worker
     result.runs += 1
     result.n_logs = 0
-    run_transaction(c, _block(b).txs + _TX_SIZE * t)
+    call_kernel(context.runner, c, _block(b).txs + _TX_SIZE * t)
     if context.status == FULL:
         _stop(b, FULL, t)
         return False

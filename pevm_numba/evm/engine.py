@@ -1,0 +1,359 @@
+"""A block on its workers: everything made ready once, so that runs can be repeated and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from time import perf_counter_ns, thread_time_ns
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._kernels.evm import layout
+from .._kernels.evm.blocks import FLOW, LISTED, SERIAL, UNLISTED, WAVES
+from .._kernels.jit import DISABLED
+from ..errors import AccessListError, BlockError, ExecutionError
+from .arena import Room
+from .charges import refusal
+from .encoding import SYSTEM, encode_transactions
+from .header import BlockEnv
+from .machine import ENLARGED, refused
+from .outcomes import Results, array_of, dtype_of
+from .transaction import Transaction
+from .worker import Worker
+from .world import AccountState, World, add_keys, add_state, key_table, read_state, room_for, word, word_value
+
+__all__ = ["CELLS", "NOTES", "Engine", "Plan", "flow_plan", "listed_plan", "serial_plan", "waves_plan"]
+
+#: Records of reads and changes as NumPy sees them.
+NOTES: Final = dtype_of(layout.NOTE)
+CELLS: Final = dtype_of(layout.CELL)
+
+#: Contracts of the protocol that are called before and after the transactions (EIP-4788, 2935, 7002, 7251).
+_BEACON_ROOTS: Final = bytes.fromhex("000f3df6d732807ef1319fb7b8bb8522d0beac02")
+_HISTORY: Final = bytes.fromhex("0000f90827f1c53a10cb7a02335b175320002935")
+_AFTER: Final = (
+    bytes.fromhex("00000961ef480eb55e80d19ad83579a64c007002"), bytes.fromhex("0000bbddc7ce488642fb579f8b00f3a590007251"),
+)  # fmt: skip
+_SYSTEM_GAS: Final = 30_000_000
+_GWEI: Final = 10**9
+
+#: Threads for workers, made when they are first needed.
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+class Plan(NamedTuple):
+    """Which transaction may run when.
+
+    `order` is the order of claiming (empty: whoever is ready, the first by `ranks`); a transaction runs when `starts` of them
+    are done and the `awaited` ones before it. `followers` is a CSR of who waits for it. `cells` are those of an access list.
+    """
+
+    mode: int
+    order: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+    followers_at: NDArray[np.int64]
+    followers: NDArray[np.int64]
+    awaited: NDArray[np.int64]
+    cells: NDArray[Any]
+
+
+def _plan(mode: int, n_tx: int, **fields: Any) -> Plan:
+    zeros, nothing = np.zeros(n_tx, np.int64), np.empty(0, np.int64)
+    filled: dict[str, Any] = {
+        "order": nothing, "starts": zeros, "ranks": np.arange(n_tx), "followers_at": np.zeros(n_tx + 1, np.int64),
+        "followers": nothing, "awaited": zeros, "cells": np.empty(0, CELLS),
+    }  # fmt: skip
+    return Plan(mode, **(filled | fields))
+
+
+def serial_plan(n_tx: int) -> Plan:
+    """One after the other, on one core."""
+    return _plan(SERIAL, n_tx)
+
+
+def flow_plan(indptr: NDArray[np.int64], indices: NDArray[Any], ranks: NDArray[np.int64] | None = None) -> Plan:
+    """Whoever waits for nobody; `indices` are the transactions that each one waits for, all of them before it.
+
+    Examples
+    --------
+    >>> plan = flow_plan(np.array([0, 0, 0, 2]), np.array([0, 1]))
+    >>> plan.awaited.tolist(), plan.followers_at.tolist(), plan.followers.tolist()
+    ([0, 0, 2], [0, 1, 2, 2], [2, 2])
+    """
+    n_tx = len(indptr) - 1
+    waiting = np.repeat(np.arange(n_tx), np.diff(indptr))
+    by = np.argsort(indices, kind="stable")
+    at = np.concatenate([[0], np.cumsum(np.bincount(indices, minlength=n_tx))]).astype(np.int64)
+    fields = {"followers_at": at, "followers": waiting[by].astype(np.int64), "awaited": np.diff(indptr).astype(np.int64)}
+    return _plan(FLOW, n_tx, ranks=np.arange(n_tx) if ranks is None else ranks.astype(np.int64), **fields)
+
+
+def waves_plan(wave_of: NDArray[Any]) -> Plan:
+    """Wave after wave: nobody begins one before all of the last have run.
+
+    Examples
+    --------
+    >>> plan = waves_plan(np.array([0, 1, 0]))
+    >>> plan.order.tolist(), plan.starts.tolist()
+    ([0, 2, 1], [0, 2, 0])
+    """
+    order = np.argsort(wave_of, kind="stable").astype(np.int64)
+    first = np.searchsorted(wave_of[order], wave_of).astype(np.int64)
+    return _plan(WAVES, len(wave_of), order=order, starts=first)
+
+
+def listed_plan(n_tx: int, cells: NDArray[Any]) -> Plan:
+    """All at once: `cells` say what every transaction makes of which key (`CELLS`)."""
+    return _plan(LISTED, n_tx, order=np.arange(n_tx, dtype=np.int64), cells=cells)
+
+
+def _pool(workers: int) -> ThreadPoolExecutor:
+    if workers not in _pools:
+        _pools[workers] = ThreadPoolExecutor(workers, thread_name_prefix="pevm_numba worker")
+    return _pools[workers]
+
+
+class Engine:
+    """A block with everything that it needs to be run any number of times.
+
+    Parameters
+    ----------
+    env : BlockEnv
+    txs : sequence of Transaction
+        With senders.
+    state : mapping of address to (balance, nonce, code, storage)
+        Before the block.
+    workers : int
+        Of them each has tables of its own, 60 MB that are mostly never touched.
+    records : bool
+        Whether serial runs keep what was read and changed; others always do.
+    keys : iterable of (address, slot or None)
+        To be interned beforehand.
+
+    Raises
+    ------
+    BlockError
+        Naming the transaction that no block of this environment may have, and why.
+
+    Examples
+    --------
+    >>> from .forks import Fork
+    >>> env = BlockEnv(number=1, timestamp=1, fork=Fork.SHANGHAI, base_fee=7)
+    >>> tx = Transaction(gas_price=9, gas_limit=21_000, to=b"\\x02" * 20, value=5, sender=b"\\x01" * 20)
+    >>> engine = Engine(env, [tx], {b"\\x01" * 20: (10**18, 0, b"", {})})
+    >>> _ = engine.run(serial_plan(1))
+    >>> engine.records["gas_used"].tolist(), engine.state()[b"\\x02" * 20].balance
+    ([21000], 5)
+    """
+
+    def __init__(
+        self, env: BlockEnv, txs: Sequence[Transaction], state: World, *, workers: int = 1, records: bool = False,
+        keys: Iterable[tuple[bytes, int | None]] = (),
+    ) -> None:  # fmt: skip
+        for i, tx in enumerate(txs):
+            reason = "sender = None: must be given, or recovered" if tx.sender is None else refusal(tx, env)
+            if reason is not None:
+                raise BlockError(f"transaction {i} refused: {reason}")
+        self.env, self.txs, self._state, self._keys = env, list(txs), state, list(keys)
+        self.n_workers, self._keeps = (1 if DISABLED else workers), records
+        self._make(room_for(state, len(self.txs), sum(tx.gas_limit for tx in txs if tx.gas_limit < env.gas_limit)))
+
+    # ---------------------------------------------------------------- making ready
+
+    def _make(self, room: Room) -> None:
+        for _ in range(ENLARGED):
+            first = Worker(self.env, room)
+            add_state(first.arena, self._state)
+            if first.arena["status"] == layout.OK:
+                add_keys(first.arena, self._keys)
+            if first.arena["status"] == layout.OK:
+                break
+            room = room.doubled()
+        else:
+            raise ExecutionError(f"state of {len(self._state)} accounts: no room for it in {room}")
+        self.workers = [first, *(Worker(self.env, beside=first.arena, number=i) for i in range(1, self.n_workers))]
+        self.arena, n_tx = first.arena, len(self.txs)
+        self.results = Results(self.arena, n_tx)
+        self._txs = encode_transactions(self.arena, self.txs, self.env)
+        self._block = self.arena.allocate("block", layout.BLOCK.size).view(np.int64)
+        self._chains = self.arena.allocate("chains", 8 * (room.keys + 3)).view(np.int64)
+        self._tables: dict[str, NDArray[np.uint8]] = {}
+        self._call_system(self._before(), "before")
+        self._values = self.arena.words("values")[: len(key_table(self.arena)[1])].copy()
+
+    def _table(self, name: str, given: NDArray[Any]) -> int:
+        """Address of a copy of an array that kernels may change."""
+        if name not in self._tables or self._tables[name].nbytes != given.nbytes:
+            self._tables[name] = self.arena.allocate(name, given.nbytes)
+        self._tables[name][:] = np.ascontiguousarray(given).reshape(-1).view(np.uint8)
+        return int(self._tables[name].ctypes.data)
+
+    def _set(self, **fields: int) -> None:
+        for name, value in fields.items():
+            self._block[layout.BLOCK.numbers[name] // 8] = value
+
+    def _get(self, name: str) -> int:
+        return int(self._block[layout.BLOCK.numbers[name] // 8])
+
+    # ---------------------------------------------------------------- around the transactions
+
+    def _before(self) -> list[Transaction]:
+        env, calls = self.env, []
+        if env.parent_beacon_block_root is not None:
+            calls.append((_BEACON_ROOTS, env.parent_beacon_block_root))
+        parent = env.block_hashes.get(env.number - 1)
+        if env.fork.name in ("PRAGUE", "OSAKA") and parent is not None:
+            calls.append((_HISTORY, parent))
+        return [self._system(*one) for one in calls if self._has_code(one[0])]
+
+    def _after(self) -> list[Transaction]:
+        if self.env.fork.name not in ("PRAGUE", "OSAKA"):
+            return []
+        return [self._system(address, b"") for address in _AFTER if self._has_code(address)]
+
+    def _has_code(self, address: bytes) -> bool:
+        return address in self._state and bool(self._state[address][2])
+
+    def _system(self, to: bytes, data: bytes) -> Transaction:
+        return Transaction(gas_price=0, gas_limit=_SYSTEM_GAS, to=to, data=data, sender=SYSTEM)
+
+    def _call_system(self, calls: list[Transaction], name: str) -> None:
+        if not calls:
+            return
+        results = Results(self.arena, len(calls))
+        self._block[:] = 0
+        txs = encode_transactions(self.arena, calls, self.env, name)
+        self._set(mode=SERIAL, n_tx=len(calls), txs=txs, results=results.address)
+        self.workers[0].work(int(self._block.ctypes.data))
+        self.workers[0].forget()
+        self.results = Results(self.arena, len(self.txs))
+
+    def _pay_out(self) -> None:
+        """Withdrawals (EIP-4895)."""
+        values = self.arena.words("values")
+        for one in self.env.withdrawals:
+            add_keys(self.arena, [(one.address, None)])
+            words, owners = key_table(self.arena)
+            key = next(k for k in np.flatnonzero(owners < 0).tolist() if word_value(words[k]) == int.from_bytes(one.address))
+            balance = word_value(values[key].view(np.uint8)) + one.amount * _GWEI
+            values[key] = word(balance).view(np.uint64)
+
+    # ---------------------------------------------------------------- running
+
+    def reset(self, plan: Plan) -> None:
+        """The state before the block, and a plan for the next run."""
+        values, n_tx = self.arena.words("values"), len(self.txs)
+        values[: len(self._values)] = self._values
+        values[len(self._values) :] = 0
+        self._chains[:] = 0
+        self.results.clear()
+        for worker in self.workers:
+            worker.forget()
+        self._block[:] = 0
+        tables = {name: self._table(f"plan {name}", getattr(plan, name)) for name in Plan._fields[1:-1] if name != "order"}
+        ready = np.flatnonzero(plan.awaited == 0)
+        ready = ready[np.argsort(plan.ranks[ready], kind="stable")]
+        queue = np.zeros(n_tx + 1, np.int64)
+        queue[: len(ready)] = ready  # sorted, so it is a heap
+        self._set(
+            mode=plan.mode, n_tx=n_tx, txs=self._txs, results=self.results.address, records=int(self._keeps),
+            chains=int(self._chains.ctypes.data), queue=self._table("plan queue", queue), n_queue=len(ready),
+            order=self._table("plan order", plan.order) if len(plan.order) else 0, **tables,
+        )  # fmt: skip
+        if plan.mode == LISTED:
+            self._fill(plan)
+
+    def _fill(self, plan: Plan) -> None:
+        """Chains of what an access list says."""
+        cells = plan.cells[np.lexsort((-plan.cells["position"], plan.cells["key"]))]
+        first = self._table("plan cells", cells)
+        places = first + layout.CELL.size * np.arange(len(cells))
+        view = self._tables["plan cells"].view(CELLS)
+        same = cells["key"][1:] == cells["key"][:-1]
+        view["next"][:-1] = np.where(same, places[1:], 0)
+        view["next"][-1:] = 0
+        heads = np.concatenate([[True], ~same]) if len(cells) else np.zeros(0, bool)
+        self._chains[cells["key"][heads]] = places[heads]
+        counts = np.bincount(cells["position"], minlength=len(self.txs)).astype(np.int64)
+        self._set(listed_at=self._table("plan counts", counts))
+
+    def run(self, plan: Plan) -> dict[str, int]:
+        """Run once; counts and times in nanoseconds.
+
+        Raises
+        ------
+        BlockError
+            If the block has a transaction that it may not have.
+        AccessListError
+            If what a transaction did is not what the access list says.
+        ExecutionError
+            If it needs more room than enlarged arenas have, or a library that is not installed.
+        """
+        for _ in range(ENLARGED):
+            self.reset(plan)
+            execute_ns, cpu_ns = self._launch(1 if plan.mode == SERIAL else self.n_workers)
+            if self._get("stop") != layout.FULL:
+                break
+            self._make(self.arena.room.doubled())
+        stop, failed = self._get("stop"), self._get("failed")
+        if stop == layout.FULL:
+            raise ExecutionError(f"block {self.env.number}: no room for what transaction {failed} does in {self.arena.room}")
+        if stop == UNLISTED:
+            raise AccessListError(f"transaction {failed}: what it does is not what the access list says")
+        if stop == layout.REJECTED:
+            why = refused(self.txs[failed], self.env, int(self.records["refusal"][failed]))
+            raise BlockError(f"transaction {failed} refused: {why}")
+        counts = {name: self._get(name) for name in ("executions", "aborts", "validations")}
+        return counts | {"execute_ns": execute_ns, "cpu_ns": cpu_ns}
+
+    def _launch(self, count: int) -> tuple[int, int]:
+        block = int(self._block.ctypes.data)
+        if count == 1:
+            start, cpu = perf_counter_ns(), thread_time_ns()
+            self.workers[0].work(block)
+            return perf_counter_ns() - start, thread_time_ns() - cpu
+        pool = _pool(count)
+        start = perf_counter_ns()
+        futures = [pool.submit(_timed, worker, block) for worker in self.workers]
+        try:
+            wait(futures)
+        except BaseException:
+            self._set(stop=layout.FULL)
+            wait(futures)
+            raise
+        taken = perf_counter_ns() - start
+        return taken, sum(future.result() for future in futures)
+
+    # ---------------------------------------------------------------- what came out
+
+    @property
+    def records(self) -> NDArray[Any]:
+        """The results of the last run, one record a transaction; changed by the next one."""
+        return self.results.records
+
+    def state(self) -> dict[bytes, AccountState]:
+        """All accounts after the last run, system calls and withdrawals included; rewards for mining are not paid."""
+        self._call_system(self._after(), "after")
+        self._pay_out()
+        return read_state(*(worker.arena for worker in self.workers))
+
+    def transaction_state(self) -> dict[bytes, AccountState]:
+        """All accounts after the last transaction."""
+        return read_state(*(worker.arena for worker in self.workers))
+
+    def notes(self, t: int) -> NDArray[Any]:
+        """Keys that a transaction read, with what it found (`NOTES`)."""
+        return array_of(int(self.records["notes"][t]), int(self.records["n_notes"][t]), NOTES)
+
+    def changes(self, t: int) -> NDArray[Any]:
+        """Keys that a transaction changed, and how (`CELLS`)."""
+        return array_of(int(self.records["cells"][t]), int(self.records["n_cells"][t]), CELLS)
+
+
+def _timed(worker: Worker, block: int) -> int:
+    start = thread_time_ns()
+    worker.work(block)
+    return thread_time_ns() - start
