@@ -18,6 +18,7 @@ from .._kernels.evm.arithmetic import SCRATCH
 from .._kernels.evm.frames import DEPTH_LIMIT, add_code
 from .._kernels.evm.hashing import SPONGE
 from .._kernels.evm.memory import CHECKED
+from .._kernels.evm.native import NATIVE_ROOM
 from .._kernels.evm.regions import REGIONS
 from .forks import Fork
 from .hashing import EMPTY_HASH
@@ -138,7 +139,7 @@ class Arena:
             "codes": room.codes * layout.CODE.size, "code_top": room.code_bytes, "n_codes": 64, "lock": 64,
             "accounts": room.accounts * layout.ACCOUNT.size, "slots": room.slots * layout.SLOT.size,
             "journal": room.journal * layout.JOURNAL.size, "scratch": 2 * SCRATCH, "sponge": -(-SPONGE // 64) * 64,
-            "opcodes": 256 * 8,
+            "opcodes": 256 * 8, "native": NATIVE_ROOM,
             "frames": (DEPTH_LIMIT + 2) * layout.FRAME.size, "stack": (DEPTH_LIMIT + 2) * STACK_LIMIT * 32,
             "memory": room.memory, "returned": room.returned, "logs": room.logs * layout.LOG.size,
             "log_data": room.log_bytes, "environment": len(ENVIRONMENT) * 32, "block_hashes": 256 * 32,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from typing import Final
 
 from .._kernels.evm import layout
 from .._kernels.evm.blocks import work
@@ -15,8 +16,17 @@ from .arena import Arena, Room
 from .encoding import set_environment
 from .header import BlockEnv
 from .precompiles import call
+from .precompiles.native import natives
 
 __all__ = ["Worker"]
+
+#: Fields of a context, and names of `natives`.
+_NATIVES: Final = {
+    "secp256k1": "secp256k1_context",
+    "parse_signature": "secp256k1_ecdsa_recoverable_signature_parse_compact",
+    "recover_key": "secp256k1_ecdsa_recover",
+    "write_key": "secp256k1_ec_pubkey_serialize",
+}
 
 
 class Worker:
@@ -45,11 +55,19 @@ class Worker:
         set_environment(self.arena, env)
         self.arena["host"] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
         self.arena["worker"] = number
+        self._set_natives()
         self.arena["runner"] = address_of_kernel(run_transaction)
         #: Where an arena begins to fill with what transactions leave behind.
         self._tops = {name: self.arena[name] for name in ("logs", "log_data", "log_room", "notes", "cells")}
         if beside is not None:
             self.arena["bare_storage"] = int(beside["bare_storage"])
+
+    def _set_natives(self) -> None:
+        """Functions of libraries that kernels may call by their addresses; none if one is missing."""
+        found = natives()
+        if all(found[name] for name in _NATIVES.values()):
+            for field, name in _NATIVES.items():
+                self.arena[field] = found[name]
 
     def forget(self) -> None:
         """Drop logs, notes and changes of earlier transactions."""

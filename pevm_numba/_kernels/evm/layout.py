@@ -134,6 +134,7 @@ CONTEXT = record(
     "frames depth stack memory memory_end returned returned_size returned_room scratch sponge opcodes environment refund "
     "block position chains cells cell_end notes note_end lock enumerated worker runner "
     "status fork n_precompiles high_precompile host host_address host_gas host_input host_size host_ok host_used "
+    "native secp256k1 parse_signature recover_key write_key "
     "block_hashes transaction success gas_left gas_used refusal bare_storage "
     # prices, by their names in `evm.prices`
     + " ".join(prices(Fork.FRONTIER)),
