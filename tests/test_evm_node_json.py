@@ -16,7 +16,8 @@ from pevm_numba.evm.hashing import keccak
 from pevm_numba.evm.header import BlockEnv, Withdrawal, fake_exponential
 from pevm_numba.evm.rlp import encode
 from pevm_numba.evm.transaction import Authorization, Transaction, signing_hash, transaction_hash
-from pevm_numba.io.node_json import AccountState, read_node_block
+from pevm_numba.evm.world import AccountState
+from pevm_numba.io.node_json import read_node_block
 
 keys = pytest.importorskip("eth_keys", reason="eth-keys is not installed").keys
 
@@ -161,7 +162,7 @@ def node_block() -> dict[str, Any]:
 def test_a_block_is_read_as_it_was_made(tmp_path: Path) -> None:
     block = node_block()
     expected = read_node_block(block)
-    assert expected.transactions == TXS
+    assert list(expected.transactions) == TXS
     env = expected.env
     assert (env.fork, env.number, env.timestamp, env.chain_id) == (Fork.PRAGUE, 0x15F9000, 0x68200000, 1)
     assert (env.prev_randao, env.base_fee, env.blob_gas_price) == (0xAB, 7, 1)

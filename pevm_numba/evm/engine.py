@@ -22,7 +22,7 @@ from .machine import ENLARGED, refused
 from .outcomes import Results, array_of, dtype_of
 from .transaction import Transaction
 from .worker import Worker
-from .world import AccountState, World, add_keys, add_state, key_table, read_state, room_for, word, word_value
+from .world import AccountState, World, add_keys, add_state, key_number, key_table, read_state, room_for, word, word_value
 
 __all__ = ["CELLS", "NOTES", "Engine", "Plan", "flow_plan", "listed_plan", "serial_plan", "waves_plan"]
 
@@ -132,6 +132,8 @@ class Engine:
         Whether serial runs keep what was read and changed; others always do.
     keys : iterable of (address, slot or None)
         To be interned beforehand.
+    codes : iterable of bytes
+        Code that an access list knows of, beside that of the state.
 
     Raises
     ------
@@ -151,13 +153,14 @@ class Engine:
 
     def __init__(
         self, env: BlockEnv, txs: Sequence[Transaction], state: World, *, workers: int = 1, records: bool = False,
-        keys: Iterable[tuple[bytes, int | None]] = (),
+        keys: Iterable[tuple[bytes, int | None]] = (), codes: Iterable[bytes] = (),
     ) -> None:  # fmt: skip
         for i, tx in enumerate(txs):
             reason = "sender = None: must be given, or recovered" if tx.sender is None else refusal(tx, env)
             if reason is not None:
                 raise BlockError(f"transaction {i} refused: {reason}")
-        self.env, self.txs, self._state, self._keys = env, list(txs), state, list(keys)
+        self.env, self.txs, self._state = env, list(txs), state
+        self._keys, self._codes = list(keys), list(codes)
         self.n_workers, self._keeps = (1 if DISABLED else workers), records
         self._make(room_for(state, len(self.txs), sum(tx.gas_limit for tx in txs if tx.gas_limit < env.gas_limit)))
 
@@ -169,6 +172,8 @@ class Engine:
             add_state(first.arena, self._state)
             if first.arena["status"] == layout.OK:
                 add_keys(first.arena, self._keys)
+                for code in self._codes:
+                    first.arena.add_code(code)
             if first.arena["status"] == layout.OK:
                 break
             room = room.doubled()
@@ -182,7 +187,8 @@ class Engine:
         self._chains = self.arena.allocate("chains", 8 * (room.keys + 3)).view(np.int64)
         self._tables: dict[str, NDArray[np.uint8]] = {}
         self._call_system(self._before(), "before")
-        self._values = self.arena.words("values")[: len(key_table(self.arena)[1])].copy()
+        #: Values of all keys before the block, (n, 4) uint64.
+        self.before = self.arena.words("values")[: len(key_table(self.arena)[1])].copy()
 
     def _table(self, name: str, given: NDArray[Any]) -> int:
         """Address of a copy of an array that kernels may change."""
@@ -246,8 +252,8 @@ class Engine:
     def reset(self, plan: Plan) -> None:
         """The state before the block, and a plan for the next run."""
         values, n_tx = self.arena.words("values"), len(self.txs)
-        values[: len(self._values)] = self._values
-        values[len(self._values) :] = 0
+        values[: len(self.before)] = self.before
+        values[len(self.before) :] = 0
         self._chains[:] = 0
         self.results.clear()
         for worker in self.workers:
@@ -343,6 +349,10 @@ class Engine:
     def transaction_state(self) -> dict[bytes, AccountState]:
         """All accounts after the last transaction."""
         return read_state(*(worker.arena for worker in self.workers))
+
+    def numbers(self, keys: Iterable[tuple[bytes, int, int]]) -> NDArray[np.int64]:
+        """The arena's numbers of keys (address, `Field`, slot), which must have been named when the engine was made."""
+        return np.array([key_number(self.arena, *key) for key in keys], np.int64)
 
     def notes(self, t: int) -> NDArray[Any]:
         """Keys that a transaction read, with what it found (`NOTES`)."""

@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 
 from .._kernels.evm import layout
 from .._kernels.evm.interning import find_key
+from ..machine.ops import Field
 from .arena import Arena, Room
 from .forks import Fork
 from .hashing import EMPTY_HASH
 
-__all__ = ["AccountState", "World", "add_keys", "add_state", "key_table", "read_state", "room_for", "word", "word_value"]
+__all__ = [
+    "AccountState", "World", "add_keys", "add_state", "key_number", "key_table", "read_state", "room_for", "word",
+    "word_value",
+]  # fmt: skip
 
 
 class AccountState(NamedTuple):
@@ -57,6 +61,12 @@ def _key(arena: Arena, owner: int, value: int, width: int) -> int:
     place = arena.buffer("scratch")[:32]
     place[:] = word(value)
     return int(find_key(arena.address, owner, place.ctypes.data, width))
+
+
+def key_number(arena: Arena, address: bytes, field: int, slot: int) -> int:
+    """Number of a key, which is interned if need be; `field` is one of `Field`."""
+    owner = _key(arena, -1, int.from_bytes(address, "big"), 3)
+    return _key(arena, owner, slot, 1) if field == Field.STORAGE else owner + field - int(Field.BALANCE)
 
 
 def add_state(arena: Arena, state: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import numpy as np
 
@@ -14,11 +14,15 @@ from ..access.block_list import BlockAccessList
 from ..access.sets import AccessSets
 from ..block import Block
 from ..errors import BlockError
+from ..evm.block import EvmBlock
+from ..evm.observation import EvmAccessList
 from ..machine.gas import GasSchedule
 from ..schedule.plan import Schedule
 from .auto import pick
 from .bal import BalJob
 from .dataflow import DataflowJob
+from .evm_result import EvmExecution
+from .evm_run import execute_evm
 from .job import Job
 from .launch import default_workers, launch
 from .optimistic import OptimisticJob
@@ -36,6 +40,7 @@ EXECUTORS: Final = ("auto", *JOBS)
 _RECORDS: Final = ("changes", "times")
 
 
+@overload
 def execute(
     block: Block,
     executor: str = "auto",
@@ -46,12 +51,35 @@ def execute(
     workers: int | None = None,
     gas: str | GasSchedule | None = None,
     record: str | Iterable[str] | None = None,
-) -> Execution:
-    """Execute a block for real.
+) -> Execution: ...
+@overload
+def execute(
+    block: EvmBlock,
+    executor: str = "auto",
+    *,
+    schedule: Schedule | None = None,
+    access: AccessSets | None = None,
+    access_list: EvmAccessList | None = None,
+    workers: int | None = None,
+    gas: None = None,
+    record: str | Iterable[str] | None = None,
+) -> EvmExecution: ...
+def execute(
+    block: Block | EvmBlock,
+    executor: str = "auto",
+    *,
+    schedule: Schedule | None = None,
+    access: AccessSets | None = None,
+    access_list: BlockAccessList | EvmAccessList | None = None,
+    workers: int | None = None,
+    gas: str | GasSchedule | None = None,
+    record: str | Iterable[str] | None = None,
+) -> Execution | EvmExecution:
+    """Execute a block for real, on the machine that it is for: micro-ops or the EVM.
 
     Parameters
     ----------
-    block : Block
+    block : Block or EvmBlock
     executor : {"auto", "serial", "waves", "dataflow", "optimistic", "bal"}
         ``"serial"``: the baseline, one core. ``"waves"``: the transactions of a wave on all threads, a barrier after each.
         ``"dataflow"``: no barriers; a transaction starts when its predecessors have finished. ``"optimistic"``: Block-STM
@@ -65,24 +93,25 @@ def execute(
     access : AccessSets, optional
         Estimated access sets: what levels are made of without a schedule, what dataflow takes for known, and hints for
         optimistic. Default: exact, for optimistic none.
-    access_list : BlockAccessList, optional
+    access_list : BlockAccessList or EvmAccessList, optional
         For ``"bal"``; default: that of a serial run beforehand, outside the timings.
     workers : int, optional
         In [1, 1024]; default Numba's present number of threads. More than Numba has share its threads.
     gas : str or GasSchedule, optional
-        Prices; default those of the block's fork.
+        Prices; default those of the block's fork, which an EVM block always has.
     record : {"changes", "times"} or several of them, optional
         ``"changes"``: also note each transaction's net changes, by one more serial run. ``"times"``: when each ran and on
-        which worker.
+        which worker. An EVM block's execution has both always.
 
     Returns
     -------
-    Execution
+    Execution or EvmExecution
 
     Raises
     ------
     BlockError
-        If an argument is out of range or does not fit the block.
+        If an argument is out of range or does not fit the block; of an EVM block also if it has a transaction that it may
+        not have, or `schedule` promises another order than the block's, which nonces forbid.
     AccessListError
         If `access_list` does not say what the block does; names the first transaction and key.
     ExecutionError
@@ -115,6 +144,23 @@ def execute(
     recorded = _recorded(record)
     _check_fit(block, schedule, access)
     workers = default_workers() if workers is None else door.integer("workers", workers, 1, 1024)
+    if isinstance(block, EvmBlock):
+        if gas is not None:
+            raise BlockError(f"gas = {gas!r:.80}: the fork of an EVM block decides its prices")
+        return execute_evm(block, executor, workers, schedule=schedule, access=access, access_list=access_list)
+    return _execute(block, executor, schedule, access, access_list, workers, gas, recorded)
+
+
+def _execute(
+    block: Block,
+    executor: str,
+    schedule: Schedule | None,
+    access: AccessSets | None,
+    access_list: Any,
+    workers: int,
+    gas: str | GasSchedule | None,
+    recorded: set[str],
+) -> Execution:
     reason, shares = "", None
     start = perf_counter_ns()
     if executor == "auto":
@@ -152,7 +198,7 @@ def _list(
     block: Block,
     executor: str,
     schedule: Schedule | None,
-    access_list: BlockAccessList | None,
+    access_list: Any,
     gas: str | GasSchedule | None,
 ) -> BlockAccessList | None:
     """The list for "bal", made by a serial run if none is given."""
@@ -166,15 +212,19 @@ def _list(
     return access_list
 
 
-def _check_fit(block: Block, schedule: Schedule | None, access: AccessSets | None) -> None:
-    door.instance("block", block, Block)
+def _check_fit(block: Block | EvmBlock, schedule: Schedule | None, access: AccessSets | None) -> None:
+    if not isinstance(block, EvmBlock):
+        door.instance("block", block, Block)
     if schedule is not None:
         door.instance("schedule", schedule, Schedule)
     if access is not None:
         door.instance("access", access, AccessSets)
     if schedule is not None and schedule.n_tx != block.n_tx:
         raise BlockError(f"schedule has {schedule.n_tx} transactions: the block has {block.n_tx}")
-    if access is not None and (access.n_tx, access.n_keys) != (block.n_tx, block.n_keys):
+    if isinstance(block, EvmBlock):
+        if access is not None and access.n_tx != block.n_tx:
+            raise BlockError(f"access sets of {access.n_tx} transactions: the block has {block.n_tx}")
+    elif access is not None and (access.n_tx, access.n_keys) != (block.n_tx, block.n_keys):
         raise BlockError(
             f"access sets of {access.n_tx} transactions and {access.n_keys} keys: "
             f"the block has {block.n_tx} and {block.n_keys}"

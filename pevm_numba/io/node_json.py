@@ -16,17 +16,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ..errors import BlockError, FileFormatError, TooLargeError
+from ..evm.block import EvmBlock
 from ..evm.forks import Fork, fork_at, fork_named
 from ..evm.hashing import keccak, keccak_many
 from ..evm.header import BlockEnv, Withdrawal
 from ..evm.rlp import encode
 from ..evm.transaction import Authorization, Transaction, encode_transaction, recover_senders
+from ..evm.world import AccountState
 from .paths import existing, reading
 
-__all__ = ["AccountState", "ParsedBlock", "read_node_block"]
+__all__ = ["read_node_block"]
 
 log = logging.getLogger("pevm_numba")
 
@@ -41,24 +43,7 @@ _OCTETS: Final = re.compile(r"0[xX](?:[0-9a-fA-F]{2})*")
 _Source = Mapping[str, Any] | str | os.PathLike[str]
 
 
-class AccountState(NamedTuple):
-    """An account before the block."""
-
-    balance: int
-    nonce: int
-    code: bytes
-    storage: dict[int, int]
-
-
 _State = dict[bytes, AccountState]
-
-
-class ParsedBlock(NamedTuple):
-    """A block read by `read_node_block`; `state` has the accounts of the pre-state, by address."""
-
-    env: BlockEnv
-    transactions: list[Transaction]
-    state: _State
 
 
 class _Reader:
@@ -314,8 +299,8 @@ def _merged(reader: _Reader, entries: list[Any], txs: list[Transaction], hashes:
         found = _accounts(reader, place, value)
         for address, account in found.items():
             if address not in empty:
-                known = state.setdefault(address, account).storage
-                known.update({slot: word for slot, word in account.storage.items() if slot not in known})
+                before = state.setdefault(address, account)
+                state[address] = before._replace(storage={**account.storage, **before.storage})
         target = _target(tx)
         if target not in found and target not in state:
             empty.add(target)
@@ -364,7 +349,7 @@ def read_node_block(
     *,
     chain_id: int | None = None,
     fork: Fork | str | None = None,
-) -> ParsedBlock:
+) -> EvmBlock:
     """Read a block as a node gives it, and the state before it.
 
     Parameters
@@ -381,7 +366,7 @@ def read_node_block(
 
     Returns
     -------
-    ParsedBlock
+    EvmBlock
         Each transaction with its sender, recovered from the signature or, where there is none, as ``from`` has it.
 
     Raises
@@ -415,4 +400,4 @@ def read_node_block(
         reader, value = _opened("prestate", prestate)
         state = _merged(reader, value, txs, hashes) if isinstance(value, list) else _accounts(reader, "", value)
     log.info("%s: read block %d, %d transactions, %d accounts", reader.name, env.number, len(txs), len(state))
-    return ParsedBlock(env, txs, state)
+    return EvmBlock(env, txs, state)

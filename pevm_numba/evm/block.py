@@ -1,0 +1,103 @@
+"""A block of real transactions: what it takes to execute it, and what should come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from ..door import freeze, instance, integer, items
+from ..errors import BlockError
+from .header import BlockEnv
+from .rlp import sized
+from .transaction import Transaction
+from .world import AccountState, World
+
+__all__ = ["EvmBlock"]
+
+_U64: Final = 2**64 - 1
+_U256: Final = 2**256 - 1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EvmBlock:
+    """Transactions, the block around them and the state before it.
+
+    Parameters
+    ----------
+    env : BlockEnv
+        Also what the header promises: gas used, receipts root, bloom.
+    transactions : sequence of Transaction
+        In block order, with senders.
+    state : mapping of bytes to (balance, nonce, code, storage)
+        All accounts that exist before the block, by their 20 bytes; what is not named is absent, and zero. Balances in wei,
+        storage from slot to value, both below 2**256.
+    after : mapping, optional
+        Accounts after the last transaction, as far as known, to compare with; storage of those in it is complete as far as
+        it is in `state` or changed.
+
+    Raises
+    ------
+    BlockError
+        Naming the transaction or account, the value and the rule.
+
+    Examples
+    --------
+    >>> from .forks import Fork
+    >>> tx = Transaction(gas_price=9, gas_limit=21_000, to=b"\\x02" * 20, value=5, sender=b"\\x01" * 20)
+    >>> EvmBlock(BlockEnv(number=7, timestamp=1, fork=Fork.BERLIN), [tx], {b"\\x01" * 20: (10**18, 0, b"", {})})
+    <EvmBlock 7: berlin, 1 txs, 1 accounts>
+    """
+
+    env: BlockEnv
+    transactions: tuple[Transaction, ...]
+    state: Mapping[bytes, AccountState]
+    after: Mapping[bytes, AccountState] | None = None
+
+    def __init__(
+        self, env: BlockEnv, transactions: Iterable[Transaction], state: World, after: World | None = None
+    ) -> None:
+        instance("env", env, BlockEnv)
+        listed = tuple(items("transactions", transactions, "transactions"))
+        for i, tx in enumerate(listed):
+            instance(f"transactions[{i}]", tx, Transaction)
+            if tx.sender is None:
+                raise BlockError(f"transactions[{i}], sender = None: must be given, or recovered")
+        checked = _checked("state", state)
+        freeze(self, env=env, transactions=listed, state=checked, after=None if after is None else _checked("after", after))
+
+    @property
+    def number(self) -> int:
+        """Height."""
+        return self.env.number
+
+    @property
+    def n_tx(self) -> int:
+        """Number of transactions."""
+        return len(self.transactions)
+
+    def __repr__(self) -> str:
+        fork = self.env.fork.name.lower()
+        return f"<EvmBlock {self.number}: {fork}, {self.n_tx:,} txs, {len(self.state):,} accounts>"
+
+
+def _checked(name: str, state: World) -> dict[bytes, AccountState]:
+    """The accounts, each of the right shape."""
+    instance(name, state, Mapping)
+    return {sized(f"{name}, address", address, 20): _account(name, address, one) for address, one in state.items()}
+
+
+def _account(name: str, address: bytes, given: tuple[int, int, bytes, Mapping[int, int]]) -> AccountState:
+    place = f"{name}[0x{address.hex()}]"
+    if not isinstance(given, tuple) or len(given) != 4:
+        raise BlockError(f"{place} = {given!r:.80}: must be (balance, nonce, code, storage)")
+    balance, nonce, code, storage = given
+    instance(f"{place}, storage", storage, Mapping)
+    if not isinstance(code, bytes):
+        raise BlockError(f"{place}, code = {code!r:.80}: must be bytes")
+    for slot, value in storage.items():
+        if not (type(slot) is type(value) is int and 0 <= slot <= _U256 and 0 <= value <= _U256):
+            raise BlockError(f"{place}, storage {slot!r:.80} = {value!r:.80}: must be integers in [0, 2**256)")
+    return AccountState(
+        integer(f"{place}, balance", balance, 0, _U256), integer(f"{place}, nonce", nonce, 0, _U64), code, storage
+    )

@@ -1,0 +1,171 @@
+"""What the transactions of a run have read and changed, by keys that do not depend on who met them first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..machine.ops import Field, Mode
+from .engine import CELLS, NOTES, Engine
+from .world import key_table
+
+__all__ = ["EvmAccessList", "KeyTable", "Observation", "access_list", "observe"]
+
+_CREDIT: Final = 2
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class KeyTable:
+    """Keys that a block's transactions accessed, ordered by address, field and slot.
+
+    Parameters
+    ----------
+    address : (n, 20) uint8
+    field : (n,) uint8
+        `Field`.
+    slot : (n, 32) uint8
+        Big-endian; 0 but for storage.
+    """
+
+    address: NDArray[np.uint8]
+    field: NDArray[np.uint8]
+    slot: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.field)
+
+    def __getitem__(self, key: int) -> tuple[bytes, Field, int]:
+        return self.address[key].tobytes(), Field(self.field[key]), int.from_bytes(self.slot[key].tobytes(), "big")
+
+    def __iter__(self) -> Iterator[tuple[bytes, int, int]]:
+        return (self[key] for key in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, KeyTable):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in ("address", "field", "slot"))
+
+    __hash__ = None  # type: ignore[assignment]  # arrays compare by content
+
+    def __repr__(self) -> str:
+        return f"<KeyTable: {len(self):,} keys>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EvmAccessList:
+    """Net changes of each transaction: what ``bal`` runs from (after EIP-7928).
+
+    Parameters
+    ----------
+    keys : KeyTable
+    indptr : (n_tx + 1,) int64
+        CSR offsets by block position.
+    key : (n,) int32
+        Keys whose value after the transaction differs from that before it, ascending.
+    values : (n, 32) uint8
+        Big-endian values after the transaction; for code its hash.
+    codes : tuple of bytes
+        Code that was not there before the block.
+    """
+
+    keys: KeyTable
+    indptr: NDArray[np.int64]
+    key: NDArray[np.int32]
+    values: NDArray[np.uint8]
+    codes: tuple[bytes, ...]
+
+    @property
+    def n_tx(self) -> int:
+        """Number of transactions."""
+        return len(self.indptr) - 1
+
+    @property
+    def n_changes(self) -> int:
+        """Number of (transaction, key) pairs that change."""
+        return len(self.key)
+
+    def __repr__(self) -> str:
+        return f"<EvmAccessList: {self.n_tx:,} txs, {self.n_changes:,} changes>"
+
+
+class Observation(NamedTuple):
+    """Keys, and access sets as a CSR of keys (ascending) and modes; changes as they were kept."""
+
+    keys: KeyTable
+    indptr: NDArray[np.int64]
+    key: NDArray[np.int32]
+    modes: NDArray[np.uint8]
+    #: Changes with canonical keys: transaction, key, kind, value (little-endian), in block order.
+    changes: NDArray[Any]
+    #: Values of the keys before the block, (n, 32) uint8 little-endian.
+    before: NDArray[np.uint8]
+
+
+_CHANGE: Final = np.dtype([("tx", "i8"), ("key", "i8"), ("kind", "i8"), ("value", "u1", (32,))])
+
+
+def _all(parts: list[NDArray[Any]], dtype: np.dtype[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Transaction of each record, and the records."""
+    tx = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return tx, np.concatenate(parts) if parts else np.empty(0, dtype)
+
+
+def _table(engine: Engine, used: NDArray[np.int64]) -> tuple[KeyTable, NDArray[np.int64]]:
+    """The keys of those numbers in canonical order, and each one's place in it."""
+    words, owners = key_table(engine.arena)
+    accounts = np.cumsum(owners < 0) - 1
+    is_slot = owners[used] >= 0
+    heads = np.where(is_slot, owners[used], used)
+    rows = np.zeros((len(used), 53), np.uint8)
+    rows[:, :20] = words[heads, 19::-1]
+    rows[:, 20] = np.where(is_slot, int(Field.STORAGE), int(Field.BALANCE) + accounts[used] % 3)
+    rows[is_slot, 21:] = words[used[is_slot], ::-1]
+    order = np.argsort(rows.view("S53")[:, 0], kind="stable") if len(rows) else np.empty(0, np.int64)
+    place = np.empty(len(used), np.int64)
+    place[order] = np.arange(len(used))
+    rows = rows[order]
+    return KeyTable(rows[:, :20].copy(), rows[:, 20].copy(), rows[:, 21:].copy()), place
+
+
+def observe(engine: Engine) -> Observation:
+    """What was read and changed in the last run, which must have kept records."""
+    n_tx = len(engine.txs)
+    read_tx, reads = _all([engine.notes(t) for t in range(n_tx)], NOTES)
+    change_tx, cells = _all([engine.changes(t) for t in range(n_tx)], CELLS)
+    used, inverse = np.unique(np.concatenate([reads["key"], cells["key"]]), return_inverse=True)
+    keys, place = _table(engine, used)
+    ids = place[inverse]
+    modes = np.concatenate([
+        np.full(len(reads), int(Mode.READ), np.uint8),
+        np.where(cells["kind"] == _CREDIT, int(Mode.CREDIT), int(Mode.WRITE)).astype(np.uint8),
+    ])  # fmt: skip
+    pairs, which = np.unique(np.concatenate([read_tx, change_tx]) * len(keys) + ids, return_inverse=True)
+    merged = np.zeros(len(pairs), np.uint8)
+    np.bitwise_or.at(merged, which, modes)
+    indptr = np.searchsorted(pairs, np.arange(n_tx + 1) * max(1, len(keys)))
+    changes = np.empty(len(cells), _CHANGE)
+    changes["tx"], changes["key"], changes["kind"] = change_tx, ids[len(reads) :], cells["kind"]
+    changes["value"] = cells["value"]
+    before = np.zeros((len(keys), 32), np.uint8)
+    old = used < len(engine.before)
+    before[place[old]] = engine.before[used[old]].view(np.uint8)
+    columns = indptr.astype(np.int64), (pairs % max(1, len(keys))).astype(np.int32), merged
+    return Observation(keys, *columns, changes, before)
+
+
+def access_list(seen: Observation, n_tx: int, codes: tuple[bytes, ...]) -> EvmAccessList:
+    """Changes with the values that they lead to; credits are added up."""
+    now = {int(k): int.from_bytes(seen.before[k].tobytes(), "little") for k in np.unique(seen.changes["key"])}
+    order = np.lexsort((seen.changes["key"], seen.changes["tx"]))
+    changes = seen.changes[order]
+    values = np.empty((len(changes), 32), np.uint8)
+    for i, change in enumerate(changes):
+        key, value = int(change["key"]), int.from_bytes(change["value"].tobytes(), "little")
+        now[key] = (now[key] + value) % 2**256 if change["kind"] == _CREDIT else value
+        values[i] = np.frombuffer(now[key].to_bytes(32, "big"), np.uint8)
+    indptr = np.searchsorted(changes["tx"], np.arange(n_tx + 1)).astype(np.int64)
+    return EvmAccessList(seen.keys, indptr, changes["key"].astype(np.int32), values, codes)

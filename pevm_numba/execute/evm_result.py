@@ -1,0 +1,162 @@
+"""What the execution of an EVM block leaves behind: receipts, what was accessed, the state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import door
+from ..access.sets import AccessSets
+from ..errors import ExecutionError
+from ..evm.block import EvmBlock
+from ..evm.forks import Fork
+from ..evm.observation import EvmAccessList, KeyTable, Observation, access_list
+from ..evm.receipts import Log, Receipt, logs_bloom, receipts_root
+from ..evm.world import AccountState
+from ..schedule.plan import Schedule
+from .result import TxTimes
+
+__all__ = ["EvmExecution"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EvmExecution:
+    """Receipts, state, counters and times of one execution of an EVM block; made by `execute`.
+
+    Parameters
+    ----------
+    block : EvmBlock
+    executor : str
+        Which one ran (for ``auto``: the one picked).
+    schedule : Schedule or None
+        What was followed.
+    success : (n_tx,) bool
+    gas_used : (n_tx,) int64
+        Refunds taken off.
+    logs : tuple of tuples of Log
+        Of each transaction.
+    seen : Observation
+        What was read and changed.
+    after_transactions : mapping of bytes to AccountState
+        All accounts after the last transaction.
+    state : mapping of bytes to AccountState
+        All accounts after the block: system calls and withdrawals included, rewards for mining not.
+    counters, timings : dict
+        As in `Execution`.
+    times : TxTimes
+        When each transaction ran, in nanoseconds.
+    reason : str
+        Why this executor was picked.
+
+    Notes
+    -----
+    All arrays are read-only.
+    """
+
+    block: EvmBlock
+    executor: str
+    schedule: Schedule | None
+    success: NDArray[np.bool_]
+    gas_used: NDArray[np.int64]
+    logs: tuple[tuple[Log, ...], ...]
+    seen: Observation
+    after_transactions: Mapping[bytes, AccountState]
+    state: Mapping[bytes, AccountState]
+    times: TxTimes
+    counters: dict[str, int] = field(default_factory=dict)
+    timings: dict[str, int] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def keys(self) -> KeyTable:
+        """What the key ids of `observed` and `block_access_list` stand for."""
+        return self.seen.keys
+
+    @cached_property
+    def observed(self) -> AccessSets:
+        """What was really accessed: READ what was looked at, WRITE what changed, CREDIT what was only added to."""
+        return AccessSets.trusted(len(self.keys), self.seen.indptr.copy(), self.seen.key.copy(), self.seen.modes.copy())
+
+    @cached_property
+    def receipts(self) -> list[Receipt]:
+        """Receipts in block order; before Byzantium they have the status where the chain's have a state root (EIP-658)."""
+        total = np.cumsum(self.gas_used).tolist()
+        return [
+            Receipt(tx.type, int(ok), gas, logs)
+            for tx, ok, gas, logs in zip(self.block.transactions, self.success.tolist(), total, self.logs)
+        ]
+
+    def receipts_root(self) -> bytes:
+        """Root of the receipts' trie."""
+        return receipts_root(self.receipts)
+
+    def logs_bloom(self) -> bytes:
+        """Bloom filter of all logs."""
+        return logs_bloom(log for logs in self.logs for log in logs)
+
+    def block_access_list(self) -> EvmAccessList:
+        """What each transaction changed: what ``execute(block, "bal", access_list=...)`` runs from."""
+        known = {account[2] for account in self.block.state.values()}
+        codes = sorted({account.code for account in self.after_transactions.values()} - known - {b""})
+        return access_list(self.seen, self.block.n_tx, tuple(codes))
+
+    def differences_from_chain(self) -> list[str]:
+        """What is not as the block's header and the state after it say; empty if all that is known is right.
+
+        Looked at, as far as the block knows them: gas used, receipts root (from Byzantium on), logs bloom; and of every
+        account in ``block.after`` balance, nonce and storage.
+        """
+        env, found = self.block.env, []
+        gas = int(self.gas_used.sum())
+        if env.gas_used is not None and gas != env.gas_used:
+            found.append(f"gas used {gas:,}: the header says {env.gas_used:,}")
+        if env.receipts_root is not None and env.fork >= Fork.BYZANTIUM and self.receipts_root() != env.receipts_root:
+            found.append(f"receipts root 0x{self.receipts_root().hex()}: the header says 0x{env.receipts_root.hex()}")
+        if env.logs_bloom is not None and self.logs_bloom() != env.logs_bloom:
+            found.append("logs bloom is not the header's")
+        for address, expected in (self.block.after or {}).items():
+            account = self.after_transactions.get(address)
+            if account is None or account[:2] != expected[:2] or account.storage != expected[3]:
+                found.append(f"account 0x{address.hex()} is not as it was after the block")
+        if self.block.after is not None:
+            found += [f"account 0x{a.hex()} is left over" for a in self.after_transactions.keys() - self.block.after.keys()]
+        return found
+
+    def difference(self, other: EvmExecution) -> str | None:
+        """First difference of outcomes between two executions, None if there is none."""
+        door.instance("other", other, EvmExecution)
+        for name in ("success", "gas_used"):
+            unlike = np.flatnonzero(getattr(self, name) != getattr(other, name))
+            if len(unlike):
+                t = int(unlike[0])
+                return f"transaction {t}, {name}: {getattr(self, name)[t]} and {getattr(other, name)[t]}"
+        for t, (mine, theirs) in enumerate(zip(self.logs, other.logs)):
+            if mine != theirs:
+                return f"transaction {t}: other logs"
+        if self.keys != other.keys or self.observed != other.observed:
+            return "observed access sets"
+        for address in self.state.keys() | other.state.keys():
+            if self.state.get(address) != other.state.get(address):
+                return f"account 0x{address.hex()}: {self.state.get(address)!r:.80} and {other.state.get(address)!r:.80}"
+        return None
+
+    def check_equal(self, other: EvmExecution) -> None:
+        """Compare outcomes: receipts, logs, access sets, state.
+
+        Raises
+        ------
+        ExecutionError
+            Naming the first difference.
+        """
+        found = self.difference(other)
+        if found is not None:
+            raise ExecutionError(f"block {self.block.number}: {self.executor} and {other.executor} differ: {found}")
+
+    def __repr__(self) -> str:
+        ms = self.timings.get("execute_ns", 0) / 1e6
+        n_ok, gas = int(self.success.sum()), int(self.gas_used.sum())
+        return f"<EvmExecution by {self.executor}: {n_ok:,} of {len(self.success):,} txs succeeded, {gas:,} gas, {ms:.2f} ms>"

@@ -1,0 +1,233 @@
+"""Executors of EVM blocks. All promise the block's own order; hints decide only how fast it goes."""
+
+from __future__ import annotations
+
+from time import perf_counter_ns
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import door
+from ..access.sets import AccessSets
+from ..errors import AccessListError, BlockError
+from ..evm.block import EvmBlock
+from ..evm.engine import CELLS, Engine, Plan, flow_plan, listed_plan, serial_plan, waves_plan
+from ..evm.observation import EvmAccessList, observe
+from ..evm.outcomes import read_logs
+from ..machine.ops import Field
+from ..schedule.dependencies import Dependencies, dependencies
+from ..schedule.plan import Schedule
+from .evm_result import EvmExecution
+from .job import COUNTERS
+from .result import TxTimes
+
+__all__ = ["EVM_EXECUTORS", "EvmJob", "execute_evm", "predecessors", "senders_known"]
+
+EVM_EXECUTORS: Final = ("serial", "waves", "dataflow", "optimistic", "bal")
+
+#: Transactions for each worker below which sharing a block out is not tried.
+_LEAST_TXS: Final = 4
+
+
+def senders_known(block: EvmBlock) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Who waits for whom as far as senders tell before anything runs: a CSR of each sender's transaction before.
+
+    Examples
+    --------
+    >>> from ..evm.forks import Fork
+    >>> from ..evm.header import BlockEnv
+    >>> from ..evm.transaction import Transaction
+    >>> sent = [(b"a" * 20, 0), (b"b" * 20, 0), (b"a" * 20, 1)]
+    >>> txs = [Transaction(gas_price=9, to=bytes(20), sender=sender, nonce=nonce) for sender, nonce in sent]
+    >>> [part.tolist() for part in senders_known(EvmBlock(BlockEnv(number=1, timestamp=1, fork=Fork.BERLIN), txs, {}))]
+    [[0, 0, 0, 1], [0]]
+    """
+    last: dict[bytes | None, int] = {}
+    indptr, indices = [0], []
+    for i, tx in enumerate(block.transactions):
+        if tx.sender in last:
+            indices.append(last[tx.sender])
+        last[tx.sender] = i
+        indptr.append(len(indices))
+    return np.array(indptr, np.int64), np.array(indices, np.int64)
+
+
+def predecessors(deps: Dependencies) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Who waits for whom as a CSR of transactions alone: joins are written out."""
+    joined = {
+        n: deps.indices[deps.indptr[n] : deps.indptr[n + 1]].tolist() for n in range(deps.n_tx, deps.n_tx + deps.n_joins)
+    }
+    rows: list[set[int]] = []
+    for t in range(deps.n_tx):
+        row: set[int] = set()
+        for p in deps.indices[deps.indptr[t] : deps.indptr[t + 1]].tolist():
+            row.update(joined.get(p, (p,)))
+        rows.append(row)
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    return indptr, np.array([p for row in rows for p in sorted(row)], np.int64)
+
+
+def _cells(engine: Engine, listed: EvmAccessList) -> NDArray[Any]:
+    """What a list says, as the engine's own records."""
+    numbers = engine.numbers(listed.keys)
+    cells = np.zeros(listed.n_changes, CELLS)
+    cells["key"] = numbers[listed.key]
+    cells["position"] = np.repeat(np.arange(listed.n_tx), np.diff(listed.indptr))
+    cells["kind"], cells["value"] = 1, listed.values[:, ::-1]
+    return cells
+
+
+class EvmJob:
+    """One executor on one block, with everything that it needs for any number of runs.
+
+    Parameters
+    ----------
+    block : EvmBlock
+    executor : str
+        One of `EVM_EXECUTORS`.
+    workers : int
+    schedule : Schedule, optional
+        Its waves for ``waves``, its timeline, if it has one, as ranks for ``dataflow``.
+    access : AccessSets, optional
+        What waves and dataflow take for known, hints for optimistic.
+    cost : (n_tx,) numbers, optional
+        Guessed times of the transactions: whoever has the longest way to go behind him runs first.
+    access_list : EvmAccessList, optional
+        Needed for ``bal``.
+    records : bool
+        Whether serial runs keep what was read and changed.
+    """
+
+    def __init__(
+        self, block: EvmBlock, executor: str, *, workers: int = 1, schedule: Schedule | None = None,
+        access: AccessSets | None = None, cost: NDArray[Any] | None = None, access_list: EvmAccessList | None = None,
+        records: bool = True,
+    ) -> None:  # fmt: skip
+        self.block, self.name, self.schedule, self.access, self.cost = block, executor, schedule, access, cost
+        self.access_list = access_list
+        listed = () if access_list is None else access_list.keys
+        known = [(address, slot if field == Field.STORAGE else None) for address, field, slot in listed]
+        self.engine = Engine(
+            block.env, block.transactions, block.state, workers=1 if executor == "serial" else workers, records=records,
+            keys=known, codes=() if access_list is None else access_list.codes,
+        )  # fmt: skip
+        self.workers = self.engine.n_workers
+
+    def plan(self) -> None:
+        """Decide who may run when."""
+        self._plan = self._planned()
+
+    def _planned(self) -> Plan:
+        block = self.block
+        if self.name == "serial":
+            return serial_plan(block.n_tx)
+        if self.name == "bal":
+            if self.access_list is None:
+                raise BlockError("executor 'bal' without access_list: needs one")
+            return listed_plan(block.n_tx, _cells(self.engine, self.access_list))
+        if self.name == "waves" and self.schedule is not None:
+            return waves_plan(self.schedule.wave_of)
+        if self.access is None:
+            if self.name == "waves":
+                raise BlockError("executor 'waves' without schedule or access: needs one")
+            return flow_plan(*senders_known(block))
+        deps = dependencies(self.access)
+        if self.name == "waves":
+            return waves_plan(deps.earliest_start()[: block.n_tx])
+        return flow_plan(*predecessors(deps), self._ranks(deps))
+
+    def _ranks(self, deps: Dependencies) -> NDArray[np.int64] | None:
+        """First whoever starts first by the schedule, or has most behind him; optimistic: block order."""
+        n = self.block.n_tx
+        if self.name == "optimistic":
+            return None
+        if self.schedule is not None and self.schedule.timeline is not None:
+            order = np.argsort(self.schedule.timeline.start, kind="stable")
+        else:
+            order = np.argsort(-deps.remaining(self.cost)[:n], kind="stable")
+        ranks = np.empty(n, np.int64)
+        ranks[order] = np.arange(n)
+        return ranks
+
+    def run(self) -> dict[str, int]:
+        """Run once; counters and times in nanoseconds, as of `Engine.run`."""
+        return self.engine.run(self._plan)
+
+    def collect(self, found: dict[str, int], timings: dict[str, int], reason: str = "") -> EvmExecution:
+        """The outcome of the last run."""
+        engine, n = self.engine, self.block.n_tx
+        records = engine.records
+        success, gas = records["success"] == 1, records["gas_used"].copy()
+        first = records["begin"].min(initial=2**63 - 1)
+        times = TxTimes(
+            records["begin"] - first, records["end"] - first, records["worker"].astype(np.int32),
+            records["runs"].astype(np.int32), self.workers,
+        )  # fmt: skip
+        for array in (success, gas, times.start, times.end, times.worker, times.runs):
+            array.flags.writeable = False
+        counters = dict.fromkeys(COUNTERS, 0) | {
+            "workers": self.workers, "executions": found.get("executions") or n, "validations": found["validations"],
+            "aborts": found["aborts"], "reexecuted": max(0, (found.get("executions") or n) - n),
+        }  # fmt: skip
+        seen, logs, between = observe(engine), tuple(read_logs(record) for record in records), engine.transaction_state()
+        return EvmExecution(
+            self.block, self.name, self.schedule, success, gas, logs, seen, between, engine.state(), times, counters,
+            {**timings, "execute_ns": found["execute_ns"], "cpu_ns": found["cpu_ns"]}, reason,
+        )  # fmt: skip
+
+
+def _pick(block: EvmBlock, workers: int, known: bool, listed: bool) -> tuple[str, str]:
+    if listed:
+        return "bal", "an access list is given"
+    if workers < 2 or block.n_tx < _LEAST_TXS * workers:
+        return "serial", f"{block.n_tx:,} transactions on {workers} workers: too few to share out"
+    if known:
+        return "dataflow", "what transactions access is given"
+    return "optimistic", "nothing is known of what transactions access"
+
+
+def execute_evm(
+    block: EvmBlock,
+    executor: str,
+    workers: int,
+    *,
+    schedule: Schedule | None = None,
+    access: AccessSets | None = None,
+    access_list: Any = None,
+) -> EvmExecution:
+    """`execute` for EVM blocks; what it says of arguments and errors holds here.
+
+    Raises
+    ------
+    BlockError
+        Also if `schedule` promises another order than the block's: nonces forbid it.
+    """
+    if schedule is not None and not schedule.block_order:
+        raise BlockError(f"schedule by {schedule.policy!r} promises an order of its own: EVM blocks run in block order")
+    start = perf_counter_ns()
+    reason, cost = "", None
+    if executor == "auto":
+        executor, why = _pick(block, workers, schedule is not None or access is not None, access_list is not None)
+        reason = f"auto: {why}"
+    if access_list is not None and executor != "bal":
+        raise BlockError(f"access_list with executor {executor!r}: only bal runs from a list")
+    if access_list is not None:
+        door.instance("access_list", access_list, EvmAccessList)
+        if access_list.n_tx != block.n_tx:
+            raise AccessListError(f"access_list of {access_list.n_tx} transactions: the block has {block.n_tx}")
+    unknown = access is None and (executor == "dataflow" or (executor == "waves" and schedule is None))
+    if unknown or (executor == "bal" and access_list is None):
+        first = execute_evm(block, "serial", 1)
+        if executor == "bal":
+            access_list = first.block_access_list()
+        else:
+            access, cost = first.observed, first.gas_used
+        start = perf_counter_ns()
+    job = EvmJob(
+        block, executor, workers=workers, schedule=schedule, access=access, cost=cost, access_list=access_list
+    )
+    prepared = perf_counter_ns()
+    job.plan()
+    timings = {"prepare_ns": prepared - start, "schedule_ns": perf_counter_ns() - prepared}
+    return job.collect(job.run(), timings, reason)
