@@ -135,6 +135,7 @@ def observe(engine: Engine) -> Observation:
     """What was read and changed in the last run, which must have kept records."""
     n_tx = len(engine.txs)
     read_tx, reads = _all([engine.notes(t) for t in range(n_tx)], NOTES)
+    read_tx, reads = read_tx[reads["key"] >= 0], reads[reads["key"] >= 0]
     change_tx, cells = _all([engine.changes(t) for t in range(n_tx)], CELLS)
     used, inverse = np.unique(np.concatenate([reads["key"], cells["key"]]), return_inverse=True)
     keys, place = _table(engine, used)

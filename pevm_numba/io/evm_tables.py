@@ -43,6 +43,13 @@ _TRANSACTION: Final = (
 _STATE: Final = ("address", "slot", "value", "exists", "balance", "nonce", "code_hash")
 
 
+#: Code of the contract of EIP-4788, which runs in every block from Cancun on, without a transaction that calls it.
+_BEACON_ROOTS_CODE: Final = bytes.fromhex(
+    "3373fffffffffffffffffffffffffffffffffffffffe14604d57602036146024575f5ffd5b5f35801560495762001fff810690815414603c575f5ffd5b"
+    "62001fff01545f5260205ff35b5f5ffd5b62001fff42064281555f359062001fff015500"
+)
+
+
 class _Row:
     """One row, with values looked at as they are taken."""
 
@@ -102,7 +109,7 @@ class _Folder:
         self.path = existing(path)
         self.network = self._network()
         self.headers = {row.integer("block_number"): row for row in _rows(self._table("headers"), _HEADER)}
-        self.codes: dict[bytes, bytes] = {}
+        self.codes = {keccak(_BEACON_ROOTS_CODE): _BEACON_ROOTS_CODE}
         for row in _rows(self._table("codes"), ("code_hash", "code")):
             code = row.octets("code")
             if keccak(code) != row.octets("code_hash", 32):

@@ -71,6 +71,7 @@ def _run(c, b, t):
     result.worker = context.worker
     result.runs += 1
     result.n_logs = 0
+    result.notes = context.notes
     call_kernel(context.runner, c, _block(b).txs + _TX_SIZE * t)
     if context.status == FULL:
         _stop(b, FULL, t)
@@ -114,12 +115,10 @@ def _execute(c, b, t):
     result = _result(r)
     cells, n_cells = result.cells, result.n_cells
     declare(cells, n_cells, ESTIMATE)
-    first_unsure = load_acquire(b + _FRONTIER)
     if _run(c, b, t):
         keep_notes(c, r)
         if context.status == FULL:
             _stop(b, FULL, t)
-    result.ordered = 1 if context.enumerated and first_unsure < t else 0
     if block.mode != LISTED and context.status != FULL:
         link_cells(block.chains, result.cells, result.n_cells)
     declare(cells, n_cells, DEAD)
@@ -134,7 +133,7 @@ def _again(c, b, t):
     r = _record_of(b, t)
     _context(c).position = t
     atomic_add(b + _VALIDATIONS, 1)
-    if _result(r).ordered or stale(c, r):
+    if stale(c, r):
         atomic_add(b + _ABORTS, 1)
         return _execute(c, b, t)
     return True
@@ -176,7 +175,7 @@ def _look_ahead(c, b):
         r = _record_of(b, t)
         if load_acquire(r + _STATE) == DONE and _result(r).checked != version and compare_swap(r + _STATE, DONE, RUNNING):
             runs = _result(r).runs
-            if not _result(r).ordered and not _again(c, b, t):
+            if not _again(c, b, t):
                 return True
             _result(r).checked = version
             store_release(r + _STATE, DONE)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from ...evm.forks import Fork
 from ..jit import kernel
-from .layout import ACCOUNT, CODE, CONTEXT, J_CODE, KEY
-from .memory import load, word_copy, word_equal, word_set, word_zero
+from .layout import ACCOUNT, CODE, CONTEXT, J_CODE
+from .memory import word_copy, word_equal, word_set, word_zero
+from .results import count_slots, note_count
 from .state import code_of, load_balance, load_code, load_nonce, note, note_flags
-from .versions import fetch
 
 __all__ = ["clear_empty", "exists", "has_code", "is_empty", "is_taken", "touch"]
 
-_context, _account, _code, _key = CONTEXT.at, ACCOUNT.at, CODE.at, KEY.at
-_KEY_SIZE = KEY.size
+_context, _account, _code = CONTEXT.at, ACCOUNT.at, CODE.at
 _SPURIOUS = int(Fork.SPURIOUS)
 
 
@@ -38,13 +37,9 @@ def is_taken(c, a):
         return True
     context = _context(c)
     if context.bare_storage:  # else every account with storage has a nonce or code
-        context.enumerated = 1
-        owner, word = _account(a).key, context.scratch + 320
-        for k in range(load(context.n_keys)):
-            if _key(context.keys + _KEY_SIZE * k).owner == owner:
-                fetch(c, k, word)
-                if not word_zero(word):
-                    return True
+        count = count_slots(c, _account(a).key)
+        note_count(c, _account(a).key, count)
+        return count > 0
     return False
 
 

@@ -88,13 +88,14 @@ JOURNAL = record("JOURNAL", "kind item extra", "old")
 LOG = record("LOG", "n_topics data size", "address topic0 topic1 topic2 topic3")
 
 #: What a transaction of a block has left behind: `state` is one of `scheduling`'s, its reads are `notes` and its
-#: changes `cells`. `ordered` says that it went through all keys of an account while others could still get more.
+#: changes `cells`.
 RESULT = record(
     "RESULT",
-    "state success gas_used refusal logs n_logs notes n_notes cells n_cells worker runs begin end ordered checked",
+    "state success gas_used refusal logs n_logs notes n_notes cells n_cells worker runs begin end checked",
 )
 
-#: A key that was read, and what was found.
+#: A key that was read, and what was found; -1 - the first key of an account whose slots were gone through, and how many there
+#: were.
 NOTE = record("NOTE", "key", "value")
 
 #: What a transaction makes of a key, in a chain of these with the last position first: a new value, or an amount to add to
@@ -132,7 +133,7 @@ CONTEXT = record(
     "journal n_journal journal_room logs n_logs log_room log_data log_end "
     # the machine
     "frames depth stack memory memory_end returned returned_size returned_room scratch sponge opcodes environment refund "
-    "block position chains cells cell_end notes note_end lock enumerated worker runner "
+    "block position chains cells cell_end notes note_end lock worker runner "
     "status fork n_precompiles high_precompile host host_address host_gas host_input host_size host_ok host_used "
     "native secp256k1 parse_signature recover_key write_key "
     "block_hashes transaction success gas_left gas_used refusal bare_storage "

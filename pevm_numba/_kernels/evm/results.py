@@ -11,6 +11,7 @@ from .layout import (
     CONTEXT,
     CREDIT,
     FULL,
+    KEY,
     LOG,
     NONCE_LOADED,
     NOTE,
@@ -18,14 +19,16 @@ from .layout import (
     SLOT,
     WRITE,
 )  # fmt: skip
-from .memory import store, word_add, word_copy, word_equal, word_set, word_zero
+from .memory import load, store, word_add, word_copy, word_equal, word_set, word_zero
 from .versions import add_cell, fetch
 
-__all__ = ["commit", "keep_logs", "keep_notes", "stale"]
+__all__ = ["commit", "count_slots", "keep_logs", "keep_notes", "note_count", "stale"]
 
-_context, _account, _slot, _note, _result, _log = (layout.at for layout in (CONTEXT, ACCOUNT, SLOT, NOTE, RESULT, LOG))
-_ACCOUNT_SIZE, _SLOT_SIZE, _NOTE_SIZE, _CELL_SIZE, _LOG_SIZE = (
-    layout.size for layout in (ACCOUNT, SLOT, NOTE, CELL, LOG)
+_context, _account, _slot, _note, _result, _log, _key = (
+    layout.at for layout in (CONTEXT, ACCOUNT, SLOT, NOTE, RESULT, LOG, KEY)
+)
+_ACCOUNT_SIZE, _SLOT_SIZE, _NOTE_SIZE, _CELL_SIZE, _LOG_SIZE, _KEY_SIZE = (
+    layout.size for layout in (ACCOUNT, SLOT, NOTE, CELL, LOG, KEY)
 )
 
 
@@ -64,6 +67,28 @@ def _read(c, key, before):
 
 
 @kernel(bare=True)
+def count_slots(c, owner):
+    """How many slots of an account are not 0, as the transaction in hand finds them."""
+    context, count = _context(c), 0
+    word = context.scratch + 672
+    for k in range(load(context.n_keys)):
+        if _key(context.keys + _KEY_SIZE * k).owner == owner:
+            fetch(c, k, word)
+            count += not word_zero(word)
+    return count
+
+
+@kernel(bare=True)
+def note_count(c, owner, count):
+    """Note that all slots of an account were gone through: a transaction before may still give it more of them."""
+    context = _context(c)
+    if context.chains != 0:
+        word = context.scratch + 672
+        word_set(word, count)
+        _read(c, -1 - owner, word)
+
+
+@kernel(bare=True)
 def _keep_word(c, key, before, after):
     """A value that was read, and maybe changed."""
     _read(c, key, before)
@@ -93,7 +118,6 @@ def _keep_account(c, a):
 def keep_notes(c, r):
     """Write down what the transaction in hand read and changed; FULL if there is no room."""
     context, result = _context(c), _result(r)
-    result.notes = context.notes
     result.cells = context.cells
     for i in range(context.n_accounts):
         _keep_account(c, context.accounts + _ACCOUNT_SIZE * i)
@@ -127,7 +151,10 @@ def stale(c, r):
     word = context.scratch + 256
     for i in range(result.n_notes):
         note = _note(result.notes + _NOTE_SIZE * i)
-        fetch(c, note.key, word)
+        if note.key < 0:
+            word_set(word, count_slots(c, -1 - note.key))
+        else:
+            fetch(c, note.key, word)
         if not word_equal(word, note.value):
             return True
     return False

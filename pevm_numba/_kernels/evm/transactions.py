@@ -18,6 +18,7 @@ from .memory import (
     word_under,
     word_zero,
 )  # fmt: skip
+from .results import note_count
 from .state import (
     account_of,
     add_balance,
@@ -160,14 +161,15 @@ def _clear(c, a):
             word_set(slot.value, 0)
     if _account(a).created and not context.bare_storage:
         return  # nothing was there before
-    context.enumerated = 1
-    owner, word = _account(a).key, context.scratch + 256
+    owner, word, count = _account(a).key, context.scratch + 256, 0
     for k in range(load(context.n_keys)):
         key = _key(context.keys + _KEY_SIZE * k)
         if key.owner == owner:
             fetch(c, k, word)
             if not word_zero(word):
+                count += 1
                 word_set(_slot(slot_of(c, a, key.word)).value, 0)
+    note_count(c, owner, count)
 
 
 @kernel(bare=True)
@@ -201,7 +203,6 @@ def _finish(c, t):
 def run_transaction(c, t):
     """Run the transaction whose record is at t: how it went and what it changes is in the context, not yet in the state."""
     context = _context(c)
-    context.enumerated = 0
     if _begin(c, t):
         interpret(c)
     if context.status == OK:
