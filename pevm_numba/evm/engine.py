@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from time import perf_counter_ns, thread_time_ns
+from time import perf_counter_ns
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels.evm import layout
-from .._kernels.evm.blocks import FLOW, LISTED, SERIAL, UNLISTED, WAVES
+from .._kernels.evm.blocks import FLOW, INTERRUPTED, LISTED, SERIAL, UNLISTED, WAVES, work
+from .._kernels.evm.linking import address_of_kernel
+from .._kernels.evm.team import work_together
 from .._kernels.jit import DISABLED
 from ..errors import AccessListError, BlockError, ExecutionError
 from .arena import Room
@@ -39,8 +41,8 @@ _AFTER: Final = (
 _SYSTEM_GAS: Final = 30_000_000
 _GWEI: Final = 10**9
 
-#: Threads for workers, made when they are first needed.
-_pools: dict[int, ThreadPoolExecutor] = {}
+#: Gas that all transactions together may use, from which on a run may be interrupted; others end by themselves soon enough.
+_LONG_GAS: Final = 200_000_000
 
 
 class Plan(NamedTuple):
@@ -108,12 +110,6 @@ def waves_plan(wave_of: NDArray[Any]) -> Plan:
 def listed_plan(n_tx: int, cells: NDArray[Any]) -> Plan:
     """All at once: `cells` say what every transaction makes of which key (`CELLS`)."""
     return _plan(LISTED, n_tx, order=np.arange(n_tx, dtype=np.int64), cells=cells)
-
-
-def _pool(workers: int) -> ThreadPoolExecutor:
-    if workers not in _pools:
-        _pools[workers] = ThreadPoolExecutor(workers, thread_name_prefix="pevm_numba worker")
-    return _pools[workers]
 
 
 class Engine:
@@ -300,7 +296,7 @@ class Engine:
         """
         for _ in range(ENLARGED):
             self.reset(plan)
-            execute_ns, cpu_ns = self._launch(1 if plan.mode == SERIAL else self.n_workers)
+            execute_ns, cpu_ns = self._launch(self.workers[:1] if plan.mode == SERIAL else self.workers)
             if self._get("stop") != layout.FULL:
                 break
             self._make(self.arena.room.doubled())
@@ -315,23 +311,38 @@ class Engine:
         counts = {name: self._get(name) for name in ("executions", "aborts", "validations")}
         return counts | {"execute_ns": execute_ns, "cpu_ns": cpu_ns}
 
-    def _launch(self, count: int) -> tuple[int, int]:
+    def _launch(self, workers: list[Worker]) -> tuple[int, int]:
+        """Have them work; nanoseconds, and those of all threads' CPU time."""
+        long = sum(tx.gas_limit for tx in self.txs) > _LONG_GAS and threading.current_thread() is threading.main_thread()
+        taken = self._interruptible(workers) if long else self._work(workers)
+        for worker in workers:
+            worker.check()
+        return taken, sum(worker.arena["cpu"] for worker in workers)
+
+    def _work(self, workers: list[Worker]) -> int:
         block = int(self._block.ctypes.data)
-        if count == 1:
-            start, cpu = perf_counter_ns(), thread_time_ns()
-            self.workers[0].work(block)
-            return perf_counter_ns() - start, thread_time_ns() - cpu
-        pool = _pool(count)
+        if len(workers) == 1:
+            start = perf_counter_ns()
+            work(workers[0].arena.address, block)
+            return perf_counter_ns() - start
+        contexts = np.array([worker.arena.address for worker in workers])
         start = perf_counter_ns()
-        futures = [pool.submit(_timed, worker, block) for worker in self.workers]
+        work_together(address_of_kernel(work), contexts, block)
+        return perf_counter_ns() - start
+
+    def _interruptible(self, workers: list[Worker]) -> int:
+        """On a helper thread: whatever wakes this one before the end stops the run."""
+        taken: list[int] = []
+        helper = threading.Thread(target=lambda: taken.append(self._work(workers)), name="pevm_numba run", daemon=True)
+        helper.start()
         try:
-            wait(futures)
+            while helper.is_alive():
+                helper.join(0.05)
         except BaseException:
-            self._set(stop=layout.FULL)
-            wait(futures)
+            self._set(stop=INTERRUPTED)
+            helper.join()
             raise
-        taken = perf_counter_ns() - start
-        return taken, sum(future.result() for future in futures)
+        return taken[0]
 
     # ---------------------------------------------------------------- what came out
 
@@ -363,7 +374,3 @@ class Engine:
         return array_of(int(self.records["cells"][t]), int(self.records["n_cells"][t]), CELLS)
 
 
-def _timed(worker: Worker, block: int) -> int:
-    start = thread_time_ns()
-    worker.work(block)
-    return thread_time_ns() - start

@@ -84,6 +84,10 @@ class Worker:
             If a library is not installed, or (in builds that check it) if the kernels reached for memory not theirs.
         """
         work(self.arena.address, block)
+        self.check()
+
+    def check(self) -> None:
+        """Raise what went wrong while kernels ran; `work` does."""
         problem, self._problem = self._problem, None
         if problem is not None:
             raise problem

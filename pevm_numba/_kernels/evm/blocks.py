@@ -10,7 +10,7 @@ again what has become stale.
 from __future__ import annotations
 
 from ..jit import kernel
-from ..system import now, yield_core
+from ..system import now, thread_cpu, yield_core
 from .interning import unlock
 from .layout import BLOCK, CELL, CONTEXT, DEAD, ESTIMATE, FULL, OK, REJECTED, RESULT, TX, WRITE
 from .linking import call_kernel
@@ -28,7 +28,7 @@ from .results import commit, keep_logs, keep_notes, stale
 from .scheduling import DONE, FINAL, IDLE, RUNNING, claim, finished
 from .versions import declare, link_cells, settle, value_at
 
-__all__ = ["FLOW", "LISTED", "SERIAL", "UNLISTED", "WAVES", "work"]
+__all__ = ["FLOW", "INTERRUPTED", "LISTED", "SERIAL", "UNLISTED", "WAVES", "work"]
 
 _context, _block, _result, _cell = CONTEXT.at, BLOCK.at, RESULT.at, CELL.at
 _TX_SIZE, _RESULT_SIZE, _CELL_SIZE = TX.size, RESULT.size, CELL.size
@@ -40,8 +40,9 @@ _STATE = RESULT.numbers["state"]
 #: How a block is run: on one core; by tasks that become ready; wave by wave; all at once from an access list.
 SERIAL, FLOW, WAVES, LISTED = 0, 1, 2, 3
 
-#: Why a block was stopped, beside the statuses of contexts: what a transaction did is not what the access list says.
-UNLISTED = 3
+#: Why a block was stopped, beside the statuses of contexts: what a transaction did is not what the access list says; somebody
+#: asked for it.
+UNLISTED, INTERRUPTED = 3, 4
 
 #: How far beyond the results that stand idle workers look.
 _AHEAD = 64
@@ -87,7 +88,6 @@ def _run(c, b, t):
 @kernel(bare=True)
 def _serial(c, b):
     context, block = _context(c), _block(b)
-    context.chains = 0
     for t in range(block.n_tx):
         if load_acquire(b + _STOP):
             return
@@ -258,12 +258,13 @@ def _share(c, b):
 def work(c, b):
     """One worker's part of a block: all of it if it is run serially."""
     context, block = _context(c), _block(b)
+    start = thread_cpu()
     context.block = b
+    context.chains = 0 if block.mode == SERIAL else block.chains
     if block.mode == SERIAL:
         _serial(c, b)
-        return
-    context.chains = block.chains
-    if block.mode == LISTED:
+    elif block.mode == LISTED:
         _listed(c, b)
     else:
         _share(c, b)
+    context.cpu = thread_cpu() - start
