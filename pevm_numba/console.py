@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from .block import Block
 
-__all__ = ["announce_compiling", "log_to_stderr", "progress", "read_input", "run_app", "status", "width", "worker_counts"]
+__all__ = [
+    "announce_compiling", "block_numbers", "log_to_stderr", "progress", "read_input", "run_app", "status", "width",
+    "worker_counts",
+]  # fmt: skip
 
 _Item = TypeVar("_Item")
 
@@ -118,6 +121,25 @@ def progress(items: Iterable[_Item], text: str, total: int | None = None) -> Ite
     from rich.progress import track
 
     yield from track(items, description=text, total=total, console=console, transient=True)
+
+
+def block_numbers(text: str) -> tuple[int, ...]:
+    """Numbers of blocks with commas between them, as on the command line.
+
+    Raises
+    ------
+    UsageError
+        If one is no integer in [0, 2**64).
+
+    Examples
+    --------
+    >>> block_numbers("7, 5"), block_numbers("")
+    ((7, 5), ())
+    """
+    words = [word.strip() for word in text.split(",")] if text.strip() else []
+    if not all(word.isascii() and word.isdigit() and int(word[:21]) < 2**64 for word in words):
+        raise UsageError(f"--blocks {text!r}: must be numbers with commas between them, such as 14029313,19933122")
+    return tuple(int(word) for word in words)
 
 
 def worker_counts(text: str, most: int = 2**31 - 1) -> list[int]:

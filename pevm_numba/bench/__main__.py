@@ -135,6 +135,25 @@ def scaling_command(
     run(made, con.worker_counts(workers), json)
 
 
+@app.command("evm")
+def evm_command(
+    path: Annotated[Path, typer.Argument(help="Folder of blocks with state, such as ../shared/corpus.")],
+    blocks: Annotated[str, typer.Option(help="Numbers with commas between; default all.")] = "",
+    workers: Annotated[int | None, typer.Option(help="Default all threads that Numba has.")] = None,
+    rounds: Annotated[int, typer.Option(help="In each, every job runs once.")] = 9,
+    peers: Annotated[bool, typer.Option(help="Compare with pyrevm, if it is installed.")] = True,
+    slow: Annotated[bool, typer.Option(help="And with py-evm, which takes seconds a block.")] = False,
+    mega: Annotated[bool, typer.Option(help="Also blocks made of four neighbours of one fork.")] = True,
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
+) -> None:
+    """Real blocks on the EVM: serial beside other machines, every executor beside the bound; some 3 minutes for 65 blocks."""
+    con.log_to_stderr(verbose)
+    from .evm import Request, run
+
+    run(Request(path, con.block_numbers(blocks), workers, rounds, peers, slow, mega), json)
+
+
 @app.command("optimum")
 def optimum_command(
     path: Annotated[Path | None, typer.Argument(help="Also the blocks of this file or folder.")] = None,

@@ -20,9 +20,10 @@ from .._kernels.evm.hashing import SPONGE
 from .._kernels.evm.memory import CHECKED
 from .._kernels.evm.native import NATIVE_ROOM
 from .._kernels.evm.regions import REGIONS
+from .._kernels.evm.scheduling import HELD
 from .forks import Fork
 from .hashing import EMPTY_HASH
-from .opcodes import ENVIRONMENT, STACK_LIMIT, packed
+from .opcodes import ENVIRONMENT, NEVER, STACK_LIMIT, packed
 from .prices import prices
 
 __all__ = ["Arena", "Room"]
@@ -139,7 +140,7 @@ class Arena:
             "codes": room.codes * layout.CODE.size, "code_top": room.code_bytes, "n_codes": 64, "lock": 64,
             "accounts": room.accounts * layout.ACCOUNT.size, "slots": room.slots * layout.SLOT.size,
             "journal": room.journal * layout.JOURNAL.size, "scratch": 2 * SCRATCH, "sponge": -(-SPONGE // 64) * 64,
-            "opcodes": 256 * 8, "native": NATIVE_ROOM,
+            "opcodes": 256 * 8, "native": NATIVE_ROOM, "held": 8 * HELD,
             "frames": (DEPTH_LIMIT + 2) * layout.FRAME.size, "stack": (DEPTH_LIMIT + 2) * STACK_LIMIT * 32,
             "memory": room.memory, "returned": room.returned, "logs": room.logs * layout.LOG.size,
             "log_data": room.log_bytes, "environment": len(ENVIRONMENT) * 32, "block_hashes": 256 * 32,
@@ -202,6 +203,20 @@ class Arena:
         source = self.allocate("added", len(code))
         source[:] = np.frombuffer(code, np.uint8)
         return int(add_code(self.address, source.ctypes.data, len(code)))
+
+    def step(self, watcher: int | None = 0) -> None:
+        """Count steps from here on (``arena["steps"]``), and call the function at an address before each; None ends it.
+
+        The interpreter gets a table in which no opcode passes its first test, and looks again in the real one: who is not
+        watched pays nothing.
+        """
+        if watcher is None:
+            self["opcodes"], self["stepping"], self["watcher"] = int(self.buffer("opcodes").ctypes.data), 0, 0
+            return
+        self["stepping"], self["watcher"], self["steps"] = int(self.buffer("opcodes").ctypes.data), watcher, 0
+        table = self.allocate("stepping", 256 * 8)
+        table.view(np.int64)[:] = NEVER
+        self["opcodes"] = int(table.ctypes.data)
 
     def words(self, name: str) -> NDArray[np.uint64]:
         """A table of words as limbs, (n, 4) uint64."""

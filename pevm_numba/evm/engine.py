@@ -261,7 +261,8 @@ class Engine:
         queue = np.zeros(n_tx + 1, np.int64)
         queue[: len(ready)] = ready  # sorted, so it is a heap
         self._set(
-            mode=plan.mode, n_tx=n_tx, txs=self._txs, results=self.results.address, records=int(self._keeps),
+            mode=plan.mode, n_tx=n_tx, n_workers=len(self.workers), txs=self._txs, results=self.results.address,
+            records=int(self._keeps),
             chains=int(self._chains.ctypes.data), queue=self._table("plan queue", queue), n_queue=len(ready),
             order=self._table("plan order", plan.order) if len(plan.order) else 0, **tables,
         )  # fmt: skip
@@ -279,8 +280,9 @@ class Engine:
         view["next"][-1:] = 0
         heads = np.concatenate([[True], ~same]) if len(cells) else np.zeros(0, bool)
         self._chains[cells["key"][heads]] = places[heads]
-        counts = np.bincount(cells["position"], minlength=len(self.txs)).astype(np.int64)
-        self._set(listed_at=self._table("plan counts", counts))
+        order = np.argsort(cells["position"], kind="stable")
+        at = np.searchsorted(cells["position"][order], np.arange(len(self.txs) + 1)).astype(np.int64)
+        self._set(listed_at=self._table("plan listed at", at), listed=self._table("plan listed", places[order]))
 
     def run(self, plan: Plan) -> dict[str, int]:
         """Run once; counts and times in nanoseconds.

@@ -11,7 +11,7 @@ from typing import Final
 
 from .forks import Fork
 
-__all__ = ["ENVIRONMENT", "HANDLERS", "OPCODES", "STACK_LIMIT", "Opcode", "name_of", "opcodes", "packed"]
+__all__ = ["ENVIRONMENT", "HANDLERS", "NEVER", "OPCODES", "STACK_LIMIT", "Opcode", "name_of", "opcodes", "packed"]
 
 #: Most entries on a stack.
 STACK_LIMIT: Final = 1_024
@@ -150,6 +150,10 @@ def name_of(code: int, fork: Fork = Fork.OSAKA) -> str:
     return "DIFFICULTY" if op.name == "PREVRANDAO" and fork < Fork.PARIS else op.name
 
 
+#: A packed opcode that costs nothing, and pops more than a stack can hold.
+NEVER: Final = 0xFFFF << 16 | 0xFFFF << 32
+
+
 def packed(fork: Fork) -> list[int]:
     """256 numbers below 2**63, one for each byte: one load tells the interpreter all that it needs to know first.
 
@@ -162,7 +166,7 @@ def packed(fork: Fork) -> list[int]:
     >>> add & 0xFFFF, add >> 16 & 0xFFFF, add >> 32 & 0xFFFF, HANDLERS[add >> 48 & 0xFF]
     (3, 64, 32768, 'ADD')
     """
-    table = [0xFFFF << 16 | 0xFFFF << 32] * 256
+    table = [NEVER] * 256
     for code, op in opcodes(fork).items():
         room = 32 * (STACK_LIMIT - max(0, op.pushes - op.pops))
         table[code] = op.gas | 32 * op.pops << 16 | room << 32 | HANDLERS.index(op.handler) << 48 | op.parameter << 56

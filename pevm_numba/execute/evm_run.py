@@ -26,6 +26,9 @@ __all__ = ["EVM_EXECUTORS", "EvmJob", "execute_evm", "predecessors", "senders_kn
 
 EVM_EXECUTORS: Final = ("serial", "waves", "dataflow", "optimistic", "bal")
 
+#: Parts of a worker's share of the block: way still to go counts in these.
+_STEPS: Final = 20
+
 #: Transactions for each worker below which sharing a block out is not tried.
 _LEAST_TXS: Final = 4
 
@@ -145,7 +148,11 @@ class EvmJob:
         if self.schedule is not None and self.schedule.timeline is not None:
             order = np.argsort(self.schedule.timeline.start, kind="stable")
         else:
-            order = np.argsort(-deps.remaining(self.cost)[:n], kind="stable")
+            behind = deps.remaining(self.cost)[:n]
+            total = float(n if self.cost is None else np.sum(self.cost))
+            # else in block order, in which results are settled and chains of changes grow at their head
+            step = max(total / (_STEPS * self.workers), 1e-9)
+            order = np.argsort(-np.floor(behind / step), kind="stable")
         ranks = np.empty(n, np.int64)
         ranks[order] = np.arange(n)
         return ranks

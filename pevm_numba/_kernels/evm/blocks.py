@@ -26,7 +26,7 @@ from .memory import (
 )  # fmt: skip
 from .results import commit, keep_logs, keep_notes, stale
 from .scheduling import DONE, FINAL, IDLE, RUNNING, claim, finished
-from .versions import declare, link_cells, settle, value_at
+from .versions import declare, link_cells, settle, value_from
 
 __all__ = ["FLOW", "INTERRUPTED", "LISTED", "SERIAL", "UNLISTED", "WAVES", "work"]
 
@@ -46,6 +46,8 @@ UNLISTED, INTERRUPTED = 3, 4
 
 #: How far beyond the results that stand idle workers look.
 _AHEAD = 64
+#: After how many transactions of its own a worker sees which results stand, if it has more to do.
+_PACE = 3
 #: How often a worker finds nothing to do before it gives its core away.
 _LOOKS = 50
 
@@ -185,23 +187,32 @@ def _look_ahead(c, b):
 
 
 @kernel(bare=True)
+def _listed_cell(b, t, key):
+    """What the list says a transaction makes of a key; 0 for nothing."""
+    block = _block(b)
+    for at in range(load(block.listed_at + 8 * t), load(block.listed_at + 8 * t + 8)):
+        listed = load(block.listed + 8 * at)
+        if _cell(listed).key == key:
+            return listed
+    return 0
+
+
+@kernel(bare=True)
 def _is_listed(c, b, t):
     """Whether what a transaction has changed is what the chains say of its position, no more and no less."""
     context, block, result = _context(c), _block(b), _result(_record_of(b, t))
     word = context.scratch + 256
     for at in range(result.cells, result.cells + _CELL_SIZE * result.n_cells, _CELL_SIZE):
         cell = _cell(at)
-        if cell.kind != WRITE:  # a sum of credits, and the value after them
-            value_at(block.chains, context.values, t, cell.key, word)
+        listed = _listed_cell(b, t, cell.key)
+        if listed != 0 and cell.kind != WRITE:  # a sum of credits, and the value after them
+            value_from(_cell(listed).next, context.values, t, cell.key, word)
             word_add(word, word, at)
         else:
             word_copy(word, at)
-        listed = load(block.chains + 8 * cell.key)
-        while listed != 0 and _cell(listed).position > t:
-            listed = _cell(listed).next
-        if listed == 0 or _cell(listed).position != t or not word_equal(word, listed):
+        if listed == 0 or not word_equal(word, listed):
             return False
-    return load(block.listed_at + 8 * t) == result.n_cells
+    return load(block.listed_at + 8 * t + 8) - load(block.listed_at + 8 * t) == result.n_cells
 
 
 @kernel(bare=True)
@@ -209,7 +220,7 @@ def _listed(c, b):
     """All at once: each transaction finds in the list what those before it will have made of the state."""
     context, block = _context(c), _block(b)
     while load_acquire(b + _STOP) == OK:
-        t = claim(b)
+        t = claim(c, b)
         if t < 0:
             break
         if not _execute(c, b, t):
@@ -229,22 +240,26 @@ def _listed(c, b):
 def _share(c, b):
     """Take part until every result stands."""
     block = _block(b)
-    n, looks, task = block.n_tx, 0, IDLE
+    n, looks, task, run = block.n_tx, 0, IDLE, _PACE
+    _context(c).n_held = 0
     while load_acquire(b + _STOP) == OK:
         if load_acquire(b + _FRONTIER) >= n:
             break
-        if _advance(c, b):
+        if run >= _PACE and _advance(c, b):
             looks = 0
+            run = 0
             continue
         if task == IDLE:
-            task = claim(b)
+            task = claim(c, b)
         if task >= 0 and load_acquire(b + _DONE) >= load(block.starts + 8 * task):
             _execute(c, b, task)
             store_release(_record_of(b, task) + _STATE, DONE)
             finished(b, task)
             task = IDLE
             looks = 0
+            run += 1
             continue
+        run = _PACE
         if _look_ahead(c, b):
             looks = 0
             continue

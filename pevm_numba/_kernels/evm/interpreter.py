@@ -17,6 +17,7 @@ from .frames import FAILURE, REVERT, SUCCESS, leave
 from .hashing import keccak
 from .layout import ACCOUNT, CONTEXT, FRAME
 from .memory import (
+    call_native_1,
     load,
     load_byte,
     load_u64_be,
@@ -75,6 +76,17 @@ _FRAME_SIZE = FRAME.size
 
 
 @kernel(bare=True)
+def _step(c, f, pc, sp, gas):
+    """Count a step, show it to the host if it wants to see it, and look its opcode up in the real table."""
+    context, frame = _context(c), _frame(f)
+    context.steps += 1
+    if context.watcher != 0:
+        frame.pc, frame.sp, frame.gas = pc, sp, gas
+        call_native_1(context.watcher, c)
+    return load(context.stepping + 8 * load_byte(pc))
+
+
+@kernel(bare=True)
 def interpret(c):
     """Run until the outermost call has ended, or the context has another status."""
     context = _context(c)
@@ -96,7 +108,12 @@ def interpret(c):
             gas -= entry & 0xFFFF
             height = sp - stack
             if gas < 0 or height < (entry >> 16) & 0xFFFF or height > (entry >> 32) & 0xFFFF:
-                break
+                if context.stepping == 0:
+                    break
+                entry = _step(c, f, pc - 1, sp, gas)  # the table is one in which no entry passes
+                gas -= entry & 0xFFFF
+                if gas < 0 or height < (entry >> 16) & 0xFFFF or height > (entry >> 32) & 0xFFFF:
+                    break
             h = (entry >> 48) & 0xFF
             if h == _PUSH:
                 n = entry >> 56

@@ -103,16 +103,18 @@ NOTE = record("NOTE", "key", "value")
 CELL = record("CELL", "next position kind key", "value")
 WRITE, CREDIT, ESTIMATE, DEAD = 1, 2, 3, 4
 
-#: A block in execution, which all workers share; see `blocks`.
+#: A block in execution, which all workers share; see `blocks`. Pads keep what changes often in cache lines of its own.
 BLOCK = record(
     "BLOCK",
-    "mode n_tx txs results records chains "
+    "mode n_tx n_workers txs results records chains "
     # who may run when
-    "order starts queue n_queue queue_lock ranks awaited followers_at followers next done pad0 pad1 pad2 pad3 "
+    "order starts queue ranks awaited followers_at followers listed_at listed pad0 pad1 "
+    "n_queue queue_lock next pad2 pad3 pad4 pad5 pad6 done pad7 pad8 pad9 pad10 pad11 pad12 pad13 "
     # which results stand
-    "frontier frontier_lock executions stop failed pad4 pad5 pad6 "
+    "frontier frontier_lock pad14 pad15 pad16 pad17 pad18 pad19 executions pad20 pad21 pad22 pad23 pad24 pad25 pad26 "
+    "stop failed "
     # counts
-    "aborts validations waits listed_at listed",
+    "aborts validations",
 )
 
 #: A call in progress.
@@ -135,7 +137,7 @@ CONTEXT = record(
     "frames depth stack memory memory_end returned returned_size returned_room scratch sponge opcodes environment refund "
     "block position chains cells cell_end notes note_end lock worker runner cpu "
     "status fork n_precompiles high_precompile host host_address host_gas host_input host_size host_ok host_used "
-    "native secp256k1 parse_signature recover_key write_key "
+    "held n_held stepping steps watcher native secp256k1 parse_signature recover_key write_key "
     "block_hashes transaction success gas_left gas_used refusal bare_storage "
     # prices, by their names in `evm.prices`
     + " ".join(prices(Fork.FRONTIER)),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ..jit import kernel
 from .interning import lock, unlock
-from .layout import BLOCK
+from .layout import BLOCK, CONTEXT
 from .memory import atomic_add, load, load_acquire, store, store_release
 
-__all__ = ["DONE", "FINAL", "IDLE", "RUNNING", "claim", "finished"]
+__all__ = ["DONE", "FINAL", "HELD", "IDLE", "RUNNING", "claim", "finished"]
 
-_block = BLOCK.at
+_block, _context = BLOCK.at, CONTEXT.at
 _NEXT, _DONE_AT, _N_QUEUE, _QUEUE_LOCK = (BLOCK.numbers[name] for name in ("next", "done", "n_queue", "queue_lock"))
 
 #: State of a transaction: not run yet (0), in a worker's hands, run, and what has come out stands.
@@ -17,6 +17,9 @@ RUNNING, DONE, FINAL = 1, 2, 3
 
 #: No task.
 IDLE = -1
+
+#: Most transactions that a worker takes along with the one that it claims.
+HELD = 4
 
 
 @kernel(bare=True)
@@ -43,15 +46,9 @@ def _push(b, t):
 
 @kernel(bare=True)
 def _pop(b):
-    """The first by rank of those that wait for nobody, if there is one."""
+    """The first by rank of those that wait for nobody, of whom there is one; the lock is held."""
     block = _block(b)
-    if load_acquire(b + _N_QUEUE) == 0:
-        return IDLE
-    lock(b + _QUEUE_LOCK)
     size = block.n_queue - 1
-    if size < 0:
-        unlock(b + _QUEUE_LOCK)
-        return IDLE
     queue = block.queue
     first, t = load(queue), load(queue + 8 * size)
     i = 0
@@ -65,16 +62,38 @@ def _pop(b):
         i = child
     store(queue + 8 * i, t)
     store_release(b + _N_QUEUE, size)
+    return first
+
+
+@kernel(bare=True)
+def _take(c, b):
+    """The first of those that wait for nobody, or IDLE; of many, some more are taken along."""
+    context, block = _context(c), _block(b)
+    if context.n_held > 0:
+        context.n_held -= 1
+        return load(context.held + 8 * context.n_held)
+    if load_acquire(b + _N_QUEUE) == 0:
+        return IDLE
+    lock(b + _QUEUE_LOCK)
+    size = block.n_queue
+    if size == 0:
+        unlock(b + _QUEUE_LOCK)
+        return IDLE
+    first = _pop(b)
+    more = min(HELD, size // (32 * block.n_workers))
+    for i in range(more):
+        store(context.held + 8 * (more - 1 - i), _pop(b))
+    context.n_held = more
     unlock(b + _QUEUE_LOCK)
     return first
 
 
 @kernel(bare=True)
-def claim(b):
+def claim(c, b):
     """A transaction for the worker that asks, or IDLE. It may have to wait until `starts` of it are done."""
     block = _block(b)
     if block.order == 0:
-        return _pop(b)
+        return _take(c, b)
     if load_acquire(b + _NEXT) >= block.n_tx:
         return IDLE
     i = atomic_add(b + _NEXT, 1)

@@ -12,7 +12,7 @@ from ..system import yield_core
 from .layout import CELL, CONTEXT, DEAD, ESTIMATE, FULL, WRITE
 from .memory import compare_swap, load, load_acquire, store, store_release, word_add, word_copy, word_set
 
-__all__ = ["add_cell", "declare", "fetch", "link_cells", "settle"]
+__all__ = ["add_cell", "declare", "fetch", "link_cells", "settle", "value_from"]
 
 _context, _cell = CONTEXT.at, CELL.at
 _CELL_SIZE, _NEXT, _KIND = CELL.size, CELL.numbers["next"], CELL.numbers["kind"]
@@ -38,8 +38,13 @@ def _decided(at):
 @kernel(bare=True)
 def value_at(chains, values, position, key, word):
     """The word := the value of a key as the transaction at that position finds it."""
+    value_from(load_acquire(chains + 8 * key), values, position, key, word)
+
+
+@kernel(bare=True)
+def value_from(at, values, position, key, word):
+    """The same, from one cell of the key's chain on."""
     word_set(word, 0)
-    at = load_acquire(chains + 8 * key)
     while at != 0:
         if _cell(at).position < position:
             kind = _decided(at)

@@ -1,0 +1,269 @@
+"""Real blocks on the EVM: serial speed beside other machines, every executor beside the bound, accesses known and unknown.
+
+Each block is executed by all in one process, interleaved and warm. Nothing is printed of a block before every executor's
+receipts, logs, observed accesses and state have been compared with serial execution, and that with the chain's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import console as con
+from .._kernels.jit import most_threads
+from ..errors import BlockError, ExecutionError
+from ..evm.block import EvmBlock
+from ..evm.header import BlockEnv
+from ..execute.evm_result import EvmExecution
+from ..execute.evm_run import EvmJob
+from ..execute.run import execute
+from ..io.evm_tables import evm_numbers, read_evm_blocks
+from ..schedule.bounds import bounds
+from .evm_peers import PEERS, peer_missing
+from .report import write_json
+from .rounds import Spread
+from .tables import check_json, check_range, print_paragraph, print_table
+
+__all__ = ["Request", "chained", "run"]
+
+#: Executors of the table: name, and whether what transactions access is known beforehand.
+_KNOWN: Final = ("waves", "dataflow", "bal")
+#: Opcodes from which on a block counts as large, and the bound from which on shares of it are summed up.
+_LARGE, _BOUND = 100_000, 1.5
+_MEGA: Final = 4
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure: blocks of `path` (all, or those of `numbers`), on so many workers."""
+
+    path: Path
+    numbers: tuple[int, ...] = ()
+    workers: int | None = None
+    rounds: int = 9
+    peers: bool = True
+    slow: bool = False
+    mega: bool = True
+
+
+def chained(blocks: Sequence[EvmBlock]) -> EvmBlock:
+    """One block of the transactions of several, on the environment of the last: what a larger block would look like.
+
+    The state is the union of the states before them, the first that names an account or slot being right; senders get the
+    nonces that they then need. What it does to receipts is not what the chain had.
+    """
+    last = blocks[-1].env
+    state: dict[bytes, Any] = {}
+    for block in blocks:
+        for address, account in block.state.items():
+            known = state.get(address, account)
+            state[address] = known._replace(storage={**account.storage, **known.storage})
+    nonces: dict[bytes, int] = {}
+    txs = []
+    for tx in (tx for block in blocks for tx in block.transactions):
+        sender = tx.sender or b""
+        nonce = nonces.get(sender, state[sender].nonce)
+        nonces[sender] = nonce + 1
+        fee = last.base_fee or 0
+        prices: dict[str, Any] = {"gas_price": max(tx.gas_price or 0, fee)} if tx.type < 2 else {
+            "max_fee_per_gas": max(tx.max_fee_per_gas or 0, fee + (tx.max_priority_fee_per_gas or 0)),
+        }  # fmt: skip
+        if tx.type == 3:
+            prices["max_fee_per_blob_gas"] = max(tx.max_fee_per_blob_gas or 0, last.blob_gas_price or 0)
+        txs.append(_replaced(tx, nonce=nonce, **prices))
+        state[sender] = state[sender]._replace(balance=max(state[sender].balance, 10**24))
+    fields = {name: getattr(last, name) for name in BlockEnv.__dataclass_fields__}
+    dropped = {"gas_used": None, "receipts_root": None, "logs_bloom": None, "state_root": None}
+    env = BlockEnv(**(fields | dropped | {"gas_limit": sum(block.env.gas_limit for block in blocks)}))
+    return EvmBlock(env, txs, state)
+
+
+def _replaced(tx: Any, **fields: Any) -> Any:
+    kept = {name: getattr(tx, name) for name in type(tx).__dataclass_fields__}
+    return type(tx)(**(kept | {"v": None, "r": None, "s": None} | fields))
+
+
+@dataclass
+class _Case:
+    """One block with its jobs, compared."""
+
+    name: str
+    block: EvmBlock
+    serial: EvmExecution
+    jobs: dict[str, EvmJob]
+    steps: int
+
+
+def _prepared(name: str, block: EvmBlock, workers: int) -> _Case:
+    serial = execute(block, "serial")
+    found = serial.differences_from_chain()
+    if found:
+        raise ExecutionError(f"block {block.number}: {found[0]}")
+    cost = serial.times.end - serial.times.start
+    known: dict[str, dict[str, Any]] = {
+        "waves": {"access": serial.observed}, "dataflow": {"access": serial.observed, "cost": cost},
+        "bal": {"access_list": serial.block_access_list()}, "optimistic": {},
+    }  # fmt: skip
+    jobs = {"serial": EvmJob(block, "serial", records=False)}
+    jobs |= {one: EvmJob(block, one, workers=workers, **given) for one, given in known.items()}
+    for one, job in jobs.items():
+        job.plan()
+        done = job.run()
+        if one != "serial":
+            job.collect(done, {}).check_equal(serial)
+    engine = jobs["serial"].engine
+    engine.arena.step()
+    jobs["serial"].run()
+    steps = engine.arena["steps"]
+    engine.arena.step(None)
+    return _Case(name, block, serial, jobs, steps)
+
+
+def _measured(case: _Case, request: Request, workers: int) -> dict[str, Any]:
+    """All times of one block; jobs take turns."""
+    times: dict[str, list[float]] = {name: [] for name in case.jobs}
+    cpu: dict[str, list[float]] = {name: [] for name in case.jobs}
+    peers = [name for name in PEERS if request.peers and not peer_missing(name) and (request.slow or name != "py-evm")]
+    peers = [name for name in peers if case.serial.logs and not case.name.startswith("mega")]
+    taken: dict[str, list[float]] = {name: [] for name in peers}
+    same: dict[str, int] = {}
+    costs: NDArray[Any] | None = None
+    aborts: list[int] = []
+    for turn in range(request.rounds):
+        for name, job in case.jobs.items():
+            job.run()
+            found = job.run()
+            times[name].append(found["execute_ns"])
+            cpu[name].append(found["cpu_ns"])
+            if name == "serial":
+                now = job.engine.records["end"] - job.engine.records["begin"]
+                costs = now if costs is None else np.minimum(costs, now)
+            elif name == "optimistic":
+                aborts.append(found["aborts"])
+        for name in peers if turn < 3 else ():
+            if name != "py-evm" or turn == 0:
+                ns, same[name] = PEERS[name][1](case.block, case.serial.success.tolist())
+                taken[name].append(ns)
+    assert costs is not None
+    return _row(case, workers, times, cpu, costs, aborts) | {
+        "peers": {
+            name: {"ns": Spread.of(values).median, "same_success": same[name]} for name, values in taken.items()
+        }
+    }
+
+
+def _row(
+    case: _Case, workers: int, times: dict[str, list[float]], cpu: dict[str, list[float]], costs: NDArray[Any],
+    aborts: list[int],
+) -> dict[str, Any]:  # fmt: skip
+    serial, gas = np.array(times["serial"]), int(case.serial.gas_used.sum())
+    ms = float(np.median(serial)) / 1e6
+    bound = bounds(case.serial.observed, costs.astype(float), workers)
+    row: dict[str, Any] = {
+        "block": case.name, "fork": case.block.env.fork.name.lower(), "n_tx": case.block.n_tx, "gas": gas,
+        "opcodes": case.steps, "serial_ms": ms, "mgas_per_s": gas / ms / 1e3, "ns_per_opcode": ms * 1e6 / max(1, case.steps),
+        "workers": workers, "bound": bound.max_speedup, "aborts": float(np.median(aborts)), "verified": True, "executors": {},
+    }  # fmt: skip
+    for name in ("waves", "dataflow", "bal", "optimistic"):
+        ratio = serial / np.array(times[name])
+        row["executors"][name] = {
+            "speedup": float(np.median(ratio)), "low": float(np.quantile(ratio, 0.25)),
+            "high": float(np.quantile(ratio, 0.75)),
+            "share": float(np.median(ratio)) / bound.max_speedup,
+            "cpu_ratio": float(np.median(np.array(cpu[name]) / np.array(cpu["serial"]))),
+        }  # fmt: skip
+    return row
+
+
+def _show(rows: list[dict[str, Any]], workers: int) -> None:
+    peers = [name for name in PEERS if any(name in row["peers"] for row in rows)]
+    body = []
+    for row in rows:
+        cells = [f"{row['block']} {row['fork']}", f"{row['n_tx']:,}", f"{row['gas'] / 1e6:.2f}", f"{row['opcodes']:,}"]
+        cells += [f"{row['serial_ms']:.2f}", f"{row['mgas_per_s']:,.0f}", f"{row['ns_per_opcode']:.1f}"]
+        for name in peers:
+            one = row["peers"].get(name)
+            cells += ["-"] * 2 if one is None else [
+                f"{one['ns'] / 1e6 / row['serial_ms']:.1f}", f"{one['same_success']:,}"
+            ]  # fmt: skip
+        body.append(cells)
+    heads = ["block", "txs", "Mgas", "opcodes", "serial ms", "Mgas/s", "ns/op"]
+    for name in peers:
+        heads += [f"{name} / ours", "same"]
+    print_table("Serial execution on one core, every block compared with the chain; a peer's time over ours", heads, body)
+    body = []
+    for row in rows:
+        cells = [f"{row['block']} {row['fork']}", f"{row['bound']:.2f}"]
+        for name in (*_KNOWN, "optimistic"):
+            one = row["executors"][name]
+            cells += [f"{one['speedup']:.2f}", f"{100 * one['share']:.0f}", f"{one['cpu_ratio']:.2f}"]
+        body.append([*cells, f"{row['aborts']:.0f}"])
+    heads = ["block", "bound"] + [head for name in (*_KNOWN, "optimistic") for head in (name, "%", "CPU")] + ["aborts"]
+    title = (
+        f"Speed-up on {workers} workers, share of the bound in % and CPU time over serial's; waves, dataflow and bal know "
+        "what transactions access, optimistic knows senders only"
+    )
+    print_table(title, heads, body, groups=[1, 3, 3, 3, 3, 1])
+
+
+def _summary(rows: list[dict[str, Any]]) -> list[str]:
+    large = [row for row in rows if row["opcodes"] > _LARGE]
+    lines = [f"{len(rows):,} blocks, as the chain has them (but for megas); every executor equal to serial execution."]
+    if large:
+        speed = sum(row["gas"] for row in large) / sum(row["serial_ms"] for row in large) / 1e3
+        ns = sum(row["serial_ms"] for row in large) * 1e6 / sum(row["opcodes"] for row in large)
+        lines.append(f"Over {len(large)} with more than {_LARGE:,} opcodes: {speed:,.0f} Mgas/s, {ns:.1f} ns an opcode.")
+    for name in PEERS:
+        ratios = [row["peers"][name]["ns"] / 1e6 / row["serial_ms"] for row in rows if name in row["peers"] and row["n_tx"]]
+        if ratios:
+            slower = sum(ratio < 1 for ratio in ratios)
+            text = f"{name}: {np.median(ratios):.1f} times our time in the median, {min(ratios):.1f} to {max(ratios):.1f}"
+            lines.append(f"{text}; faster than we in {slower} of {len(ratios)} blocks.")
+    wide = [row for row in rows if row["bound"] >= _BOUND]
+    for name in (*_KNOWN, "optimistic"):
+        if wide:
+            share = np.median([row["executors"][name]["share"] for row in wide])
+            below = sum(row["executors"][name]["speedup"] < 1 for row in rows)
+            text = f"{name}: median {100 * share:.0f} % of the bound in {len(wide)} blocks where that is {_BOUND} or more"
+            lines.append(f"{text}; slower than serial in {below} of {len(rows)}.")
+    return lines
+
+
+def run(request: Request, json: Path | None = None) -> list[dict[str, Any]]:
+    """Measure, print and maybe write all figures.
+
+    Raises
+    ------
+    BlockError
+        If a block is not there, or a number is out of range.
+    ExecutionError
+        If a result is not the chain's, or not that of serial execution.
+    """
+    check_range("--rounds", request.rounds, 1, 10**6)
+    check_json(json, [request.path])
+    workers = most_threads() if request.workers is None else request.workers
+    check_range("--workers", workers, 1, 1024)
+    numbers = request.numbers or tuple(evm_numbers(request.path))
+    rows, group = [], list[EvmBlock]()
+    for block in con.progress(read_evm_blocks(request.path, numbers), "measuring", len(numbers)):
+        if not block.n_tx:
+            continue
+        rows.append(_measured(_prepared(f"{block.number}", block, workers), request, workers))
+        group = [*group, block] if group and group[-1].env.fork == block.env.fork else [block]
+        if request.mega and len(group) == _MEGA:
+            mega = chained(group)
+            rows.append(_measured(_prepared(f"mega to {block.number}", mega, workers), request, workers))
+            group = []
+    if not rows:
+        raise BlockError(f"{request.path}: no block with transactions among those asked for")
+    _show(rows, workers)
+    for line in _summary(rows):
+        print_paragraph(line)
+    if json is not None:
+        write_json(json, rows)
+    return rows
