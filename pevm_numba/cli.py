@@ -220,6 +220,79 @@ def convert(
     print(f"{output}: blocks: {len(wanted):,}")
 
 
+evm = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True,
+    help="Real blocks on the EVM.",
+)  # fmt: skip
+app.add_typer(evm, name="evm")
+
+_EvmInput = Annotated[Path, typer.Option(help="Folder of tables with state, or a block as a node gives it, NAME.json.")]
+_Prestate = Annotated[Path | None, typer.Option(help="With a node's block: what its prestateTracer says, NAME.json.")]
+_Fork = Annotated[str | None, typer.Option(help="With a node's block: rules; default mainnet's at its height.")]
+
+
+@evm.command("run")
+def evm_run(
+    input: _EvmInput,
+    prestate: _Prestate = None,
+    number: _Number = None,
+    fork: _Fork = None,
+    executor: Annotated[str, typer.Option(help="auto, serial, waves, dataflow, optimistic or bal.")] = "auto",
+    workers: Annotated[int | None, typer.Option(help="Threads; default all that Numba has.")] = None,
+    verbose: _Verbose = 0,
+) -> None:
+    """Execute a real block, compare it with its header and with serial execution, and show what was done."""
+    con.log_to_stderr(verbose)
+    from .commands_evm import run_evm
+
+    run_evm(input, prestate, number, fork, executor, workers)
+
+
+@evm.command("trace")
+def evm_trace(
+    input: _EvmInput,
+    index: Annotated[int, typer.Option(help="Of the transaction in its block, from 0.")],
+    prestate: _Prestate = None,
+    number: _Number = None,
+    fork: _Fork = None,
+    output: Annotated[Path | None, typer.Option(help="Write to this .jsonl file instead.")] = None,
+    verbose: _Verbose = 0,
+) -> None:
+    """Every step of one transaction, after those before it, as JSON lines of EIP-3155."""
+    con.log_to_stderr(verbose)
+    from .commands_evm import run_trace
+
+    run_trace(input, prestate, number, fork, index, output)
+
+
+@evm.command("state-test")
+def evm_state_test(
+    input: Annotated[Path, typer.Argument(help="State tests: a JSON file, a folder of them, or a .zip.")],
+    forks: Annotated[str, typer.Option(help="With commas between.")] = "berlin,london,paris,shanghai,cancun",
+    every: Annotated[int, typer.Option(help="Of the files only every so many.")] = 1,
+    verbose: _Verbose = 0,
+) -> None:
+    """Run official state tests; all failures are named with -v, else the first 20."""
+    con.log_to_stderr(max(0, verbose - 1))
+    from .commands_evm import run_state_tests
+
+    run_state_tests(input, forks, every, verbose > 0)
+
+
+@evm.command("bench")
+def evm_bench(
+    input: Annotated[Path, typer.Option(help="Folder of tables with state.")],
+    blocks: Annotated[str, typer.Option(help="Numbers with commas between; default all.")] = "",
+    workers: Annotated[int | None, typer.Option(help="Threads; default all that Numba has.")] = None,
+    verbose: _Verbose = 0,
+) -> None:
+    """Measure real blocks: the same as ``python -m pevm_numba.bench evm``, which has more options."""
+    con.log_to_stderr(verbose)
+    from .bench.evm import Request, run
+
+    run(Request(input, con.block_numbers(blocks), workers))
+
+
 def _print_pairs(lines: list[tuple[str, Any]]) -> None:
     width = max(len(name) for name, _ in lines)
     for name, text in lines:

@@ -22,7 +22,7 @@ from .evm_result import EvmExecution
 from .job import COUNTERS
 from .result import TxTimes
 
-__all__ = ["EVM_EXECUTORS", "EvmJob", "execute_evm", "predecessors", "senders_known"]
+__all__ = ["EVM_EXECUTORS", "EvmJob", "execute_evm", "predecessors", "prepare_evm", "senders_known"]
 
 EVM_EXECUTORS: Final = ("serial", "waves", "dataflow", "optimistic", "bal")
 
@@ -194,7 +194,7 @@ def _pick(block: EvmBlock, workers: int, known: bool, listed: bool) -> tuple[str
     return "optimistic", "nothing is known of what transactions access"
 
 
-def execute_evm(
+def prepare_evm(
     block: EvmBlock,
     executor: str,
     workers: int,
@@ -202,14 +202,8 @@ def execute_evm(
     schedule: Schedule | None = None,
     access: AccessSets | None = None,
     access_list: Any = None,
-) -> EvmExecution:
-    """`execute` for EVM blocks; what it says of arguments and errors holds here.
-
-    Raises
-    ------
-    BlockError
-        Also if `schedule` promises another order than the block's: nonces forbid it.
-    """
+) -> tuple[EvmJob, str, dict[str, int]]:
+    """A job that is planned and may run, why it was picked, and what that took in nanoseconds; see `execute_evm`."""
     if schedule is not None and not schedule.block_order:
         raise BlockError(f"schedule by {schedule.policy!r} promises an order of its own: EVM blocks run in block order")
     start = perf_counter_ns()
@@ -217,12 +211,8 @@ def execute_evm(
     if executor == "auto":
         executor, why = _pick(block, workers, schedule is not None or access is not None, access_list is not None)
         reason = f"auto: {why}"
-    if access_list is not None and executor != "bal":
-        raise BlockError(f"access_list with executor {executor!r}: only bal runs from a list")
     if access_list is not None:
-        door.instance("access_list", access_list, EvmAccessList)
-        if access_list.n_tx != block.n_tx:
-            raise AccessListError(f"access_list of {access_list.n_tx} transactions: the block has {block.n_tx}")
+        _check_list(block, executor, access_list)
     unknown = access is None and (executor == "dataflow" or (executor == "waves" and schedule is None))
     if unknown or (executor == "bal" and access_list is None):
         first = execute_evm(block, "serial", 1)
@@ -236,5 +226,24 @@ def execute_evm(
     )
     prepared = perf_counter_ns()
     job.plan()
-    timings = {"prepare_ns": prepared - start, "schedule_ns": perf_counter_ns() - prepared}
+    return job, reason, {"prepare_ns": prepared - start, "schedule_ns": perf_counter_ns() - prepared}
+
+
+def _check_list(block: EvmBlock, executor: str, access_list: Any) -> None:
+    if executor != "bal":
+        raise BlockError(f"access_list with executor {executor!r}: only bal runs from a list")
+    door.instance("access_list", access_list, EvmAccessList)
+    if access_list.n_tx != block.n_tx:
+        raise AccessListError(f"access_list of {access_list.n_tx} transactions: the block has {block.n_tx}")
+
+
+def execute_evm(block: EvmBlock, executor: str, workers: int, **given: Any) -> EvmExecution:
+    """`execute` for EVM blocks; what it says of arguments and errors holds here.
+
+    Raises
+    ------
+    BlockError
+        Also if `schedule` promises another order than the block's: nonces forbid it.
+    """
+    job, reason, timings = prepare_evm(block, executor, workers, **given)
     return job.collect(job.run(), timings, reason)

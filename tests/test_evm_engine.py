@@ -1,0 +1,242 @@
+"""Blocks in parallel: whatever the hints say, receipts, accesses and state are those of serial execution."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import pevm_numba as pn
+from pevm_numba._kernels.jit import DISABLED
+from pevm_numba.errors import AccessListError, BlockError
+from pevm_numba.evm.arena import Room
+from pevm_numba.evm.block import EvmBlock
+from pevm_numba.evm.engine import flow_plan, waves_plan
+from pevm_numba.evm.forks import Fork
+from pevm_numba.evm.header import BlockEnv
+from pevm_numba.evm.machine import Machine
+from pevm_numba.evm.transaction import Transaction
+from pevm_numba.evm.world import AccountState
+from pevm_numba.execute.evm_run import EvmJob, predecessors
+from pevm_numba.machine.ops import Mode
+from pevm_numba.schedule.dependencies import dependencies
+
+PEOPLE = [bytes([i]) * 20 for i in range(1, 5)]
+MINER = b"\xcc" * 20
+
+
+def push(value: int) -> str:
+    return f"73{value:040x}"
+
+
+def at(number: int) -> bytes:
+    """Address of a contract."""
+    return bytes([0xC0, number]) + bytes(18)
+
+
+#: What contracts do with the words of their call data, a at 0 and b at 32.
+COUNTER = "600054600101600055"  # slot 0 += 1
+STORE = "6020356000355500"  # slot a := b
+COPY = "60003554602035550000"  # slot b := slot a
+BALANCE = "6000353160005500"  # slot 0 := balance of a
+MINERS = "413160015500"  # slot 1 := balance of the fee recipient
+HASH = "60003560a01c5060003580546001016000553f60025500"  # slot 0 += slot a + 1, slot 2 := code hash of a
+PAY = "6000600060006000602035600035620186a0f100"  # pays b to a
+SUICIDE = "6001600755600035ff"  # slot 7 := 1, gone, all to a
+#: Creates, with salt a, a contract that has slot 3 and destroys itself for whoever calls it: the same place, again and again.
+_CHILD = "60056003556002600c60003960026000f3" + "33ff"
+FACTORY = f"{'72' + _CHILD}600052600035{'6013'}600d6000f500"
+THROWS = "6001600055fe"
+CODES = (COUNTER, STORE, COPY, BALANCE, MINERS, HASH, PAY, SUICIDE, FACTORY, THROWS)
+
+
+def state() -> dict[bytes, AccountState]:
+    world = {person: AccountState(10**20, 0, b"", {}) for person in PEOPLE}
+    for number, code in enumerate(CODES):
+        world[at(number)] = AccountState(10**6, 1, bytes.fromhex(code), {0: 5, 3: 9} if number % 2 else {})
+    return world
+
+
+PLACES = [*PEOPLE, MINER, *map(at, range(len(CODES)))]
+words = st.one_of(st.integers(0, 3), st.sampled_from(PLACES).map(lambda place: int.from_bytes(place, "big")))
+calls = st.tuples(
+    st.sampled_from(PEOPLE), st.sampled_from(PLACES), st.sampled_from([0, 0, 1, 500]), words, words,
+    st.sampled_from([30_000, 60_000, 200_000]),
+)  # fmt: skip
+
+
+def block_of(made: list[tuple[bytes, bytes, int, int, int, int]], fork: Fork) -> EvmBlock:
+    nonces = dict.fromkeys(PEOPLE, 0)
+    txs = []
+    for sender, to, value, a, b, gas in made:
+        data = a.to_bytes(32, "big") + b.to_bytes(32, "big")
+        txs.append(
+            Transaction(gas_price=10, gas_limit=gas, to=to, value=value, data=data, sender=sender, nonce=nonces[sender])
+        )
+        nonces[sender] += 1
+    env = BlockEnv(
+        number=5, timestamp=9, fork=fork, fee_recipient=MINER, gas_limit=10**8, base_fee=7 if fork >= Fork.LONDON else None,
+        excess_blob_gas=0 if fork >= Fork.CANCUN else None,
+    )  # fmt: skip
+    return EvmBlock(env, txs, state())
+
+
+FORKS = [Fork.FRONTIER, Fork.SPURIOUS, Fork.BERLIN, Fork.LONDON, Fork.CANCUN]
+EXECUTORS = ("waves", "dataflow", "optimistic", "bal")
+relaxed = settings(
+    max_examples=2 if DISABLED else 60, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)  # fmt: skip
+
+
+@relaxed
+@given(st.lists(calls, max_size=4 if DISABLED else 24), st.sampled_from(FORKS), st.integers(1, 3))
+def test_every_executor_is_serial(made: list[tuple[bytes, bytes, int, int, int, int]], fork: Fork, workers: int) -> None:
+    block = block_of(made, fork)
+    serial = pn.execute(block, "serial")
+    for executor in EXECUTORS:
+        done = pn.execute(block, executor, workers=workers)
+        done.check_equal(serial)
+        assert done.counters["executions"] == len(made) + done.counters["reexecuted"]
+        if executor in ("waves", "dataflow", "bal"):
+            assert done.counters["aborts"] == 0, executor
+
+
+@relaxed
+@given(st.lists(calls, max_size=4 if DISABLED else 24), st.sampled_from(FORKS), st.integers(0, 99))
+def test_wrong_hints_cost_time_only(made: list[tuple[bytes, bytes, int, int, int, int]], fork: Fork, seed: int) -> None:
+    block, missed = block_of(made, fork), (0.3, 1.0)[seed % 2]
+    serial = pn.execute(block, "serial")
+    wrong = pn.degrade(serial.observed, miss_rate=missed, extra_rate=0.3, seed=seed)
+    for executor in ("waves", "dataflow", "optimistic"):
+        for workers in (1, 2):
+            pn.execute(block, executor, workers=workers, access=wrong).check_equal(serial)
+
+
+@relaxed
+@given(st.lists(calls, max_size=4 if DISABLED else 16), st.sampled_from(FORKS))
+def test_one_by_one_is_as_all_together(made: list[tuple[bytes, bytes, int, int, int, int]], fork: Fork) -> None:
+    block = block_of(made, fork)
+    machine = Machine(block.env, block.state)
+    outcomes = [machine.run(tx) for tx in block.transactions]
+    serial = pn.execute(block, "serial")
+    assert [one.gas_used for one in outcomes] == serial.gas_used.tolist()
+    assert [one.success for one in outcomes] == serial.success.tolist()
+    assert machine.state() == dict(serial.after_transactions)
+
+
+@relaxed
+@given(st.lists(calls, max_size=4 if DISABLED else 24), st.sampled_from(FORKS))
+def test_accesses_tell_all_dependencies(made: list[tuple[bytes, bytes, int, int, int, int]], fork: Fork) -> None:
+    """The law: what a transaction finds depends only on those before it that it conflicts with."""
+    block = block_of(made, fork)
+    access = pn.execute(block, "serial").observed
+    sets = [access[t] for t in range(block.n_tx)]
+    indptr, preds = predecessors(dependencies(access))
+    reach: list[set[int]] = []
+    for t in range(block.n_tx):
+        direct = set(preds[indptr[t] : indptr[t + 1]].tolist())
+        reach.append(direct.union(*(reach[p] for p in direct)))
+        alone = (Mode.READ, Mode.CREDIT)
+        for p in range(t):
+            both = [(sets[p][k], sets[t][k]) for k in sets[p] if k in sets[t]]
+            assert all(a == b and a in alone for a, b in both) or p in reach[t]
+
+
+def example() -> EvmBlock:
+    """A block in which much depends on what comes before."""
+    made = [
+        (PEOPLE[i % 4], at(i % len(CODES)), i % 3, int.from_bytes(PLACES[i % len(PLACES)], "big"), i % 4, 200_000)
+        for i in range(6 if DISABLED else 40)
+    ]
+    return block_of(made, Fork.LONDON)
+
+
+def test_a_wrong_access_list_is_found() -> None:
+    block = example()
+    listed = pn.execute(block, "serial").block_access_list()
+    values = listed.values.copy()
+    values[-1, -1] ^= 1
+    wrong = dataclasses.replace(listed, values=values)
+    with pytest.raises(AccessListError, match=r"transaction \d+"):
+        pn.execute(block, "bal", access_list=wrong, workers=2)
+    keep = np.ones(listed.n_changes, bool)
+    keep[listed.n_changes // 2] = False
+    sizes = np.diff(listed.indptr)
+    sizes[np.searchsorted(listed.indptr, listed.n_changes // 2, side="right") - 1] -= 1
+    indptr = np.concatenate([[0], np.cumsum(sizes)])
+    missing = dataclasses.replace(listed, indptr=indptr, key=listed.key[keep], values=listed.values[keep])
+    with pytest.raises(AccessListError, match=r"transaction \d+"):
+        pn.execute(block, "bal", access_list=missing, workers=2)
+
+
+def test_a_schedule_is_followed_if_it_keeps_block_order() -> None:
+    block = example()
+    serial = pn.execute(block, "serial")
+    waves = pn.Schedule.from_waves("by hand", [[t] for t in range(block.n_tx)])
+    pn.execute(block, "waves", schedule=waves, workers=2).check_equal(serial)
+    together = pn.Schedule.from_waves("by hand", [list(range(block.n_tx))])
+    pn.execute(block, "waves", schedule=together, workers=2).check_equal(serial)
+    order = list(range(block.n_tx))[::-1]
+    backwards = pn.Schedule.from_waves("by hand", [order], serial_order=order)
+    with pytest.raises(BlockError, match="block order"):
+        pn.execute(block, "dataflow", schedule=backwards)
+    with pytest.raises(BlockError, match="only bal"):
+        pn.execute(block, "dataflow", access_list=serial.block_access_list())
+
+
+def test_a_block_that_may_not_be_is_refused() -> None:
+    block = example()
+    txs = list(block.transactions)
+    txs[3] = dataclasses.replace(txs[3], nonce=7)
+    for executor in ("serial", "optimistic"):
+        with pytest.raises(BlockError, match="transaction 3 refused: nonce = 7"):
+            pn.execute(EvmBlock(block.env, txs, block.state), executor, workers=2)
+    poor = {**block.state, PEOPLE[1]: AccountState(5, 0, b"", {})}
+    for executor in ("serial", "optimistic"):
+        with pytest.raises(BlockError, match="transaction 1 refused: the sender cannot pay"):
+            pn.execute(EvmBlock(block.env, block.transactions, poor), executor, workers=2)
+
+
+def test_tables_grow_when_they_are_full() -> None:
+    """Blocks that make more keys, notes and logs than there is room for at first are run again in a larger arena."""
+    # logs, slot gas := gas, again while gas > 40,000
+    loop = "5b" + 3 * "600060006000a1" + "5a8055" + "619c405a11600057" + "00"
+    code = bytes.fromhex(loop)
+    world = {PEOPLE[0]: AccountState(10**24, 0, b"", {}), at(0): AccountState(0, 1, code, {})}
+    env = BlockEnv(number=5, timestamp=9, fork=Fork.BERLIN, fee_recipient=MINER, gas_limit=10**10)
+    txs = [
+        Transaction(gas_price=10, gas_limit=5_000_000, to=at(0), sender=PEOPLE[0], nonce=n)
+        for n in range(2 if DISABLED else 12)
+    ]
+    block = EvmBlock(env, txs, world)
+    job = EvmJob(block, "optimistic", workers=2)
+    job.engine._make(Room(keys=64, notes=64, cells=64, logs=64, slots=64, journal=64))
+    job.plan()
+    done = job.collect(job.run(), {})
+    done.check_equal(pn.execute(block, "serial"))
+    assert job.engine.arena.room.notes > 64
+
+
+@given(st.lists(st.lists(st.integers(0, 20), max_size=4), max_size=20))
+@settings(deadline=None)
+def test_plans_say_who_waits_for_whom(rows: list[list[int]]) -> None:
+    before = [sorted({p for p in row if p < t}) for t, row in enumerate(rows)]
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in before])]).astype(np.int64)
+    plan = flow_plan(indptr, np.array([p for row in before for p in row], np.int64))
+    assert plan.awaited.tolist() == [len(row) for row in before]
+    for p in range(len(rows)):
+        followers = plan.followers[plan.followers_at[p] : plan.followers_at[p + 1]].tolist()
+        assert followers == [t for t, row in enumerate(before) if p in row]
+
+
+@given(st.lists(st.integers(0, 5), max_size=20))
+@settings(deadline=None)
+def test_waves_begin_when_the_last_has_ended(waves: list[int]) -> None:
+    plan = waves_plan(np.array(waves, np.int64))
+    assert sorted(plan.order.tolist()) == list(range(len(waves)))
+    assert plan.starts.tolist() == [sum(other < wave for other in waves) for wave in waves]
+    assert [waves[t] for t in plan.order] == sorted(waves)
