@@ -17,14 +17,19 @@ if TYPE_CHECKING:
     from .block import Block as Block
     from .block import Header as Header
     from .errors import PevmError as PevmError
+    from .evm.block import EvmBlock as EvmBlock
+    from .evm.observation import EvmAccessList as EvmAccessList
     from .execute.costs import transaction_costs as transaction_costs
+    from .execute.evm_result import EvmExecution as EvmExecution
     from .execute.result import Execution as Execution
     from .execute.result import TxTimes as TxTimes
     from .execute.run import execute as execute
     from .generate import generate as generate
+    from .io.evm_tables import read_evm_blocks as read_evm_blocks
     from .io.files import read_block as read_block
     from .io.files import read_blocks as read_blocks
     from .io.files import write_blocks as write_blocks
+    from .io.node_json import read_node_block as read_node_block
     from .io.schedule_file import read_schedule as read_schedule
     from .io.schedule_file import write_schedule as write_schedule
     from .machine.gas import GasSchedule as GasSchedule
@@ -69,6 +74,9 @@ _HOMES = {
     "BuiltBlock": "schedule.building",
     "Dependencies": "schedule.dependencies",
     "EdgeKind": "schedule.dependencies",
+    "EvmAccessList": "evm.observation",
+    "EvmBlock": "evm.block",
+    "EvmExecution": "execute.evm_result",
     "Execution": "execute.result",
     "Field": "machine.ops",
     "GasSchedule": "machine.gas",
@@ -104,6 +112,8 @@ _HOMES = {
     "optimality": "schedule.optimality",
     "read_block": "io.files",
     "read_blocks": "io.files",
+    "read_evm_blocks": "io.evm_tables",
+    "read_node_block": "io.node_json",
     "read_schedule": "io.schedule_file",
     "schedule": "schedule.policies",
     "select": "access.view",

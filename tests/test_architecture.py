@@ -28,7 +28,7 @@ STAGES = [
     ("execute",),
     ("io",),
     ("fields", "metrics", "plot", "inspection", "console", "screens"),
-    ("bench", "commands", "cli", "__main__"),
+    ("bench", "commands", "commands_evm", "cli", "__main__"),
 ]
 
 
@@ -114,6 +114,8 @@ def test_every_module_and_public_function_says_what_it_is_for() -> None:
         tree = ast.parse((PACKAGE / f"{module}.py").read_text())
         assert ast.get_docstring(tree), module
         for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and any(ast.unparse(one) == "overload" for one in node.decorator_list):
+                continue
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 assert ast.get_docstring(node), f"{module}.{node.name}"
 

@@ -19,6 +19,8 @@ from .._kernels import block as _block_k
 from .._kernels.jit import inputs
 from ..block import Block
 from ..errors import BlockError
+from ..evm.block import EvmBlock
+from ..evm.declared import declared_sets
 from ..machine.ops import Mode
 from .sets import AccessSets, need_access
 from .view import merged, select
@@ -30,7 +32,7 @@ ORACLES: Final = ("static", "declared", "eip2930", "union", "degraded")
 
 
 def access_sets(
-    block: Block,
+    block: Block | EvmBlock,
     oracle: str = "static",
     *,
     miss_rate: float = 0.0,
@@ -44,11 +46,13 @@ def access_sets(
 
     Parameters
     ----------
-    block : Block
+    block : Block or EvmBlock
     oracle : str
         "static": the keys of the program, worked out anew at each call. "declared": the block's declared reads and
         writes. "eip2930": the keys of the access list, as READ|WRITE. "union": all of these that the block has.
-        "degraded": static, spoilt by `degrade`.
+        "degraded": static, spoilt by `degrade`. Of an EVM block "static" is what its transactions say before they run:
+        sender, fee recipient, value, the code that is called; "eip2930" the lists; "union" both. What is really accessed
+        is `EvmExecution.observed`.
     miss_rate, extra_rate, seed
         Of "degraded", as in `degrade`.
     fields, granularity, fee_recipient
@@ -81,8 +85,10 @@ def access_sets(
     >>> access_sets(block, "eip2930")[0]
     {0: <Mode.READ|WRITE: 3>}
     """
-    door.instance("block", block, Block)
     door.choice("oracle", oracle, ORACLES)
+    if isinstance(block, EvmBlock):
+        return _of_evm(block, oracle, (fields, granularity, fee_recipient) != (None, "slot", "commutative"))
+    door.instance("block", block, Block)
     spoils = _threshold("miss_rate", miss_rate) or _threshold("extra_rate", extra_rate)
     if oracle != "degraded" and spoils:
         raise BlockError(f"miss_rate = {miss_rate!r}, extra_rate = {extra_rate!r}: only oracle 'degraded' takes them")
@@ -133,6 +139,17 @@ def degrade(access: AccessSets, miss_rate: float = 0.0, extra_rate: float = 0.0,
     with np.errstate(over="ignore"):  # in plain Python (NUMBA_DISABLE_JIT) NumPy would warn of the wrap-around
         total = _k.degrade_sets(*given, access.n_keys, start, miss, extra, indptr, keys, modes)
     return AccessSets.trusted(access.n_keys, indptr, keys[:total].copy(), modes[:total].copy())
+
+
+def _of_evm(block: EvmBlock, oracle: str, selects: bool) -> AccessSets:
+    if selects or oracle not in ("static", "eip2930", "union"):
+        raise BlockError(f"oracle = {oracle!r} of an EVM block: 'static', 'eip2930' or 'union', and no selection")
+    sets = declared_sets(block.env, block.transactions, static=oracle != "eip2930", listed=oracle != "static")
+    keys: dict[Any, int] = {}
+    for accesses in sets:
+        for key in accesses:
+            keys.setdefault(key, len(keys))
+    return AccessSets.from_dicts([{keys[key]: mode for key, mode in one.items()} for one in sets], n_keys=len(keys))
 
 
 def _threshold(name: str, rate: Any) -> np.uint64:

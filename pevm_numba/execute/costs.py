@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from .. import door
 from ..access.sets import AccessSets
 from ..block import Block
+from ..errors import BlockError
+from ..evm.block import EvmBlock
 from ..schedule.costs import COSTS, cost_of
+from .evm_run import EvmJob
 from .launch import launch
 from .program import hash_share
 from .run import execute
@@ -19,12 +22,13 @@ from .workspace import Workspace
 __all__ = ["timed_serial", "transaction_costs"]
 
 
-def transaction_costs(block: Block, kind: str = "gas", *, repeat: int = 9) -> NDArray[Any]:
+def transaction_costs(block: Block | EvmBlock, kind: str = "gas", *, repeat: int = 9) -> NDArray[Any]:
     """Costs of a block's transactions, to be given as ``cost`` to schedules, timelines and bounds.
 
     Parameters
     ----------
-    block : Block
+    block : Block or EvmBlock
+        The latter has ``"gas"``, ``"ns"`` and ``"unit"``.
     kind : str
         ``"gas"``: what serial execution in block order charges under the block's fork, refunds taken off; for a
         transaction that fails, its gas limit. ``"chain-gas"``: what the chain charged, where the block carries it; the
@@ -59,14 +63,33 @@ def transaction_costs(block: Block, kind: str = "gas", *, repeat: int = 9) -> ND
     >>> transaction_costs(block, "ns", repeat=3).shape
     (3,)
     """
-    door.instance("block", block, Block)
     door.choice("kind", kind, COSTS)
     repeat = door.integer("repeat", repeat, 1, 1000)
+    if isinstance(block, EvmBlock):
+        return _evm_costs(block, kind, repeat)
+    door.instance("block", block, Block)
     if kind == "ns":
         return _nanoseconds(block, repeat)
     if kind == "gas":
         return execute(block, "serial").gas_used
     return cost_of(kind, AccessSets.footprint(block), block).astype(np.int64)
+
+
+def _evm_costs(block: EvmBlock, kind: str, repeat: int) -> NDArray[Any]:
+    if kind not in ("gas", "ns", "unit"):
+        raise BlockError(f"kind = {kind!r}: of an EVM block only 'gas', 'ns' and 'unit' are known")
+    if kind == "unit":
+        return np.ones(block.n_tx, np.int64)
+    job = EvmJob(block, "serial", records=False)
+    job.plan()
+    job.run()
+    if kind == "gas":
+        return job.engine.records["gas_used"].copy()
+    times = np.empty((repeat, block.n_tx), np.int64)
+    for row in times:
+        job.run()
+        np.subtract(job.engine.records["end"], job.engine.records["begin"], out=row)
+    return np.median(times, axis=0)
 
 
 def timed_serial(
