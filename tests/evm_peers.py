@@ -79,8 +79,11 @@ FORKS: Final = (
     "CANCUN",
 )
 
+#: With the fork that only py-evm knows.
+ORDER: Final = (*FORKS, "PRAGUE")
+
 _REVM_SPEC: Final = {fork: fork.capitalize() for fork in FORKS} | {"PARIS": "Merge"}
-_PYEVM_VM: Final = {fork: fork.capitalize() + "VM" for fork in FORKS} | {
+_PYEVM_VM: Final = {fork: fork.capitalize() + "VM" for fork in ORDER} | {
     "TANGERINE": "TangerineWhistleVM",
     "SPURIOUS": "SpuriousDragonVM",
 }
@@ -121,7 +124,7 @@ class Case:
     tx : Mapping[str, Any]
         ``sender``, ``to`` (None creates), ``nonce``, ``gas_limit``, ``gas_price`` (all that is paid, base fee included),
         ``value``, ``data``, ``access_list`` (of (address, slots), empty before Berlin) and, from Cancun, maybe
-        ``blob_hashes``.
+        ``blob_hashes``; from Prague maybe ``authorizations``, tuples of chain, address, nonce, y parity, r, s.
     """
 
     fork: str
@@ -165,7 +168,7 @@ class Outcome:
 
 def from_fork(fork: str, first: str) -> bool:
     """Whether a rule that came with `first` holds in `fork`."""
-    return FORKS.index(fork) >= FORKS.index(first)
+    return ORDER.index(fork) >= ORDER.index(first)
 
 
 def missing() -> list[str]:
@@ -200,6 +203,9 @@ def intrinsic_gas(case: Case) -> int:
         gas += 32_000
     if tx["to"] is None and from_fork(case.fork, "SHANGHAI"):
         gas += 2 * (-(-len(tx["data"]) // 32))
+    gas += 25_000 * len(tx.get("authorizations", ()))
+    if from_fork(case.fork, "PRAGUE"):
+        gas = max(gas, 21_000 + 10 * (4 * len(tx["data"]) - 3 * zeros))
     return int(gas + sum(2400 + 1900 * len(slots) for _, slots in tx["access_list"]))
 
 
@@ -226,7 +232,7 @@ def differences(case: Case, a: Outcome, b: Outcome) -> list[str]:
 def _check(case: Case) -> None:
     """Rules of a valid transaction that not every peer applies."""
     sender = case.pre.get(case.tx["sender"], Account())
-    if case.fork not in FORKS:
+    if case.fork not in ORDER:
         raise CaseRejected(f"fork {case.fork!r} is unknown")
     if sender.nonce != case.tx["nonce"]:
         raise CaseRejected(f"nonce {case.tx['nonce']} of a sender at {sender.nonce}")
@@ -493,6 +499,7 @@ def _pyevm() -> Any:
         from eth.vm.execution_context import ExecutionContext
         from eth.vm.forks.berlin.transactions import UnsignedAccessListTransaction
         from eth.vm.forks.cancun.transactions import UnsignedBlobTransaction
+        from eth.vm.forks.prague.transactions import Authorization, UnsignedSetCodeTransaction
         from eth.vm.spoof import SpoofTransaction
         from eth_utils import ValidationError
     return SimpleNamespace(
@@ -504,6 +511,8 @@ def _pyevm() -> Any:
         context=ExecutionContext,
         access_list_transaction=UnsignedAccessListTransaction,
         blob_transaction=UnsignedBlobTransaction,
+        set_code_transaction=UnsignedSetCodeTransaction,
+        authorization=Authorization,
         spoof=SpoofTransaction,
         invalid=ValidationError,
     )
@@ -555,6 +564,16 @@ def _pyevm_transaction(case: Case, vm: Any) -> Any:
             access_list=lists,
             max_fee_per_blob_gas=_blob_base_fee(case.env["excess_blob_gas"]),
             blob_versioned_hashes=list(tx["blob_hashes"]),
+            **common,
+        )
+        return lib.spoof(unsigned, from_=tx["sender"], gas_price=tx["gas_price"])
+    if tx.get("authorizations"):
+        unsigned = lib.set_code_transaction(
+            chain_id=chain,
+            max_priority_fee_per_gas=tx["gas_price"],
+            max_fee_per_gas=tx["gas_price"],
+            access_list=lists,
+            authorization_list=[lib.authorization(*one) for one in tx["authorizations"]],
             **common,
         )
         return lib.spoof(unsigned, from_=tx["sender"], gas_price=tx["gas_price"])

@@ -50,7 +50,9 @@ SUICIDE = "6001600755600035ff"  # slot 7 := 1, gone, all to a
 _CHILD = "60056003556002600c60003960026000f3" + "33ff"
 FACTORY = f"{'72' + _CHILD}600052600035{'6013'}600d6000f500"
 THROWS = "6001600055fe"
-CODES = (COUNTER, STORE, COPY, BALANCE, MINERS, HASH, PAY, SUICIDE, FACTORY, THROWS)
+#: Slot b := 1, but gone, all to a, if b is 0.
+FICKLE = "602035" + "80600b57" + "600035ff" + "5b6001905500"
+CODES = (COUNTER, STORE, COPY, BALANCE, MINERS, HASH, PAY, SUICIDE, FACTORY, THROWS, FICKLE)
 
 
 def state() -> dict[bytes, AccountState]:
@@ -114,6 +116,36 @@ def test_wrong_hints_cost_time_only(made: list[tuple[bytes, bytes, int, int, int
     for executor in ("waves", "dataflow", "optimistic"):
         for workers in (1, 2):
             pn.execute(block, executor, workers=workers, access=wrong).check_equal(serial)
+
+
+@relaxed
+@given(st.lists(calls, max_size=4 if DISABLED else 24), st.sampled_from(FORKS), st.integers(0, 999))
+def test_whatever_runs_first_the_outcome_is_serial(
+    made: list[tuple[bytes, bytes, int, int, int, int]], fork: Fork, seed: int
+) -> None:
+    """Nothing is known, and by their guessed costs late transactions run before early ones."""
+    block = block_of(made, fork)
+    serial = pn.execute(block, "serial")
+    nothing = pn.AccessSets.from_dicts([{}] * block.n_tx, n_keys=1)
+    cost = np.random.default_rng(seed).permutation(block.n_tx) + 1.0
+    for workers in (1, 2):
+        job = EvmJob(block, "dataflow", workers=workers, access=nothing, cost=cost)
+        job.plan()
+        job.collect(job.run(), {}).check_equal(serial)
+
+
+def test_a_slot_that_came_before_a_contract_went_is_gone() -> None:
+    """The transaction that destroys it runs first, and sees no slot to clear."""
+    target, word = at(CODES.index(FICKLE)), int.from_bytes(MINER, "big")
+    block = block_of([(PEOPLE[0], target, 0, 0, 9, 60_000), (PEOPLE[1], target, 0, word, 0, 60_000)], Fork.BERLIN)
+    job = EvmJob(
+        block, "dataflow", access=pn.AccessSets.from_dicts([{}, {}], n_keys=1), cost=np.array([1.0, 2.0])
+    )
+    job.plan()
+    done = job.collect(job.run(), {})
+    assert done.counters["aborts"] == 1
+    assert target not in done.state
+    done.check_equal(pn.execute(block, "serial"))
 
 
 @relaxed

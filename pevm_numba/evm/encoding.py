@@ -14,7 +14,7 @@ from .charges import charges, floor_gas, intrinsic_gas
 from .header import BlockEnv
 from .opcodes import ENVIRONMENT
 from .precompiles import precompiles
-from .transaction import Transaction
+from .transaction import Transaction, authority_of
 from .world import word
 
 __all__ = ["SYSTEM", "encode_transactions", "set_environment"]
@@ -73,6 +73,20 @@ def _listed(txs: Sequence[Transaction]) -> tuple[NDArray[np.uint8], NDArray[np.i
     return np.frombuffer(b"".join(rows), np.uint8), np.array(starts, np.int64) * layout.LIST_ENTRY.size
 
 
+def _authorizations(txs: Sequence[Transaction], env: BlockEnv) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Those that a machine has to look at (EIP-7702), and where each transaction's begin."""
+    rows, starts = list[bytes](), [0]
+    for tx in txs:
+        for one in tx.authorization_list:
+            authority = authority_of(one) if one.chain_id in (0, env.chain_id) else None
+            if authority is not None:
+                nonce = one.nonce.to_bytes(8, "little")
+                rows.append(authority[::-1].ljust(32, b"\0") + one.address[::-1].ljust(32, b"\0") + nonce + bytes(24))
+        starts.append(len(rows))
+    assert layout.AUTHORIZATION.size == 96
+    return np.frombuffer(b"".join(rows), np.uint8), np.array(starts, np.int64) * layout.AUTHORIZATION.size
+
+
 def encode_transactions(arena: Arena, txs: Sequence[Transaction], env: BlockEnv, name: str = "transactions") -> int:
     """Address of the transactions' records, which the arena keeps under that name until it gets others."""
     records = arena.allocate(name, layout.TX.size * len(txs)).reshape(-1, layout.TX.size)
@@ -85,6 +99,9 @@ def encode_transactions(arena: Arena, txs: Sequence[Transaction], env: BlockEnv,
     blobs = b"".join(digest[::-1] for tx in txs for digest in tx.blob_versioned_hashes)
     hashes = arena.allocate(f"{name} blobs", len(blobs))
     hashes[:] = np.frombuffer(blobs, np.uint8)
+    given, given_at = _authorizations(txs, env)
+    authorizations = arena.allocate(f"{name} authorizations", len(given))
+    authorizations[:] = given
     numbers, words, blob = layout.TX.numbers, layout.TX.words, hashes.ctypes.data
     for i, (tx, record) in enumerate(zip(txs, records)):
         at = int(starts[i])
@@ -92,6 +109,8 @@ def encode_transactions(arena: Arena, txs: Sequence[Transaction], env: BlockEnv,
         places = {
             "data": data.ctypes.data + at, "list": listed.ctypes.data + int(entries_at[i]),
             "list_end": listed.ctypes.data + int(entries_at[i + 1]), "blob_hashes": blob,
+            "authorizations": authorizations.ctypes.data + int(given_at[i]),
+            "authorizations_end": authorizations.ctypes.data + int(given_at[i + 1]),
         }  # fmt: skip
         fields = record.view(np.uint64)
         for field, number in (_numbers(tx, env) | places).items():

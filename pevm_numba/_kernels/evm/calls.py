@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...evm.forks import Fork
 from ..jit import kernel
+from .delegation import delegate_of
 from .existence import exists, is_taken, touch
 from .expansion import end_of_range, grow
 from .frames import DEPTH_LIMIT, enter, jumps_of, prepare_code
@@ -112,7 +113,8 @@ def set_code_to_run(c, f, account, data, size):
         frame.gas -= used
         frame.code_size = PRECOMPILE_DONE if ok else PRECOMPILE_FAILED
         return
-    code = _code(code_of(c, account))
+    other = delegate_of(c, account)
+    code = _code(code_of(c, other if other else account))
     frame.code = code.start
     frame.code_size = code.size
     frame.jumps = jumps_of(code.start, code.size)
@@ -121,7 +123,7 @@ def set_code_to_run(c, f, account, data, size):
 
 @kernel(bare=True)
 def call(c, f, kind):
-    """CALL, CALLCODE, DELEGATECALL and STATICCALL (EIP-7, 150, 161, 214, 2929)."""
+    """CALL, CALLCODE, DELEGATECALL and STATICCALL (EIP-7, 150, 161, 214, 2929, 7702)."""
     context, frame = _context(c), _frame(f)
     sp, gas = frame.sp, frame.gas
     amount = sp - 96
@@ -138,6 +140,9 @@ def call(c, f, kind):
         return FAILED
     to = address_at(c, sp - 64)
     gas -= access_gas(c, to, context.call)
+    other = delegate_of(c, to)
+    if other:
+        gas -= access_gas(c, other, 0)
     if pays:
         gas -= context.call_value
     if kind == _CALL and (pays or context.fork < _SPURIOUS) and not exists(c, to):

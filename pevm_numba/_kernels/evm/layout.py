@@ -13,6 +13,7 @@ from .records import record
 
 __all__ = [
     "ACCOUNT",
+    "AUTHORIZATION",
     "BALANCE_LOADED",
     "BLOCK",
     "CELL",
@@ -57,7 +58,8 @@ J_BALANCE, J_NONCE, J_CODE, J_ACCOUNT_FLAGS, J_SLOT, J_SLOT_WARM = 1, 2, 3, 4, 5
 #: pays nothing and is by nobody (EIP-4788).
 TX = record(
     "TX",
-    "creates system nonce gas_limit intrinsic floor data data_size list list_end blob_hashes n_blobs",
+    "creates system nonce gas_limit intrinsic floor data data_size list list_end blob_hashes n_blobs "
+    "authorizations authorizations_end",
     "sender to value fee tip most_upfront blob_fee",
 )
 
@@ -86,6 +88,9 @@ SLOT = record("SLOT", "owner account key warm", "word value before")
 JOURNAL = record("JOURNAL", "kind item extra", "old")
 
 LOG = record("LOG", "n_topics data size", "address topic0 topic1 topic2 topic3")
+
+#: An authorization (EIP-7702) whose signature and chain are right.
+AUTHORIZATION = record("AUTHORIZATION", "nonce", "authority target")
 
 #: What a transaction of a block has left behind: `state` is one of `scheduling`'s, its reads are `notes` and its
 #: changes `cells`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...evm.forks import Fork
 from ..jit import kernel
 from .calls import ENTERED, new_address, set_code_to_run, start_creation
+from .delegation import authorize, delegate_of
 from .existence import clear_empty, has_code, is_taken, touch
 from .frames import enter
 from .interpreter import interpret
@@ -99,7 +100,7 @@ def _begin(c, t):
         context.refusal = NONCE
     elif word_under(_account(sender).balance, tx.most_upfront):
         context.refusal = FUNDS
-    elif has_code(c, sender):
+    elif has_code(c, sender) and delegate_of(c, sender) == 0:
         context.refusal = SENDER_CODE
     if context.refusal:
         context.status = REJECTED
@@ -115,6 +116,7 @@ def _begin(c, t):
     gas = tx.gas_limit - tx.intrinsic
     context.gas_left = gas
     _warm_up(c, t, sender)
+    authorize(c, t)
     if tx.creates:
         word = context.scratch + 352
         new_address(c, word, sender, nonce)
@@ -135,6 +137,9 @@ def _begin_call(c, t, sender, gas):
     to = account_of(c, tx.to)
     if context.fork >= _BERLIN:
         warm_account(c, to)
+    other = delegate_of(c, to)
+    if other:
+        warm_account(c, other)
     at = enter(c, 0, to, sender, gas, context.stack, context.memory)
     touch(c, to)
     if not word_zero(tx.value):
@@ -177,7 +182,7 @@ def _finish(c, t):
     """Refund, fee, deletions (EIP-161, 3529, 6780, 7623)."""
     context, tx = _context(c), _tx(t)
     used = tx.gas_limit - context.gas_left
-    if context.success and context.refund > 0:
+    if context.refund > 0:  # of a transaction that has failed, what its authorizations gave
         used -= min(context.refund, used // context.refund_quotient)
     used = max(used, tx.floor)
     context.gas_used = used
