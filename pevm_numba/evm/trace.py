@@ -26,8 +26,9 @@ _FRAME: Final = dtype_of(layout.FRAME)
 class Step(NamedTuple):
     """One opcode before it runs.
 
-    `pc` and `memory_size` are in bytes, `stack` has its top last, `depth` is 1 in the outermost call. `cost` is all gas that
-    was gone when the caller went on: with a call also what was given to it, of a step that fails all that was left.
+    `pc` and `memory_size` are in bytes, `stack` has its top last, `depth` is 1 in the outermost call, `returned` is what the
+    last call within this one gave back. `cost` is all gas that was gone when the caller went on: with a call also what was
+    given to it, of a step that fails all that was left.
     """
 
     pc: int
@@ -37,6 +38,7 @@ class Step(NamedTuple):
     memory_size: int
     stack: tuple[int, ...]
     depth: int
+    returned: bytes
     refund: int
 
 
@@ -52,8 +54,8 @@ class Trace(NamedTuple):
         for step in self.steps:
             yield json.dumps({
                 "pc": step.pc, "op": step.op, "gas": hex(step.gas), "gasCost": hex(step.cost), "memSize": step.memory_size,
-                "stack": [hex(value) for value in step.stack], "depth": step.depth, "refund": step.refund,
-                "opName": name_of(step.op, self.fork),
+                "stack": [hex(value) for value in step.stack], "depth": step.depth,
+                "returnData": "0x" + step.returned.hex(), "refund": hex(step.refund), "opName": name_of(step.op, self.fork),
             })  # fmt: skip
         done = self.outcome
         yield json.dumps({"output": "0x" + done.output.hex(), "gasUsed": hex(done.gas_used), "pass": done.success})
@@ -79,6 +81,7 @@ class _Watcher:
                 "pc": pc - int(frame["code"]), "op": ctypes.string_at(pc, 1)[0], "gas": int(frame["gas"]),
                 "memory_size": int(frame["memory_size"]), "depth": depth + 1, "refund": arena["refund"],
                 "stack": tuple(int.from_bytes(word.tobytes(), "little") for word in words),
+                "returned": arena.buffer("returned")[: arena["returned_size"]].tobytes(),
                 "outer": int(frames[depth - 1]["gas"]) if depth else 0,
             })  # fmt: skip
         except BaseException as problem:
@@ -133,12 +136,14 @@ def trace(block: EvmBlock, index: int) -> Trace:
     integer("index", index, 0, block.n_tx - 1)
     engine = Engine(block.env, block.transactions[:index], block.state)
     engine.run(serial_plan(index))
-    machine, tx = Machine(block.env, engine.transaction_state()), block.transactions[index]
-    watcher = _Watcher(machine)
-    address = ctypes.cast(watcher.callback, ctypes.c_void_p).value
-    machine.arena.step(address)
-    outcome = machine.run(tx)
-    if watcher.problem is not None:
-        raise watcher.problem
-    left = machine.arena["gas_left"]
-    return Trace(block.env.fork, [*_costed(watcher.steps, left)], outcome)
+    state, room = engine.transaction_state(), None
+    while True:
+        machine = Machine(block.env, state, room)
+        watcher, arena = _Watcher(machine), machine.arena
+        arena.step(ctypes.cast(watcher.callback, ctypes.c_void_p).value)
+        outcome = machine.run(block.transactions[index])
+        if watcher.problem is not None:
+            raise watcher.problem
+        if machine.arena is arena:
+            return Trace(block.env.fork, [*_costed(watcher.steps, arena["gas_left"])], outcome)
+        room = machine.arena.room  # it was run again, unwatched, in a roomier one

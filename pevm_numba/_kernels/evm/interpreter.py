@@ -77,12 +77,16 @@ _FRAME_SIZE = FRAME.size
 
 @kernel(bare=True)
 def _step(c, f, pc, sp, gas):
-    """Count a step, show it to the host if it wants to see it, and look its opcode up in the real table."""
+    """Count a step, show it to the host if it wants to see it, and look its opcode up in the real table.
+
+    A call of an account without code is none, though the machine stops there.
+    """
     context, frame = _context(c), _frame(f)
-    context.steps += 1
-    if context.watcher != 0:
-        frame.pc, frame.sp, frame.gas = pc, sp, gas
-        call_native_1(context.watcher, c)
+    if frame.code_size > 0:
+        context.steps += 1
+        if context.watcher != 0:
+            frame.pc, frame.sp, frame.gas = pc, sp, gas
+            call_native_1(context.watcher, c)
     return load(context.stepping + 8 * load_byte(pc))
 
 
