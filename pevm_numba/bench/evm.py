@@ -19,6 +19,7 @@ from .._kernels.jit import most_threads
 from ..errors import BlockError, ExecutionError
 from ..evm.block import EvmBlock
 from ..evm.header import BlockEnv
+from ..evm.world import AccountState
 from ..execute.evm_result import EvmExecution
 from ..execute.evm_run import EvmJob
 from ..execute.run import execute
@@ -67,7 +68,8 @@ def chained(blocks: Sequence[EvmBlock]) -> EvmBlock:
     txs = []
     for tx in (tx for block in blocks for tx in block.transactions):
         sender = tx.sender or b""
-        nonce = nonces.get(sender, state[sender].nonce)
+        owner = state.get(sender, AccountState(0, 0, b"", {}))
+        nonce = nonces.get(sender, owner.nonce)
         nonces[sender] = nonce + 1
         fee = last.base_fee or 0
         prices: dict[str, Any] = {"gas_price": max(tx.gas_price or 0, fee)} if tx.type < 2 else {
@@ -76,7 +78,7 @@ def chained(blocks: Sequence[EvmBlock]) -> EvmBlock:
         if tx.type == 3:
             prices["max_fee_per_blob_gas"] = max(tx.max_fee_per_blob_gas or 0, last.blob_gas_price or 0)
         txs.append(_replaced(tx, nonce=nonce, **prices))
-        state[sender] = state[sender]._replace(balance=max(state[sender].balance, 10**24))
+        state[sender] = owner._replace(balance=max(owner.balance, 10**24))
     fields = {name: getattr(last, name) for name in BlockEnv.__dataclass_fields__}
     dropped = {"gas_used": None, "receipts_root": None, "logs_bloom": None, "state_root": None}
     env = BlockEnv(**(fields | dropped | {"gas_limit": sum(block.env.gas_limit for block in blocks)}))

@@ -21,6 +21,7 @@ from .._kernels.evm.memory import CHECKED
 from .._kernels.evm.native import NATIVE_ROOM
 from .._kernels.evm.regions import REGIONS
 from .._kernels.evm.scheduling import HELD
+from .._kernels.evm.versions import FINGERS
 from .forks import Fork
 from .hashing import EMPTY_HASH
 from .opcodes import ENVIRONMENT, NEVER, STACK_LIMIT, packed
@@ -140,7 +141,7 @@ class Arena:
             "codes": room.codes * layout.CODE.size, "code_top": room.code_bytes, "n_codes": 64, "lock": 64,
             "accounts": room.accounts * layout.ACCOUNT.size, "slots": room.slots * layout.SLOT.size,
             "journal": room.journal * layout.JOURNAL.size, "scratch": 2 * SCRATCH, "sponge": -(-SPONGE // 64) * 64,
-            "opcodes": 256 * 8, "native": NATIVE_ROOM, "held": 8 * HELD,
+            "opcodes": 256 * 8, "native": NATIVE_ROOM, "held": 8 * HELD, "fingers": 8 * FINGERS,
             "frames": (DEPTH_LIMIT + 2) * layout.FRAME.size, "stack": (DEPTH_LIMIT + 2) * STACK_LIMIT * 32,
             "memory": room.memory, "returned": room.returned, "logs": room.logs * layout.LOG.size,
             "log_data": room.log_bytes, "environment": len(ENVIRONMENT) * 32, "block_hashes": 256 * 32,

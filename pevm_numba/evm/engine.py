@@ -276,9 +276,9 @@ class Engine:
         places = first + layout.CELL.size * np.arange(len(cells))
         view = self._tables["plan cells"].view(CELLS)
         same = cells["key"][1:] == cells["key"][:-1]
-        view["next"][:-1] = np.where(same, places[1:], 0)
-        view["next"][-1:] = 0
         heads = np.concatenate([[True], ~same]) if len(cells) else np.zeros(0, bool)
+        starts = np.append(np.flatnonzero(heads), len(cells))
+        view["next"] = np.repeat(starts[1:], np.diff(starts)) - 1 - np.arange(len(cells))
         self._chains[cells["key"][heads]] = places[heads]
         order = np.argsort(cells["position"], kind="stable")
         at = np.searchsorted(cells["position"][order], np.arange(len(self.txs) + 1)).astype(np.int64)

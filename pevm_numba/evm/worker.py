@@ -74,6 +74,7 @@ class Worker:
         for name, value in self._tops.items():
             self.arena[name] = value
         self.arena["status"] = layout.OK
+        self.arena.buffer("fingers")[:] = 0
 
     def work(self, block: int) -> None:
         """Take part in the block whose record is at that address.

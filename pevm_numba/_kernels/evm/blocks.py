@@ -26,7 +26,7 @@ from .memory import (
 )  # fmt: skip
 from .results import commit, keep_logs, keep_notes, stale
 from .scheduling import DONE, FINAL, IDLE, RUNNING, claim, finished
-from .versions import declare, link_cells, settle, value_from
+from .versions import declare, fetch, link_cells, settle
 
 __all__ = ["FLOW", "INTERRUPTED", "LISTED", "SERIAL", "UNLISTED", "WAVES", "work"]
 
@@ -122,7 +122,7 @@ def _execute(c, b, t):
         if context.status == FULL:
             _stop(b, FULL, t)
     if block.mode != LISTED and context.status != FULL:
-        link_cells(block.chains, result.cells, result.n_cells)
+        link_cells(c, result.cells, result.n_cells)
     declare(cells, n_cells, DEAD)
     atomic_add(b + _EXECUTIONS, 1)
     result.end = now()
@@ -200,13 +200,13 @@ def _listed_cell(b, t, key):
 @kernel(bare=True)
 def _is_listed(c, b, t):
     """Whether what a transaction has changed is what the chains say of its position, no more and no less."""
-    context, block, result = _context(c), _block(b), _result(_record_of(b, t))
-    word = context.scratch + 256
+    block, result = _block(b), _result(_record_of(b, t))
+    word = _context(c).scratch + 256
     for at in range(result.cells, result.cells + _CELL_SIZE * result.n_cells, _CELL_SIZE):
         cell = _cell(at)
         listed = _listed_cell(b, t, cell.key)
         if listed != 0 and cell.kind != WRITE:  # a sum of credits, and the value after them
-            value_from(_cell(listed).next, context.values, t, cell.key, word)
+            fetch(c, cell.key, word)
             word_add(word, word, at)
         else:
             word_copy(word, at)
@@ -276,6 +276,7 @@ def work(c, b):
     start = thread_cpu()
     context.block = b
     context.chains = 0 if block.mode == SERIAL else block.chains
+    context.listed = 1 if block.mode == LISTED else 0
     if block.mode == SERIAL:
         _serial(c, b)
     elif block.mode == LISTED:

@@ -12,10 +12,13 @@ from ..system import yield_core
 from .layout import CELL, CONTEXT, DEAD, ESTIMATE, FULL, WRITE
 from .memory import compare_swap, load, load_acquire, store, store_release, word_add, word_copy, word_set
 
-__all__ = ["add_cell", "declare", "fetch", "link_cells", "settle", "value_from"]
+__all__ = ["FINGERS", "add_cell", "declare", "fetch", "link_cells", "settle"]
 
 _context, _cell = CONTEXT.at, CELL.at
 _CELL_SIZE, _NEXT, _KIND = CELL.size, CELL.numbers["next"], CELL.numbers["kind"]
+
+#: Keys of which a worker remembers where it put the last cell.
+FINGERS = 256
 
 #: How often a worker looks whether a value has been made before it gives its core away.
 _LOOKS = 200
@@ -36,15 +39,33 @@ def _decided(at):
 
 
 @kernel(bare=True)
-def value_at(chains, values, position, key, word):
-    """The word := the value of a key as the transaction at that position finds it."""
-    value_from(load_acquire(chains + 8 * key), values, position, key, word)
+def listed_value(chains, values, position, key, word):
+    """The word := the value of a key as the transaction at that position finds it, by an access list.
+
+    Its cells of a key are new values that follow each other in memory, and `next` tells how many are left.
+    """
+    first = load(chains + 8 * key)
+    low, high = 0, 0
+    if first != 0:
+        high = _cell(first).next + 1
+    count = high
+    while low < high:  # the first cell before the position
+        middle = (low + high) >> 1
+        if _cell(first + _CELL_SIZE * middle).position < position:
+            high = middle
+        else:
+            low = middle + 1
+    if low < count:
+        word_copy(word, first + _CELL_SIZE * low)
+    else:
+        word_copy(word, values + 32 * key)
 
 
 @kernel(bare=True)
-def value_from(at, values, position, key, word):
-    """The same, from one cell of the key's chain on."""
+def value_at(chains, values, position, key, word):
+    """The word := the value of a key as the transaction at that position finds it."""
     word_set(word, 0)
+    at = load_acquire(chains + 8 * key)
     while at != 0:
         if _cell(at).position < position:
             kind = _decided(at)
@@ -62,6 +83,8 @@ def fetch(c, key, word):
     context = _context(c)
     if context.chains == 0:
         word_copy(word, context.values + 32 * key)
+    elif context.listed:
+        listed_value(context.chains, context.values, context.position, key, word)
     else:
         value_at(context.chains, context.values, context.position, key, word)
 
@@ -84,19 +107,31 @@ def add_cell(c, kind, key, word):
 
 
 @kernel(bare=True)
-def link_cells(chains, first, count):
-    """Put cells where readers find them."""
+def link_cells(c, first, count):
+    """Put cells where readers find them.
+
+    Each worker remembers behind which cell it put the last one of a key: where much is changed by transactions that run out
+    of order, as the fee recipient's balance is, most cells belong just there, and the way from the head is long.
+    """
+    context = _context(c)
     for at in range(first, first + _CELL_SIZE * count, _CELL_SIZE):
         cell = _cell(at)
+        place = context.fingers + 8 * (cell.key & (FINGERS - 1))
+        before = load(place)
+        if before != 0 and (_cell(before).key != cell.key or _cell(before).position <= cell.position):
+            before = 0
         linked = False
         while not linked:
-            link = chains + 8 * cell.key
+            link = before + _NEXT if before != 0 else context.chains + 8 * cell.key
             following = load_acquire(link)
             while following != 0 and _cell(following).position > cell.position:
+                before = following
                 link = following + _NEXT
                 following = load_acquire(link)
             cell.next = following
             linked = compare_swap(link, following, at)
+        if before != 0:
+            store(place, before)
 
 
 @kernel(bare=True)
@@ -111,8 +146,9 @@ def settle(c, n_keys, n_tx):
     """The state := that after all transactions; the chains are empty afterwards."""
     context = _context(c)
     word = context.scratch + 256
+    context.position = n_tx
     for key in range(n_keys):
         if load(context.chains + 8 * key) != 0:
-            value_at(context.chains, context.values, n_tx, key, word)
+            fetch(c, key, word)
             word_copy(context.values + 32 * key, word)
             store(context.chains + 8 * key, 0)
