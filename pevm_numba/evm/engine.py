@@ -50,6 +50,8 @@ class Plan(NamedTuple):
 
     `order` is the order of claiming (empty: whoever is ready, the first by `ranks`); a transaction runs when `starts` of them
     are done and the `awaited` ones before it. `followers` is a CSR of who waits for it. `cells` are those of an access list.
+    With a `window`, which needs block order as ranks, none runs further ahead of what stands: it shrinks when results do not
+    stand, and grows again.
     """
 
     mode: int
@@ -60,6 +62,7 @@ class Plan(NamedTuple):
     followers: NDArray[np.int64]
     awaited: NDArray[np.int64]
     cells: NDArray[Any]
+    window: int = 0
 
 
 def _plan(mode: int, n_tx: int, **fields: Any) -> Plan:
@@ -255,14 +258,14 @@ class Engine:
         for worker in self.workers:
             worker.forget()
         self._block[:] = 0
-        tables = {name: self._table(f"plan {name}", getattr(plan, name)) for name in Plan._fields[1:-1] if name != "order"}
+        tables = {name: self._table(f"plan {name}", getattr(plan, name)) for name in Plan._fields[1:-2] if name != "order"}
         ready = np.flatnonzero(plan.awaited == 0)
         ready = ready[np.argsort(plan.ranks[ready], kind="stable")]
         queue = np.zeros(n_tx + 1, np.int64)
         queue[: len(ready)] = ready  # sorted, so it is a heap
         self._set(
             mode=plan.mode, n_tx=n_tx, n_workers=len(self.workers), txs=self._txs, results=self.results.address,
-            records=int(self._keeps),
+            records=int(self._keeps), window=plan.window,
             chains=int(self._chains.ctypes.data), queue=self._table("plan queue", queue), n_queue=len(ready),
             order=self._table("plan order", plan.order) if len(plan.order) else 0, **tables,
         )  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import door
+from .._kernels.evm.scheduling import WINDOW
 from ..access.sets import AccessSets
 from ..errors import AccessListError, BlockError
 from ..evm.block import EvmBlock
@@ -134,11 +135,12 @@ class EvmJob:
         if self.access is None:
             if self.name == "waves":
                 raise BlockError("executor 'waves' without schedule or access: needs one")
-            return flow_plan(*senders_known(block))
+            return flow_plan(*senders_known(block))._replace(window=WINDOW)
         deps = dependencies(self.access)
         if self.name == "waves":
             return waves_plan(deps.earliest_start()[: block.n_tx])
-        return flow_plan(*predecessors(deps), self._ranks(deps))
+        plan = flow_plan(*predecessors(deps), self._ranks(deps))
+        return plan._replace(window=WINDOW) if self.name == "optimistic" else plan
 
     def _ranks(self, deps: Dependencies) -> NDArray[np.int64] | None:
         """First whoever starts first by the schedule, or has most behind him; optimistic: block order."""

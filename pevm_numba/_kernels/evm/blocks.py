@@ -10,7 +10,7 @@ again what has become stale.
 from __future__ import annotations
 
 from ..jit import kernel
-from ..system import now, thread_cpu, yield_core
+from ..system import nap, now, thread_cpu, yield_core
 from .interning import unlock
 from .layout import BLOCK, CELL, CONTEXT, DEAD, ESTIMATE, FULL, OK, REJECTED, RESULT, TX, WRITE
 from .linking import call_kernel
@@ -25,7 +25,7 @@ from .memory import (
     word_equal,
 )  # fmt: skip
 from .results import commit, keep_logs, keep_notes, stale
-from .scheduling import DONE, FINAL, IDLE, RUNNING, claim, finished
+from .scheduling import DONE, FINAL, IDLE, RUNNING, claim, finished, judged
 from .versions import declare, fetch, link_cells, settle
 
 __all__ = ["FLOW", "INTERRUPTED", "LISTED", "SERIAL", "UNLISTED", "WAVES", "work"]
@@ -48,8 +48,9 @@ UNLISTED, INTERRUPTED = 3, 4
 _AHEAD = 64
 #: After how many transactions of its own a worker sees which results stand, if it has more to do.
 _PACE = 3
-#: How often a worker finds nothing to do before it gives its core away.
-_LOOKS = 50
+#: How often a worker finds nothing to do before it gives its core away; how often it does that before it sleeps for some
+#: microseconds, if transactions are run one by one anyway.
+_LOOKS, _PATIENCE, _NAP = 50, 20, 20
 
 
 @kernel(bare=True)
@@ -152,8 +153,10 @@ def _advance(c, b):
     t = load_acquire(b + _FRONTIER)
     moved = False
     while t < n and compare_swap(_record_of(b, t) + _STATE, DONE, RUNNING):
+        runs = _result(_record_of(b, t)).runs
         if not _again(c, b, t):
             break
+        judged(b, _result(_record_of(b, t)).runs == runs)
         if _result(_record_of(b, t)).refusal:
             _stop(b, REJECTED, t)
             break
@@ -264,9 +267,11 @@ def _share(c, b):
             looks = 0
             continue
         looks += 1
-        if looks > _LOOKS:
-            looks = 0
-            yield_core()
+        if looks % _LOOKS == 0:
+            if looks > _PATIENCE * _LOOKS and block.window == 1:
+                nap(_NAP)
+            else:
+                yield_core()
 
 
 @kernel(bare=True)

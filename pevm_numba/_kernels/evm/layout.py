@@ -114,9 +114,9 @@ BLOCK = record(
     "mode n_tx n_workers txs results records chains "
     # who may run when
     "order starts queue ranks awaited followers_at followers listed_at listed pad0 pad1 "
-    "n_queue queue_lock next pad2 pad3 pad4 pad5 pad6 done pad7 pad8 pad9 pad10 pad11 pad12 pad13 "
+    "n_queue queue_lock next window pad3 pad4 pad5 pad6 done pad7 pad8 pad9 pad10 pad11 pad12 pad13 "
     # which results stand
-    "frontier frontier_lock pad14 pad15 pad16 pad17 pad18 pad19 executions pad20 pad21 pad22 pad23 pad24 pad25 pad26 "
+    "frontier frontier_lock good pad15 pad16 pad17 pad18 pad19 executions pad20 pad21 pad22 pad23 pad24 pad25 pad26 "
     "stop failed "
     # counts
     "aborts validations",

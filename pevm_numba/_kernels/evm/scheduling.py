@@ -7,16 +7,23 @@ from .interning import lock, unlock
 from .layout import BLOCK, CONTEXT
 from .memory import atomic_add, load, load_acquire, store, store_release
 
-__all__ = ["DONE", "FINAL", "HELD", "IDLE", "RUNNING", "claim", "finished"]
+__all__ = ["DONE", "FINAL", "HELD", "IDLE", "RUNNING", "WINDOW", "claim", "finished", "judged"]
 
 _block, _context = BLOCK.at, CONTEXT.at
-_NEXT, _DONE_AT, _N_QUEUE, _QUEUE_LOCK = (BLOCK.numbers[name] for name in ("next", "done", "n_queue", "queue_lock"))
+_NEXT, _DONE_AT, _N_QUEUE, _QUEUE_LOCK, _FRONTIER = (
+    BLOCK.numbers[name] for name in ("next", "done", "n_queue", "queue_lock", "frontier")
+)
 
 #: State of a transaction: not run yet (0), in a worker's hands, run, and what has come out stands.
 RUNNING, DONE, FINAL = 1, 2, 3
 
 #: No task.
 IDLE = -1
+
+#: Transactions ahead of what stands that are run at first and at most, where nobody knows what they access; and how many
+#: results have to stand in a row until it is twice as many again.
+WINDOW = 128
+_TRUST = 16
 
 #: Most transactions that a worker takes along with the one that it claims.
 HELD = 4
@@ -76,16 +83,34 @@ def _take(c, b):
         return IDLE
     lock(b + _QUEUE_LOCK)
     size = block.n_queue
-    if size == 0:
+    if size == 0 or (block.window and load(block.queue) >= load_acquire(b + _FRONTIER) + block.window):
         unlock(b + _QUEUE_LOCK)
         return IDLE
     first = _pop(b)
     more = min(HELD, size // (32 * block.n_workers))
+    if block.window:
+        more = min(more, block.window // 16)
     for i in range(more):
         store(context.held + 8 * (more - 1 - i), _pop(b))
     context.n_held = more
     unlock(b + _QUEUE_LOCK)
     return first
+
+
+@kernel(bare=True)
+def judged(b, stood):
+    """How far ahead of what stands it is worth running, after one more result that stood or did not."""
+    block = _block(b)
+    if block.window == 0:
+        return
+    if not stood:
+        block.window = max(1, block.window >> 1)
+        block.good = 0
+        return
+    block.good += 1
+    if block.good >= _TRUST:
+        block.window = min(2 * block.window, WINDOW)
+        block.good = 0
 
 
 @kernel(bare=True)
