@@ -8,6 +8,7 @@ from typing import Final
 
 from .._kernels.evm import layout
 from .._kernels.evm.blocks import work
+from .._kernels.evm.interpreter import interpret
 from .._kernels.evm.linking import address_of_kernel
 from .._kernels.evm.regions import REGIONS
 from .._kernels.evm.transactions import run_transaction
@@ -56,6 +57,7 @@ class Worker:
         self.arena["host"] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
         self.arena["worker"] = number
         self._set_natives()
+        self.arena["interpreter"] = address_of_kernel(interpret, 1)
         self.arena["runner"] = address_of_kernel(run_transaction)
         #: Where an arena begins to fill with what transactions leave behind.
         self._tops = {name: self.arena[name] for name in ("logs", "log_data", "log_room", "notes", "cells")}

@@ -140,7 +140,7 @@ CONTEXT = record(
     "journal n_journal journal_room logs n_logs log_room log_data log_end "
     # the machine
     "frames depth stack memory memory_end returned returned_size returned_room scratch sponge opcodes environment refund "
-    "block position chains listed fingers cells cell_end notes note_end lock worker runner cpu "
+    "block position chains listed fingers cells cell_end notes note_end lock worker runner interpreter cpu "
     "status fork n_precompiles high_precompile host host_address host_gas host_input host_size host_ok host_used "
     "held n_held stepping steps watcher native secp256k1 parse_signature recover_key write_key "
     "block_hashes transaction success gas_left gas_used refusal bare_storage "

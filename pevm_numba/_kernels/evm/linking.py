@@ -10,13 +10,13 @@ from numba.extending import intrinsic
 
 from ..jit import DISABLED
 
-__all__ = ["address_of_kernel", "call_kernel"]
+__all__ = ["address_of_kernel", "call_kernel", "call_kernel_1"]
 
 _ADDRESSES: dict[int, object] = {}
 
 if DISABLED:
 
-    def address_of_kernel(kernel):
+    def address_of_kernel(kernel, arity=2):
         """Something that `call_kernel` finds the kernel by."""
         _ADDRESSES[id(kernel)] = kernel
         return id(kernel)
@@ -25,26 +25,35 @@ if DISABLED:
         """Call the kernel at an address with two int64; it returns nothing."""
         _ADDRESSES[int(address)](c, t)
 
+    def call_kernel_1(address, c):
+        """Call the kernel at an address with one int64; it returns nothing."""
+        _ADDRESSES[int(address)](c)
+
 else:
 
-    def address_of_kernel(kernel):
-        """Where the machine code of a kernel of two int64 begins; it is compiled, or loaded, if need be, and stays."""
+    def address_of_kernel(kernel, arity=2):
+        """Where the machine code of a kernel of so many int64 begins; it is compiled, or loaded, if need be, and stays."""
         if id(kernel) not in _ADDRESSES:
-            kernel.compile((types.int64, types.int64))
-            compiled = kernel.overloads[types.int64, types.int64]
+            signature = (types.int64,) * arity
+            kernel.compile(signature)
+            compiled = kernel.overloads[signature]
             _ADDRESSES[id(kernel)] = compiled.library.get_pointer_to_function(compiled.fndesc.mangled_name)
         return _ADDRESSES[id(kernel)]
+
+    def _call(context, builder, signature, args):
+        """Code of a call with Numba's own convention: where the result goes, where an error goes, then the arguments."""
+        i64, pointer = ir.IntType(64), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.IntType(32), [pointer.as_pointer()] * 2 + [i64] * (len(args) - 1))
+        result, problem = cgutils.alloca_once(builder, pointer), cgutils.alloca_once(builder, pointer)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [result, problem, *args[1:]])
+        return context.get_dummy_value()
 
     @intrinsic
     def call_kernel(typingctx, address, c, t):
         """Call the kernel at an address with two int64; it returns nothing."""
+        return types.void(types.int64, types.int64, types.int64), _call
 
-        def codegen(context, builder, signature, args):
-            i64, pointer = ir.IntType(64), ir.IntType(8).as_pointer()
-            kind = ir.FunctionType(ir.IntType(32), [pointer.as_pointer(), pointer.as_pointer(), i64, i64])
-            result = cgutils.alloca_once(builder, pointer)
-            problem = cgutils.alloca_once(builder, pointer)
-            builder.call(builder.inttoptr(args[0], kind.as_pointer()), [result, problem, args[1], args[2]])
-            return context.get_dummy_value()
-
-        return types.void(types.int64, types.int64, types.int64), codegen
+    @intrinsic
+    def call_kernel_1(typingctx, address, c):
+        """Call the kernel at an address with one int64; it returns nothing."""
+        return types.void(types.int64, types.int64), _call

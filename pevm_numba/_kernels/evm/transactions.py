@@ -8,8 +8,8 @@ from .calls import ENTERED, new_address, set_code_to_run, start_creation
 from .delegation import authorize, delegate_of
 from .existence import clear_empty, has_code, is_taken, touch
 from .frames import enter
-from .interpreter import interpret
 from .layout import ACCOUNT, CONTEXT, FRAME, KEY, LIST_ENTRY, OK, REJECTED, SLOT, TX
+from .linking import call_kernel_1
 from .memory import (
     load,
     word_add,
@@ -209,7 +209,7 @@ def run_transaction(c, t):
     """Run the transaction whose record is at t: how it went and what it changes is in the context, not yet in the state."""
     context = _context(c)
     if _begin(c, t):
-        interpret(c)
+        call_kernel_1(context.interpreter, c)
     if context.status == OK:
         if _tx(t).system:
             context.gas_used = _tx(t).gas_limit - context.gas_left
