@@ -37,6 +37,10 @@ _KNOWN: Final = ("waves", "dataflow", "bal")
 #: Opcodes from which on a block counts as large, and the bound from which on shares of it are summed up.
 _LARGE, _BOUND = 100_000, 1.5
 _MEGA: Final = 4
+#: Milliseconds of serial execution from which on a block counts as long.
+_LONG_MS: Final = 1
+#: Share of transactions that a peer must end as we do, for its time to say anything.
+_ALIKE: Final = 0.9
 
 
 @dataclass(frozen=True)
@@ -221,17 +225,24 @@ def _summary(rows: list[dict[str, Any]]) -> list[str]:
         ns = sum(row["serial_ms"] for row in large) * 1e6 / sum(row["opcodes"] for row in large)
         lines.append(f"Over {len(large)} with more than {_LARGE:,} opcodes: {speed:,.0f} Mgas/s, {ns:.1f} ns an opcode.")
     for name in PEERS:
-        ratios = [row["peers"][name]["ns"] / 1e6 / row["serial_ms"] for row in rows if name in row["peers"] and row["n_tx"]]
+        there = [row for row in rows if name in row["peers"]]
+        alike = [row for row in there if row["peers"][name]["same_success"] >= _ALIKE * row["n_tx"]]
+        ratios = [row["peers"][name]["ns"] / 1e6 / row["serial_ms"] for row in alike]
         if ratios:
-            slower = sum(ratio < 1 for ratio in ratios)
+            faster = sum(ratio < 1 for ratio in ratios)
             text = f"{name}: {np.median(ratios):.1f} times our time in the median, {min(ratios):.1f} to {max(ratios):.1f}"
-            lines.append(f"{text}; faster than we in {slower} of {len(ratios)} blocks.")
+            left = f" ({len(there) - len(alike)} left out, in which it has other outcomes)" if len(alike) < len(there) else ""
+            lines.append(f"{text}; faster than we in {faster} of {len(ratios)} blocks{left}.")
     wide = [row for row in rows if row["bound"] >= _BOUND]
+    long = [row for row in wide if row["serial_ms"] >= _LONG_MS]
     for name in (*_KNOWN, "optimistic"):
         if wide:
             share = np.median([row["executors"][name]["share"] for row in wide])
             below = sum(row["executors"][name]["speedup"] < 1 for row in rows)
             text = f"{name}: median {100 * share:.0f} % of the bound in {len(wide)} blocks where that is {_BOUND} or more"
+            if long:
+                share = np.median([row["executors"][name]["share"] for row in long])
+                text += f", {100 * share:.0f} % in the {len(long)} that take {_LONG_MS} ms or more"
             lines.append(f"{text}; slower than serial in {below} of {len(rows)}.")
     return lines
 
