@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,21 @@ import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.evm.block import EvmBlock
 from pevm_numba.evm.machine import Machine
+from pevm_numba.execute import evm_run
 from pevm_numba.execute.evm_result import EvmExecution
 from pevm_numba.io.evm_tables import evm_numbers, read_evm_blocks
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 pytestmark = pytest.mark.corpus
+
+
+@pytest.fixture(autouse=True, scope="module")
+def always_parallel() -> Iterator[None]:
+    """Share out every block, however small."""
+    before = evm_run.LEAST_WORK, evm_run.LEAST_GAIN
+    evm_run.LEAST_WORK, evm_run.LEAST_GAIN = 0, 0.0
+    yield
+    evm_run.LEAST_WORK, evm_run.LEAST_GAIN = before
 
 
 def numbers() -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -20,9 +21,20 @@ from pevm_numba.evm.header import BlockEnv
 from pevm_numba.evm.machine import Machine
 from pevm_numba.evm.transaction import Transaction
 from pevm_numba.evm.world import AccountState
+from pevm_numba.execute import evm_run
 from pevm_numba.execute.evm_run import EvmJob, predecessors
 from pevm_numba.machine.ops import Mode
 from pevm_numba.schedule.dependencies import dependencies
+
+
+@pytest.fixture(autouse=True, scope="module")
+def always_parallel() -> Iterator[None]:
+    """Share out every block, however small."""
+    before = evm_run.LEAST_WORK, evm_run.LEAST_GAIN
+    evm_run.LEAST_WORK, evm_run.LEAST_GAIN = 0, 0.0
+    yield
+    evm_run.LEAST_WORK, evm_run.LEAST_GAIN = before
+
 
 PEOPLE = [bytes([i]) * 20 for i in range(1, 5)]
 MINER = b"\xcc" * 20
@@ -231,6 +243,18 @@ def test_a_block_that_may_not_be_is_refused() -> None:
     for executor in ("serial", "optimistic"):
         with pytest.raises(BlockError, match="transaction 1 refused: the sender cannot pay"):
             pn.execute(EvmBlock(block.env, block.transactions, poor), executor, workers=2)
+
+
+def test_what_is_too_small_or_a_chain_stays_serial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evm_run, "LEAST_WORK", 300_000)
+    monkeypatch.setattr(evm_run, "LEAST_GAIN", 1.1)
+    few = block_of([(PEOPLE[0], PEOPLE[1], 1, 0, 0, 60_000)] * 3, Fork.LONDON)
+    chain = block_of([(PEOPLE[0], at(0), 0, 0, 0, 60_000)] * 20, Fork.LONDON)
+    for block, text in ((few, "guessed work"), (chain, "dependencies allow 1.0")):
+        done = pn.execute(block, "dataflow", workers=2)
+        assert (done.counters["workers"], text in done.reason) == (1, not DISABLED), done.reason
+        done.check_equal(pn.execute(block, "serial"))
+        assert pn.execute(block, "bal", workers=2).counters["workers"] == (1 if DISABLED else 2)
 
 
 def test_tables_grow_when_they_are_full() -> None:

@@ -173,7 +173,8 @@ def _row(
     row: dict[str, Any] = {
         "block": case.name, "fork": case.block.env.fork.name.lower(), "n_tx": case.block.n_tx, "gas": gas,
         "opcodes": case.steps, "serial_ms": ms, "mgas_per_s": gas / ms / 1e3, "ns_per_opcode": ms * 1e6 / max(1, case.steps),
-        "workers": workers, "bound": bound.max_speedup, "aborts": float(np.median(aborts)), "verified": True, "executors": {},
+        "workers": workers, "alone": [name for name, job in case.jobs.items() if job.reason], "bound": bound.max_speedup,
+        "aborts": float(np.median(aborts)), "verified": True, "executors": {},
     }  # fmt: skip
     for name in ("waves", "dataflow", "bal", "optimistic"):
         ratio = serial / np.array(times[name])
@@ -243,7 +244,8 @@ def _summary(rows: list[dict[str, Any]]) -> list[str]:
             if long:
                 share = np.median([row["executors"][name]["share"] for row in long])
                 text += f", {100 * share:.0f} % in the {len(long)} that take {_LONG_MS} ms or more"
-            lines.append(f"{text}; slower than serial in {below} of {len(rows)}.")
+            alone = sum(name in row["alone"] for row in rows)
+            lines.append(f"{text}; slower than serial in {below} of {len(rows)}; stayed serial in {alone}.")
     return lines
 
 

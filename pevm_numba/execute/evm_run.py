@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import door
+from .._kernels.evm.blocks import SERIAL
 from .._kernels.evm.scheduling import WINDOW
 from ..access.sets import AccessSets
 from ..errors import AccessListError, BlockError
@@ -23,9 +24,19 @@ from .evm_result import EvmExecution
 from .job import COUNTERS
 from .result import TxTimes
 
-__all__ = ["EVM_EXECUTORS", "EvmJob", "execute_evm", "predecessors", "prepare_evm", "senders_known"]
+__all__ = [
+    "EVM_EXECUTORS", "LEAST_GAIN", "LEAST_WORK", "EvmJob", "execute_evm", "guessed_ns", "predecessors", "prepare_evm",
+    "senders_known",
+]  # fmt: skip
 
 EVM_EXECUTORS: Final = ("serial", "waves", "dataflow", "optimistic", "bal")
+
+#: Guessed nanoseconds of a transfer, and of a call that runs code (on mainnet some 5 to 100 us).
+_TRANSFER_NS, _CALL_NS = 1_500, 30_000
+
+#: Guessed work of a block in nanoseconds below which it runs serially, and the least speed-up that dependencies must allow.
+LEAST_WORK: Final = 300_000
+LEAST_GAIN: Final = 1.1
 
 #: Parts of a worker's share of the block: way still to go counts in these.
 _STEPS: Final = 20
@@ -55,6 +66,12 @@ def senders_known(block: EvmBlock) -> tuple[NDArray[np.int64], NDArray[np.int64]
         last[tx.sender] = i
         indptr.append(len(indices))
     return np.array(indptr, np.int64), np.array(indices, np.int64)
+
+
+def guessed_ns(block: EvmBlock) -> int:
+    """Time that a block will take on one core, as far as can be told before: by which transactions run code at all."""
+    plain = sum(tx.to is not None and (tx.to not in block.state or not block.state[tx.to].code) for tx in block.transactions)
+    return _TRANSFER_NS * plain + _CALL_NS * (block.n_tx - plain)
 
 
 def predecessors(deps: Dependencies) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -117,10 +134,19 @@ class EvmJob:
             keys=known, codes=() if access_list is None else access_list.codes,
         )  # fmt: skip
         self.workers = self.engine.n_workers
+        #: Why it runs as it does, for people.
+        self.reason = ""
 
     def plan(self) -> None:
-        """Decide who may run when."""
+        """Decide who may run when, or that one worker does it all: where there is too little to share out."""
+        self.reason = ""
         self._plan = self._planned()
+        if self._plan.mode != SERIAL:
+            self.workers = self.engine.n_workers
+
+    def _serial(self, why: str) -> Plan:
+        self.reason, self.workers = f"serial: {why}", 1
+        return serial_plan(self.block.n_tx)
 
     def _planned(self) -> Plan:
         block = self.block
@@ -130,6 +156,9 @@ class EvmJob:
             if self.access_list is None:
                 raise BlockError("executor 'bal' without access_list: needs one")
             return listed_plan(block.n_tx, _cells(self.engine, self.access_list))
+        guess = guessed_ns(block)
+        if guess < LEAST_WORK and self.engine.n_workers > 1:
+            return self._serial(f"guessed work {guess / 1e3:,.0f} us, less than {LEAST_WORK / 1e3:,.0f}")
         if self.name == "waves" and self.schedule is not None:
             return waves_plan(self.schedule.wave_of)
         if self.access is None:
@@ -137,10 +166,19 @@ class EvmJob:
                 raise BlockError("executor 'waves' without schedule or access: needs one")
             return flow_plan(*senders_known(block))._replace(window=WINDOW)
         deps = dependencies(self.access)
+        gain = self._gain(deps)
+        if gain < LEAST_GAIN and self.name != "optimistic" and self.engine.n_workers > 1:
+            return self._serial(f"dependencies allow {gain:.2f} times serial speed, less than {LEAST_GAIN}")
         if self.name == "waves":
             return waves_plan(deps.earliest_start()[: block.n_tx])
         plan = flow_plan(*predecessors(deps), self._ranks(deps))
         return plan._replace(window=WINDOW) if self.name == "optimistic" else plan
+
+    def _gain(self, deps: Dependencies) -> float:
+        """Most that any number of workers could gain, by the guessed costs."""
+        path = float(deps.critical_path(self.cost)[0])
+        total = float(self.block.n_tx if self.cost is None else np.sum(self.cost))
+        return total / path if path > 0 else float(self.engine.n_workers)
 
     def _ranks(self, deps: Dependencies) -> NDArray[np.int64] | None:
         """First whoever starts first by the schedule, or has most behind him; optimistic: block order."""
@@ -182,7 +220,8 @@ class EvmJob:
         seen, logs, between = observe(engine), tuple(read_logs(record) for record in records), engine.transaction_state()
         return EvmExecution(
             self.block, self.name, self.schedule, success, gas, logs, seen, between, engine.state(), times, counters,
-            {**timings, "execute_ns": found["execute_ns"], "cpu_ns": found["cpu_ns"]}, reason,
+            {**timings, "execute_ns": found["execute_ns"], "cpu_ns": found["cpu_ns"]},
+            "; ".join(text for text in (reason, self.reason) if text),
         )  # fmt: skip
 
 
