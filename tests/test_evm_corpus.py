@@ -75,6 +75,16 @@ def test_every_executor_has_the_outcome_of_serial_execution(executor: str, numbe
         assert executor not in ("dataflow", "waves", "bal") or done.counters["aborts"] == 0
 
 
+@pytest.mark.parametrize("number", numbers()[-12:])
+def test_what_transactions_declare_is_a_hint(number: int) -> None:
+    block = blocks()[number]
+    for oracle in ("static", "eip2930", "union"):
+        hints = pn.access_sets(block, oracle)
+        assert hints.n_tx == block.n_tx
+        for executor in ("optimistic", "dataflow"):
+            pn.execute(block, executor, workers=2, access=hints).check_equal(serial(number))
+
+
 @pytest.mark.parametrize("number", numbers()[::9])
 def test_one_by_one_is_as_all_together(number: int) -> None:
     block = blocks()[number]

@@ -245,6 +245,43 @@ def test_a_block_that_may_not_be_is_refused() -> None:
             pn.execute(EvmBlock(block.env, block.transactions, poor), executor, workers=2)
 
 
+def test_blocks_follow_each_other() -> None:
+    """The state after a block is the state before the next, and its root is that of all accounts."""
+    block = example()
+    half = block.n_tx // 2
+    first = pn.execute(EvmBlock(block.env, block.transactions[:half], block.state), "optimistic", workers=2)
+    second = pn.execute(EvmBlock(block.env, block.transactions[half:], first.state), "dataflow", workers=2)
+    whole = pn.execute(block, "serial")
+    assert dict(second.state) == dict(whole.state)
+    assert second.state_root() == whole.state_root() != first.state_root()
+    assert [*first.gas_used, *second.gas_used] == whole.gas_used.tolist()
+
+
+def test_withdrawals_are_paid_when_all_transactions_have_run() -> None:
+    block = block_of([(PEOPLE[0], PEOPLE[1], 1, 0, 0, 60_000)], Fork.CANCUN)
+    env = dataclasses.replace(block.env, withdrawals=((1, 2, PEOPLE[3], 5), (2, 2, b"\xdd" * 20, 7)))
+    for executor in ("serial", "optimistic"):
+        done = pn.execute(EvmBlock(env, block.transactions, block.state), executor, workers=2)
+        assert done.state[PEOPLE[3]].balance == done.after_transactions[PEOPLE[3]].balance + 5 * 10**9
+        assert done.state[b"\xdd" * 20] == (7 * 10**9, 0, b"", {})
+        assert b"\xdd" * 20 not in done.after_transactions
+
+
+def test_costs_are_those_of_serial_execution() -> None:
+    block = example()
+    assert pn.transaction_costs(block, "gas").tolist() == pn.execute(block, "serial").gas_used.tolist()
+    times = pn.transaction_costs(block, "ns", repeat=3)
+    assert times.shape == (block.n_tx,)
+    assert (times > 0).all()
+    assert pn.transaction_costs(block, "unit").tolist() == [1] * block.n_tx
+    with pytest.raises(BlockError, match="only 'gas', 'ns' and 'unit'"):
+        pn.transaction_costs(block, "ops")
+    with pytest.raises(BlockError, match="oracle = 'declared' of an EVM block"):
+        pn.access_sets(block, "declared")
+    with pytest.raises(BlockError, match="fork of an EVM block decides"):
+        pn.execute(block, "serial", gas="berlin")  # type: ignore[call-overload]
+
+
 def test_what_is_too_small_or_a_chain_stays_serial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evm_run, "LEAST_WORK", 300_000)
     monkeypatch.setattr(evm_run, "LEAST_GAIN", 1.1)

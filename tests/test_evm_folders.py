@@ -192,6 +192,56 @@ def test_commands_run(
     assert len((tmp_path / "steps.jsonl").read_text().splitlines()) == len(lines)
 
 
+def as_hex(value: int | bytes) -> str:
+    return hex(value) if isinstance(value, int) else "0x" + value.hex()
+
+
+def test_a_block_as_a_node_gives_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = example()
+    serial = pn.execute(block, "serial")
+    txs = [
+        {
+            "type": as_hex(tx.type), "nonce": as_hex(tx.nonce), "from": as_hex(tx.sender or b""), "to": as_hex(tx.to or b""),
+            "value": as_hex(tx.value), "input": as_hex(tx.data), "gas": as_hex(tx.gas_limit),
+            **({"gasPrice": as_hex(tx.gas_price)} if tx.gas_price is not None else {
+                "chainId": "0x1", "maxFeePerGas": as_hex(tx.max_fee_per_gas or 0),
+                "maxPriorityFeePerGas": as_hex(tx.max_priority_fee_per_gas or 0),
+                "accessList": [
+                    {"address": as_hex(address), "storageKeys": [as_hex(word(slot)) for slot in slots]}
+                    for address, slots in tx.access_list
+                ],
+            }),
+        }
+        for tx in block.transactions
+    ]  # fmt: skip
+    header = {
+        "number": as_hex(block.number), "timestamp": as_hex(block.env.timestamp), "miner": as_hex(block.env.fee_recipient),
+        "gasLimit": as_hex(block.env.gas_limit), "difficulty": as_hex(block.env.prev_randao), "baseFeePerGas": "0x7",
+        "gasUsed": as_hex(int(serial.gas_used.sum())), "receiptsRoot": as_hex(serial.receipts_root()),
+        "logsBloom": as_hex(serial.logs_bloom()), "parentHash": as_hex(b"\x11" * 32), "transactions": txs,
+    }  # fmt: skip
+    accounts = {
+        as_hex(address): {
+            "balance": as_hex(one.balance), "nonce": one.nonce, "code": as_hex(one.code),
+            "storage": {as_hex(word(slot)): as_hex(word(value)) for slot, value in one.storage.items()},
+        }
+        for address, one in block.state.items()
+    }  # fmt: skip
+    (tmp_path / "block.json").write_text(json.dumps(header))
+    (tmp_path / "prestate.json").write_text(json.dumps(accounts))
+    command = in_process(cli.main, monkeypatch, capsys)
+    given = ("evm", "run", "--input", tmp_path / "block.json")
+    said = command(*given, "--prestate", tmp_path / "prestate.json", "--executor", "optimistic", "--workers", 2)
+    assert said.code == 0, said.err
+    assert "gas used, receipts root, logs bloom" in said.out
+    said = command(*given)
+    assert (said.code, "give --prestate" in said.err) == (2, True)
+    said = command(*given, "--prestate", tmp_path / "prestate.json", "--number", 5)
+    assert (said.code, "the block of" in said.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [

@@ -14,8 +14,10 @@ from ..access.sets import AccessSets
 from ..errors import ExecutionError
 from ..evm.block import EvmBlock
 from ..evm.forks import Fork
+from ..evm.hashing import keccak
 from ..evm.observation import EvmAccessList, KeyTable, Observation, access_list
 from ..evm.receipts import Log, Receipt, logs_bloom, receipts_root
+from ..evm.trie import state_root
 from ..evm.world import AccountState
 from ..schedule.plan import Schedule
 from .result import TxTimes
@@ -97,6 +99,13 @@ class EvmExecution:
     def logs_bloom(self) -> bytes:
         """Bloom filter of all logs."""
         return logs_bloom(log for logs in self.logs for log in logs)
+
+    def state_root(self) -> bytes:
+        """Root of the state after the block: the chain's, if the block knows all accounts and no reward is due."""
+        return state_root({
+            address: (account.nonce, account.balance, keccak(account.code), dict(account.storage))
+            for address, account in self.state.items()
+        })  # fmt: skip
 
     def block_access_list(self) -> EvmAccessList:
         """What each transaction changed: what ``execute(block, "bal", access_list=...)`` runs from."""
