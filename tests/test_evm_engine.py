@@ -294,6 +294,33 @@ def test_what_is_too_small_or_a_chain_stays_serial(monkeypatch: pytest.MonkeyPat
         assert pn.execute(block, "bal", workers=2).counters["workers"] == (1 if DISABLED else 2)
 
 
+def test_a_block_has_no_more_gas_and_blobs_than_it_may() -> None:
+    block = example()
+    used = int(pn.execute(block, "serial").gas_used[:5].sum())
+    env = dataclasses.replace(block.env, gas_limit=used + 200_000)
+    short = EvmBlock(env, block.transactions[:6], block.state)
+    pn.execute(short, "optimistic", workers=2)
+    env = dataclasses.replace(block.env, gas_limit=used + 199_999)
+    for executor in ("serial", "optimistic"):
+        with pytest.raises(BlockError, match="transaction 5 refused: gas_limit = 200000: the block has 199999 left"):
+            pn.execute(EvmBlock(env, block.transactions[:6], block.state), executor, workers=2)
+    blobs = tuple(b"\x01" + bytes([i]) * 31 for i in range(4))
+    cancun = block_of([], Fork.CANCUN)
+    txs = [
+        Transaction(
+            type=3, chain_id=1, nonce=n, gas_limit=21_000, to=PEOPLE[1], sender=PEOPLE[0], max_fee_per_gas=10,
+            max_priority_fee_per_gas=1, max_fee_per_blob_gas=10, blob_versioned_hashes=blobs,
+        )
+        for n in range(2)
+    ]  # fmt: skip
+    pn.execute(EvmBlock(cancun.env, txs[:1], cancun.state), "serial")
+    with pytest.raises(BlockError, match="8 blobs: a block has 6 at most"):
+        pn.execute(EvmBlock(cancun.env, txs, cancun.state), "serial")
+    wrong = EvmBlock(dataclasses.replace(cancun.env, chain_id=5), txs[:1], cancun.state)
+    with pytest.raises(BlockError, match="transaction 0 refused: chain_id = 1: the block's is 5"):
+        pn.execute(wrong, "serial")
+
+
 def test_tables_grow_when_they_are_full() -> None:
     """Blocks that make more keys, notes and logs than there is room for at first are run again in a larger arena."""
     # logs, slot gas := gas, again while gas > 40,000

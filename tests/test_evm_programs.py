@@ -55,19 +55,19 @@ def environment(case: Case) -> BlockEnv:
 def transaction(case: Case) -> Transaction:
     """The case's transaction in our form."""
     tx: dict[str, Any] = {name: case.tx[name] for name in ("sender", "to", "nonce", "gas_limit", "value", "data")}
-    hashes = tuple(case.tx.get("blob_hashes", ()))
+    hashes, chain = tuple(case.tx.get("blob_hashes", ())), case.env.get("chain_id", 1)
     if hashes:
         price = case.tx["gas_price"]
         fees = {"max_fee_per_gas": price, "max_priority_fee_per_gas": price, "max_fee_per_blob_gas": 10**9}
         return Transaction(
-            type=3, chain_id=1, access_list=case.tx["access_list"], blob_versioned_hashes=hashes, **fees, **tx
+            type=3, chain_id=chain, access_list=case.tx["access_list"], blob_versioned_hashes=hashes, **fees, **tx
         )  # fmt: skip
     given = tuple(case.tx.get("authorizations", ()))
     if given:
         price = case.tx["gas_price"]
         fees = {"max_fee_per_gas": price, "max_priority_fee_per_gas": price}
-        return Transaction(type=4, chain_id=1, access_list=case.tx["access_list"], authorization_list=given, **fees, **tx)
-    listed = {"type": 1, "chain_id": 1, "access_list": case.tx["access_list"]} if from_fork(case.fork, "BERLIN") else {}
+        return Transaction(type=4, chain_id=chain, access_list=case.tx["access_list"], authorization_list=given, **fees, **tx)
+    listed = {"type": 1, "chain_id": chain, "access_list": case.tx["access_list"]} if from_fork(case.fork, "BERLIN") else {}
     return Transaction(gas_price=case.tx["gas_price"], **listed, **tx)
 
 

@@ -98,7 +98,7 @@ def charges(tx: Transaction, env: BlockEnv) -> Charges:
 
 
 def _blobs_refused(tx: Transaction, env: BlockEnv) -> str | None:
-    hashes, (_, most, _) = tx.blob_versioned_hashes, blob_parameters(env.fork, env.timestamp)
+    hashes, (_, most, _) = tx.blob_versioned_hashes, blob_parameters(env.fork, env.timestamp if env.chain_id == 1 else None)
     if env.fork >= Fork.OSAKA:
         most = min(most, 6)  # EIP-7594
     if not 0 < len(hashes) <= most:
@@ -126,6 +126,8 @@ def refusal(tx: Transaction, env: BlockEnv) -> str | None:
     fork, price = env.fork, prices(env.fork)
     if fork < _TYPE_SINCE[tx.type]:
         return f"type = {tx.type}: not before {_TYPE_SINCE[tx.type].name.lower()}"
+    if tx.chain_id not in (None, env.chain_id):
+        return f"chain_id = {tx.chain_id}: the block's is {env.chain_id}"
     least = max(intrinsic_gas(tx, fork), floor_gas(tx, fork))
     if tx.gas_limit < least:
         return f"gas_limit = {tx.gas_limit}: must be at least {least}"

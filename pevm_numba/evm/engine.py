@@ -16,9 +16,11 @@ from .._kernels.evm.linking import address_of_kernel
 from .._kernels.evm.team import work_together
 from .._kernels.jit import DISABLED
 from ..errors import AccessListError, BlockError, ExecutionError
+from ..machine.ops import Field
 from .arena import Room
 from .charges import refusal
 from .encoding import SYSTEM, encode_transactions
+from .forks import blob_parameters
 from .header import BlockEnv
 from .machine import ENLARGED, refused
 from .outcomes import Results, array_of, dtype_of
@@ -185,6 +187,7 @@ class Engine:
         self._block = self.arena.allocate("block", layout.BLOCK.size).view(np.int64)
         self._chains = self.arena.allocate("chains", 8 * (room.keys + 3)).view(np.int64)
         self._tables: dict[str, NDArray[np.uint8]] = {}
+        self._ended = False
         self._call_system(self._before(), "before")
         #: Values of all keys before the block, (n, 4) uint64.
         self.before = self.arena.words("values")[: len(key_table(self.arena)[1])].copy()
@@ -240,9 +243,7 @@ class Engine:
         """Withdrawals (EIP-4895)."""
         values = self.arena.words("values")
         for one in self.env.withdrawals:
-            add_keys(self.arena, [(one.address, None)])
-            words, owners = key_table(self.arena)
-            key = next(k for k in np.flatnonzero(owners < 0).tolist() if word_value(words[k]) == int.from_bytes(one.address))
+            key = key_number(self.arena, one.address, Field.BALANCE, 0)
             balance = word_value(values[key].view(np.uint8)) + one.amount * _GWEI
             values[key] = word(balance).view(np.uint64)
 
@@ -258,6 +259,7 @@ class Engine:
         for worker in self.workers:
             worker.forget()
         self._block[:] = 0
+        self._ended = False
         tables = {name: self._table(f"plan {name}", getattr(plan, name)) for name in Plan._fields[1:-2] if name != "order"}
         ready = np.flatnonzero(plan.awaited == 0)
         ready = ready[np.argsort(plan.ranks[ready], kind="stable")]
@@ -313,8 +315,24 @@ class Engine:
         if stop == layout.REJECTED:
             why = refused(self.txs[failed], self.env, int(self.records["refusal"][failed]))
             raise BlockError(f"transaction {failed} refused: {why}")
+        self._check_gas()
         counts = {name: self._get(name) for name in ("executions", "aborts", "validations")}
         return counts | {"execute_ns": execute_ns, "cpu_ns": cpu_ns}
+
+    def _check_gas(self) -> None:
+        """Each transaction's gas must fit in what those before it have left (Yellow Paper, equation 65), blobs in a block."""
+        limits = np.array([tx.gas_limit for tx in self.txs], object)
+        before = np.cumsum(self.records["gas_used"]) - self.records["gas_used"]
+        over = np.flatnonzero(limits + before > self.env.gas_limit)
+        if len(over):
+            t = int(over[0])
+            left = self.env.gas_limit - int(before[t])
+            raise BlockError(f"transaction {t} refused: gas_limit = {limits[t]}: the block has {left} left")
+        blobs = sum(len(tx.blob_versioned_hashes) for tx in self.txs)
+        if blobs:
+            most = blob_parameters(self.env.fork, self.env.timestamp if self.env.chain_id == 1 else None)[1]
+            if blobs > most:
+                raise BlockError(f"{blobs} blobs: a block has {most} at most")
 
     def _launch(self, workers: list[Worker]) -> tuple[int, int]:
         """Have them work; nanoseconds, and those of all threads' CPU time."""
@@ -357,9 +375,14 @@ class Engine:
         return self.results.records
 
     def state(self) -> dict[bytes, AccountState]:
-        """All accounts after the last run, system calls and withdrawals included; rewards for mining are not paid."""
-        self._call_system(self._after(), "after")
-        self._pay_out()
+        """All accounts after the last run, system calls and withdrawals included; rewards for mining are not paid.
+
+        What `records` and `transaction_state` said of the run has to be taken before.
+        """
+        if not self._ended:
+            self._ended = True
+            self._call_system(self._after(), "after")
+            self._pay_out()
         return read_state(*(worker.arena for worker in self.workers))
 
     def transaction_state(self) -> dict[bytes, AccountState]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ __all__ = [
     "AccountState", "World", "add_keys", "add_state", "key_number", "key_table", "read_state", "room_for", "word",
     "word_value",
 ]  # fmt: skip
+
+
+#: Gas for which there is room at once; tables grow if transactions use more.
+_MOST_GAS: Final = 10**9
 
 
 class AccountState(NamedTuple):
@@ -46,6 +50,7 @@ def word_value(given: NDArray[np.uint8]) -> int:
 
 def room_for(state: World, n_tx: int = 1, gas: int = 0) -> Room:
     """Room that a block with that many transactions and that much gas will mostly do with."""
+    gas = min(gas, _MOST_GAS)
     codes = {account[2] for account in state.values()}
     keys = sum(3 + len(account[3]) for account in state.values())
     room = Room()
