@@ -23,7 +23,7 @@ from pevm_numba.evm.transaction import Transaction
 from pevm_numba.evm.world import AccountState
 from pevm_numba.execute import evm_run
 from pevm_numba.execute.evm_run import EvmJob, predecessors
-from pevm_numba.machine.ops import Mode
+from pevm_numba.machine.ops import Field, Mode
 from pevm_numba.schedule.dependencies import dependencies
 
 
@@ -215,6 +215,41 @@ def test_a_wrong_access_list_is_found() -> None:
     missing = dataclasses.replace(listed, indptr=indptr, key=listed.key[keep], values=listed.values[keep])
     with pytest.raises(AccessListError, match=r"transaction \d+"):
         pn.execute(block, "bal", access_list=missing, workers=2)
+
+
+def test_an_access_list_with_code_that_nobody_knows_is_found() -> None:
+    made = [(PEOPLE[0], at(8), 0, 1, 0, 200_000), *[(PEOPLE[i], at(5), 0, 7, 0, 200_000) for i in (1, 2, 3)]]
+    block = block_of(made, Fork.LONDON)
+    listed = pn.execute(block, "serial").block_access_list()
+    codes = [i for i, key in enumerate(listed.key) if listed.keys[int(key)][1] == Field.CODE]
+    assert codes
+    child = listed.keys[int(listed.key[codes[0]])][0]
+    calls = block_of([made[0], (PEOPLE[1], child, 0, 0, 0, 60_000)], Fork.LONDON)
+    listed = pn.execute(calls, "serial").block_access_list()
+    values = listed.values.copy()
+    at_code = next(i for i, key in enumerate(listed.key) if listed.keys[int(key)][1] == Field.CODE)
+    values[at_code] = 0xAB
+    for workers in (1, 2):
+        with pytest.raises(AccessListError, match=r"transaction \d"):
+            pn.execute(calls, "bal", access_list=dataclasses.replace(listed, values=values), workers=workers)
+
+
+def test_an_access_list_that_cannot_be_is_refused() -> None:
+    listed = pn.execute(example(), "serial").block_access_list()
+    n = listed.n_changes
+    for change, text in (
+        ({"key": np.full(n, len(listed.keys), np.int32)}, r"key\[0\] = "),
+        ({"key": np.full(n, -1, np.int32)}, r"key\[0\] = -1"),
+        ({"key": np.zeros(n, np.int32)}, "distinct and ascending"),
+        ({"values": listed.values[:-1]}, "values"),
+        ({"indptr": listed.indptr[:-1]}, "indptr"),
+        ({"codes": ("00",)}, r"codes\[0\]"),
+        ({"keys": 5}, "keys"),
+    ):
+        with pytest.raises(BlockError, match=text):
+            dataclasses.replace(listed, **change)
+    with pytest.raises(AccessListError, match="access_list of"):
+        pn.execute(block_of([], Fork.LONDON), "bal", access_list=listed)
 
 
 def test_a_schedule_is_followed_if_it_keeps_block_order() -> None:

@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import door
+from ..errors import BlockError
 from ..machine.ops import Field, Mode
 from .engine import CELLS, NOTES, Engine
 from .world import key_table
@@ -29,11 +31,21 @@ class KeyTable:
         `Field`.
     slot : (n, 32) uint8
         Big-endian; 0 but for storage.
+
+    Raises
+    ------
+    BlockError
+        If an array is not as described.
     """
 
     address: NDArray[np.uint8]
     field: NDArray[np.uint8]
     slot: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        field = door.array("field", self.field, np.uint8, (None,), high=int(max(Field)))
+        address = door.array("address", self.address, np.uint8, (len(field), 20))
+        door.freeze(self, field=field, address=address, slot=door.array("slot", self.slot, np.uint8, (len(field), 32)))
 
     def __len__(self) -> int:
         return len(self.field)
@@ -70,6 +82,11 @@ class EvmAccessList:
         Big-endian values after the transaction; for code its hash.
     codes : tuple of bytes
         Code that was not there before the block.
+
+    Raises
+    ------
+    BlockError
+        If an argument is not as described.
     """
 
     keys: KeyTable
@@ -77,6 +94,21 @@ class EvmAccessList:
     key: NDArray[np.int32]
     values: NDArray[np.uint8]
     codes: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        door.instance("keys", self.keys, KeyTable)
+        key = door.array("key", self.key, np.int32, (None,), low=0, high=len(self.keys) - 1)
+        indptr = door.csr("indptr", self.indptr, None, len(key))
+        values = door.array("values", self.values, np.uint8, (len(key), 32))
+        tx = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+        bad = np.flatnonzero((np.diff(key) <= 0) & (np.diff(tx) == 0))
+        if len(bad):
+            i = int(bad[0]) + 1
+            raise BlockError(f"key[{i}] = {key[i]} after {key[i - 1]}: must be distinct and ascending in a transaction")
+        codes = door.items("codes", self.codes, "pieces of code")
+        for i, code in enumerate(codes):
+            door.instance(f"codes[{i}]", code, bytes)
+        door.freeze(self, key=key, indptr=indptr, values=values, codes=tuple(codes))
 
     @property
     def n_tx(self) -> int:

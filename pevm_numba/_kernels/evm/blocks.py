@@ -12,7 +12,7 @@ from __future__ import annotations
 from ..jit import kernel
 from ..system import nap, now, thread_cpu, yield_core
 from .interning import unlock
-from .layout import BLOCK, CELL, CONTEXT, DEAD, ESTIMATE, FULL, OK, REJECTED, RESULT, TX, WRITE
+from .layout import BLOCK, CELL, CONTEXT, DEAD, ESTIMATE, FULL, OK, REJECTED, RESULT, TX, UNKNOWN, WRITE
 from .linking import call_kernel
 from .memory import (
     atomic_add,
@@ -77,8 +77,8 @@ def _run(c, b, t):
     result.n_logs = 0
     result.notes = context.notes
     call_kernel(context.runner, c, _block(b).txs + _TX_SIZE * t)
-    if context.status == FULL:
-        _stop(b, FULL, t)
+    if context.status == FULL or context.status == UNKNOWN:
+        _stop(b, FULL if context.status == FULL else UNLISTED, t)
         return False
     result.refusal = context.refusal
     result.success = context.success
@@ -122,12 +122,12 @@ def _execute(c, b, t):
         keep_notes(c, r)
         if context.status == FULL:
             _stop(b, FULL, t)
-    if block.mode != LISTED and context.status != FULL:
+    if block.mode != LISTED and context.status != FULL and context.status != UNKNOWN:
         link_cells(c, result.cells, result.n_cells)
     declare(cells, n_cells, DEAD)
     atomic_add(b + _EXECUTIONS, 1)
     result.end = now()
-    return context.status != FULL
+    return context.status != FULL and context.status != UNKNOWN
 
 
 @kernel(bare=True)

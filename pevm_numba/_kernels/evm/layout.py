@@ -42,11 +42,13 @@ __all__ = [
     "RESULT",
     "SLOT",
     "TX",
+    "UNKNOWN",
     "WRITE",
 ]  # fmt: skip
 
-#: Status of a context: going on; a table is full (its owner enlarges it and begins anew); the transaction is not valid.
-OK, FULL, REJECTED = 0, 1, 2
+#: Status of a context: going on; a table is full (its owner enlarges it and begins anew); the transaction is not valid; an
+#: account has code of which nobody knows more than the hash, as a wrong access list may say.
+OK, FULL, REJECTED, UNKNOWN = 0, 1, 2, 5
 
 #: Which fields of an account have been fetched from the state.
 BALANCE_LOADED, NONCE_LOADED, CODE_LOADED = 1, 2, 4

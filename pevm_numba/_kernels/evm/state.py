@@ -26,6 +26,7 @@ from .layout import (
     NONCE_LOADED,
     OK,
     SLOT,
+    UNKNOWN,
 )  # fmt: skip
 from .memory import (
     fill,
@@ -196,7 +197,7 @@ def code_of(c, a):
         while True:
             known = load_acquire(context.code_table + 8 * place)
             if known == 0:
-                context.status = FULL  # the host has not given this code
+                context.status = UNKNOWN
                 break
             if word_equal(_code(context.codes + _CODE_SIZE * known).hash, account.code_hash):
                 account.code = known
