@@ -140,7 +140,7 @@ def evm_command(
     path: Annotated[Path, typer.Argument(help="Folder of blocks with state, such as ../shared/corpus.")],
     blocks: Annotated[str, typer.Option(help="Numbers with commas between; default all.")] = "",
     workers: Annotated[int | None, typer.Option(help="Default all threads that Numba has.")] = None,
-    rounds: Annotated[int, typer.Option(help="In each, every job runs once.")] = 9,
+    rounds: Annotated[int, typer.Option(help="Quiet rounds; at most three times as many are tried.")] = 9,
     peers: Annotated[bool, typer.Option(help="Compare with pyrevm, if it is installed.")] = True,
     slow: Annotated[bool, typer.Option(help="And with py-evm, which takes seconds a block.")] = False,
     mega: Annotated[bool, typer.Option(help="Also blocks made of four neighbours of one fork.")] = True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,7 @@ from ..execute.run import execute
 from ..io.evm_tables import evm_numbers, read_evm_blocks
 from ..schedule.bounds import bounds
 from .evm_peers import PEERS, peer_missing
+from .quiet import LEAST_PAIR, MOST_DRIFT, MOST_WAIT, look, waited_ns
 from .report import write_json
 from .rounds import Spread
 from .tables import check_json, check_range, print_paragraph, print_table
@@ -39,6 +41,8 @@ _LARGE, _BOUND = 100_000, 1.5
 _MEGA: Final = 4
 #: Milliseconds of serial execution from which on a block counts as long.
 _LONG_MS: Final = 1
+#: Rounds are repeated, up to so many times those asked for, until enough were quiet; with fewer than so many all count.
+_PATIENCE, _LEAST_QUIET = 3, 3
 #: Share of transactions that a peer must end as we do, for its time to say anything.
 _ALIKE: Final = 0.9
 
@@ -50,7 +54,7 @@ class Request:
     path: Path
     numbers: tuple[int, ...] = ()
     workers: int | None = None
-    rounds: int = 9
+    rounds: int = 9  # quiet ones
     peers: bool = True
     slow: bool = False
     mega: bool = True
@@ -130,59 +134,71 @@ def _prepared(name: str, block: EvmBlock, workers: int) -> _Case:
     return _Case(name, block, serial, jobs, steps)
 
 
+@dataclass
+class _Round:
+    """One turn of all jobs, serial first and last: nanoseconds, CPU nanoseconds, and whether the cores were ours."""
+
+    times: dict[str, float]
+    cpu: dict[str, float]
+    costs: NDArray[Any]
+    aborts: int
+    quiet: bool
+
+
+def _round(case: _Case, workers: int) -> _Round:
+    moment, waited, start = look(workers), waited_ns(), perf_counter_ns()
+    times, cpu, aborts, serial = dict[str, float](), dict[str, float](), 0, list[float]()
+    costs: NDArray[Any] = np.empty(0)
+    for name in (*case.jobs, "serial"):
+        job = case.jobs[name]
+        job.run()  # what ran before has taken the caches
+        found = job.run()
+        times[name], cpu[name] = found["execute_ns"], found["cpu_ns"]
+        if name == "serial":
+            serial.append(found["execute_ns"])
+            now = job.engine.records["end"] - job.engine.records["begin"]
+            costs = np.minimum(costs, now) if len(costs) else now
+        elif name == "optimistic":
+            aborts = found["aborts"]
+    after, elapsed = waited_ns(), perf_counter_ns() - start
+    share = 0.0 if waited is None or after is None else (after - waited) / elapsed
+    steady = abs(serial[0] - serial[1]) <= MOST_DRIFT * min(serial)
+    times["serial"] = sum(serial) / 2
+    return _Round(times, cpu, costs, aborts, steady and share <= MOST_WAIT and moment.pair >= LEAST_PAIR)
+
+
 def _measured(case: _Case, request: Request, workers: int) -> dict[str, Any]:
-    """All times of one block; jobs take turns."""
-    times: dict[str, list[float]] = {name: [] for name in case.jobs}
-    cpu: dict[str, list[float]] = {name: [] for name in case.jobs}
-    peers = [name for name in PEERS if request.peers and not peer_missing(name) and (request.slow or name != "py-evm")]
-    peers = [name for name in peers if case.serial.logs and not case.name.startswith("mega")]
-    taken: dict[str, list[float]] = {name: [] for name in peers}
-    same: dict[str, int] = {}
-    costs: NDArray[Any] | None = None
-    aborts: list[int] = []
-    for turn in range(request.rounds):
-        for name, job in case.jobs.items():
-            job.run()
-            found = job.run()
-            times[name].append(found["execute_ns"])
-            cpu[name].append(found["cpu_ns"])
-            if name == "serial":
-                now = job.engine.records["end"] - job.engine.records["begin"]
-                costs = now if costs is None else np.minimum(costs, now)
-            elif name == "optimistic":
-                aborts.append(found["aborts"])
-        for name in peers if turn < 3 else ():
-            if name != "py-evm" or turn == 0:
-                ns, same[name] = PEERS[name][1](case.block, case.serial.success.tolist())
-                taken[name].append(ns)
-    assert costs is not None
-    return _row(case, workers, times, cpu, costs, aborts) | {
-        "peers": {
-            name: {"ns": Spread.of(values).median, "same_success": same[name]} for name, values in taken.items()
-        }
-    }
+    """All times of one block: rounds until enough of them were quiet, then the peers."""
+    rounds = list[_Round]()
+    while sum(one.quiet for one in rounds) < request.rounds and len(rounds) < _PATIENCE * request.rounds:
+        rounds.append(_round(case, workers))
+    kept = [one for one in rounds if one.quiet]
+    row = _row(case, workers, kept if len(kept) >= _LEAST_QUIET else rounds)
+    row |= {"rounds": len(rounds), "rounds_quiet": len(kept), "peers": {}}
+    for name in PEERS:
+        if case.name.startswith("mega") or not request.peers or peer_missing(name) or (name == "py-evm" and not request.slow):
+            continue
+        runs = [PEERS[name][1](case.block, case.serial.success.tolist()) for _ in range(1 if name == "py-evm" else 3)]
+        row["peers"][name] = {"ns": Spread.of([float(ns) for ns, _ in runs]).median, "same_success": runs[0][1]}
+    return row
 
 
-def _row(
-    case: _Case, workers: int, times: dict[str, list[float]], cpu: dict[str, list[float]], costs: NDArray[Any],
-    aborts: list[int],
-) -> dict[str, Any]:  # fmt: skip
-    serial, gas = np.array(times["serial"]), int(case.serial.gas_used.sum())
-    ms = float(np.median(serial)) / 1e6
+def _row(case: _Case, workers: int, rounds: list[_Round]) -> dict[str, Any]:
+    serial, gas = np.array([one.times["serial"] for one in rounds]), int(case.serial.gas_used.sum())
+    ms, costs = float(np.median(serial)) / 1e6, np.min([one.costs for one in rounds], axis=0)
     bound = bounds(case.serial.observed, costs.astype(float), workers)
     row: dict[str, Any] = {
         "block": case.name, "fork": case.block.env.fork.name.lower(), "n_tx": case.block.n_tx, "gas": gas,
         "opcodes": case.steps, "serial_ms": ms, "mgas_per_s": gas / ms / 1e3, "ns_per_opcode": ms * 1e6 / max(1, case.steps),
         "workers": workers, "alone": [name for name, job in case.jobs.items() if job.reason], "bound": bound.max_speedup,
-        "aborts": float(np.median(aborts)), "verified": True, "executors": {},
+        "aborts": float(np.median([one.aborts for one in rounds])), "verified": True, "executors": {},
     }  # fmt: skip
     for name in ("waves", "dataflow", "bal", "optimistic"):
-        ratio = serial / np.array(times[name])
+        ratio = serial / np.array([one.times[name] for one in rounds])
         row["executors"][name] = {
             "speedup": float(np.median(ratio)), "low": float(np.quantile(ratio, 0.25)),
-            "high": float(np.quantile(ratio, 0.75)),
-            "share": float(np.median(ratio)) / bound.max_speedup,
-            "cpu_ratio": float(np.median(np.array(cpu[name]) / np.array(cpu["serial"]))),
+            "high": float(np.quantile(ratio, 0.75)), "share": float(np.median(ratio)) / bound.max_speedup,
+            "cpu_ratio": float(np.median([one.cpu[name] / one.cpu["serial"] for one in rounds])),
         }  # fmt: skip
     return row
 
@@ -221,6 +237,9 @@ def _show(rows: list[dict[str, Any]], workers: int) -> None:
 def _summary(rows: list[dict[str, Any]]) -> list[str]:
     large = [row for row in rows if row["opcodes"] > _LARGE]
     lines = [f"{len(rows):,} blocks, as the chain has them (but for megas); every executor equal to serial execution."]
+    noisy = sum(row["rounds_quiet"] < _LEAST_QUIET for row in rows)
+    if noisy:
+        lines.append(f"In {noisy} of them hardly a round was quiet, as other processes used the cores: there all count.")
     if large:
         speed = sum(row["gas"] for row in large) / sum(row["serial_ms"] for row in large) / 1e3
         ns = sum(row["serial_ms"] for row in large) * 1e6 / sum(row["opcodes"] for row in large)
