@@ -89,7 +89,7 @@ def chained(blocks: Sequence[EvmBlock]) -> EvmBlock:
         state[sender] = owner._replace(balance=max(owner.balance, 10**24))
     fields = {name: getattr(last, name) for name in BlockEnv.__dataclass_fields__}
     dropped = {"gas_used": None, "receipts_root": None, "logs_bloom": None, "state_root": None}
-    env = BlockEnv(**(fields | dropped | {"gas_limit": sum(block.env.gas_limit for block in blocks)}))
+    env = BlockEnv(**(fields | dropped | {"gas_limit": 2 * sum(block.env.gas_limit for block in blocks)}))
     return EvmBlock(env, txs, state)
 
 
