@@ -32,8 +32,9 @@ __all__ = ["FLOW", "INTERRUPTED", "LISTED", "SERIAL", "UNLISTED", "WAVES", "work
 
 _context, _block, _result, _cell = CONTEXT.at, BLOCK.at, RESULT.at, CELL.at
 _TX_SIZE, _RESULT_SIZE, _CELL_SIZE = TX.size, RESULT.size, CELL.size
-_FRONTIER, _FRONTIER_LOCK, _EXECUTIONS, _STOP, _DONE, _ABORTS, _VALIDATIONS = (
-    BLOCK.numbers[name] for name in ("frontier", "frontier_lock", "executions", "stop", "done", "aborts", "validations")
+_FRONTIER, _FRONTIER_LOCK, _EXECUTIONS, _STOP, _DONE, _SETTLED, _ABORTS, _VALIDATIONS = (
+    BLOCK.numbers[name]
+    for name in ("frontier", "frontier_lock", "executions", "stop", "done", "settled", "aborts", "validations")
 )
 _STATE = RESULT.numbers["state"]
 
@@ -43,6 +44,9 @@ SERIAL, FLOW, WAVES, LISTED = 0, 1, 2, 3
 #: Why a block was stopped, beside the statuses of contexts: what a transaction did is not what the access list says; somebody
 #: asked for it.
 UNLISTED, INTERRUPTED = 3, 4
+
+#: Keys that a worker settles at a time.
+_KEYS = 256
 
 #: How far beyond the results that stand idle workers look.
 _AHEAD = 64
@@ -118,6 +122,7 @@ def _execute(c, b, t):
     result = _result(r)
     cells, n_cells = result.cells, result.n_cells
     declare(cells, n_cells, ESTIMATE)
+    sure = load_acquire(b + _FRONTIER) >= t
     if _run(c, b, t):
         keep_notes(c, r)
         if context.status == FULL:
@@ -126,6 +131,7 @@ def _execute(c, b, t):
         link_cells(c, result.cells, result.n_cells)
     declare(cells, n_cells, DEAD)
     atomic_add(b + _EXECUTIONS, 1)
+    result.sure = sure
     result.end = now()
     return context.status != FULL and context.status != UNKNOWN
 
@@ -134,6 +140,8 @@ def _execute(c, b, t):
 def _again(c, b, t):
     """Run a transaction again if its result does not stand, and it is this worker's."""
     r = _record_of(b, t)
+    if _result(r).sure:
+        return True
     _context(c).position = t
     atomic_add(b + _VALIDATIONS, 1)
     if stale(c, r):
@@ -164,8 +172,6 @@ def _advance(c, b):
         t += 1
         store_release(b + _FRONTIER, t)
         moved = True
-    if moved and t == n:
-        settle(c, load(_context(c).n_keys), n)
     unlock(b + _FRONTIER_LOCK)
     return moved
 
@@ -221,7 +227,7 @@ def _is_listed(c, b, t):
 @kernel(bare=True)
 def _listed(c, b):
     """All at once: each transaction finds in the list what those before it will have made of the state."""
-    context, block = _context(c), _block(b)
+    block = _block(b)
     while load_acquire(b + _STOP) == OK:
         t = claim(c, b)
         if t < 0:
@@ -234,9 +240,10 @@ def _listed(c, b):
         elif not _is_listed(c, b, t):
             _stop(b, UNLISTED, t)
         result.state = FINAL
-        if atomic_add(b + _DONE, 1) == block.n_tx - 1:
-            settle(c, load(context.n_keys), block.n_tx)
-            store_release(b + _FRONTIER, block.n_tx)
+        atomic_add(b + _DONE, 1)
+    while load_acquire(b + _STOP) == OK and load_acquire(b + _DONE) < block.n_tx:
+        yield_core()
+    store_release(b + _FRONTIER, block.n_tx)
 
 
 @kernel(bare=True)
@@ -275,6 +282,18 @@ def _share(c, b):
 
 
 @kernel(bare=True)
+def _settle(c, b):
+    """Take part in making the state after the block from the chains, when every result stands."""
+    block = _block(b)
+    n_keys = load(_context(c).n_keys)
+    while load_acquire(b + _STOP) == OK:
+        first = atomic_add(b + _SETTLED, _KEYS)
+        if first >= n_keys:
+            return
+        settle(c, first, min(first + _KEYS, n_keys), block.n_tx)
+
+
+@kernel(bare=True)
 def work(c, b):
     """One worker's part of a block: all of it if it is run serially."""
     context, block = _context(c), _block(b)
@@ -284,8 +303,10 @@ def work(c, b):
     context.listed = 1 if block.mode == LISTED else 0
     if block.mode == SERIAL:
         _serial(c, b)
-    elif block.mode == LISTED:
-        _listed(c, b)
     else:
-        _share(c, b)
+        if block.mode == LISTED:
+            _listed(c, b)
+        else:
+            _share(c, b)
+        _settle(c, b)
     context.cpu = thread_cpu() - start

@@ -95,10 +95,10 @@ LOG = record("LOG", "n_topics data size", "address topic0 topic1 topic2 topic3")
 AUTHORIZATION = record("AUTHORIZATION", "nonce", "authority target")
 
 #: What a transaction of a block has left behind: `state` is one of `scheduling`'s, its reads are `notes` and its
-#: changes `cells`.
+#: changes `cells`. It is `sure` if all before it stood when it began.
 RESULT = record(
     "RESULT",
-    "state success gas_used refusal logs n_logs notes n_notes cells n_cells worker runs begin end checked",
+    "state success gas_used refusal logs n_logs notes n_notes cells n_cells worker runs begin end checked sure",
 )
 
 #: A key that was read, and what was found; -1 - the first key of an account whose slots were gone through, and how many there
@@ -119,7 +119,7 @@ BLOCK = record(
     "n_queue queue_lock next window pad3 pad4 pad5 pad6 done pad7 pad8 pad9 pad10 pad11 pad12 pad13 "
     # which results stand
     "frontier frontier_lock good pad15 pad16 pad17 pad18 pad19 executions pad20 pad21 pad22 pad23 pad24 pad25 pad26 "
-    "stop failed "
+    "stop failed settled "
     # counts
     "aborts validations",
 )

@@ -142,12 +142,12 @@ def declare(first, count, kind):
 
 
 @kernel(bare=True)
-def settle(c, n_keys, n_tx):
-    """The state := that after all transactions; the chains are empty afterwards."""
+def settle(c, first, end, n_tx):
+    """The state of some keys := that after all transactions; their chains are empty afterwards."""
     context = _context(c)
     word = context.scratch + 256
     context.position = n_tx
-    for key in range(n_keys):
+    for key in range(first, end):
         if load(context.chains + 8 * key) != 0:
             fetch(c, key, word)
             word_copy(context.values + 32 * key, word)
