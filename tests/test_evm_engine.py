@@ -101,7 +101,7 @@ def block_of(made: list[tuple[bytes, bytes, int, int, int, int]], fork: Fork) ->
 FORKS = [Fork.FRONTIER, Fork.SPURIOUS, Fork.BERLIN, Fork.LONDON, Fork.CANCUN]
 EXECUTORS = ("waves", "dataflow", "optimistic", "bal")
 relaxed = settings(
-    max_examples=2 if DISABLED else 60, deadline=None,
+    max_examples=2 if DISABLED else 40, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )  # fmt: skip
 

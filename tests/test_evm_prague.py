@@ -16,7 +16,7 @@ from pevm_numba.evm.rlp import encode
 from pevm_numba.evm.transaction import authority_of
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"needs {' and '.join(missing())}")
-CASES = 3_000 if os.environ.get("PEVM_NUMBA_SOAK") else 120
+CASES = 3_000 if os.environ.get("PEVM_NUMBA_SOAK") else 60
 
 
 def key(number: int) -> Any:

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=f"needs {' and '.join(mi
 
 #: Programs of each fork, on py-evm and on pyrevm: in the soak 102,000 in all.
 SOAK = bool(os.environ.get("PEVM_NUMBA_SOAK"))
-PROGRAMS, CALLS = (2_500, 8_000) if SOAK else (60, 60)
+PROGRAMS, CALLS = (2_500, 8_000) if SOAK else (30, 40)
 
 
 def environment(case: Case) -> BlockEnv:
