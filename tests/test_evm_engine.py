@@ -215,6 +215,15 @@ def test_a_wrong_access_list_is_found() -> None:
     missing = dataclasses.replace(listed, indptr=indptr, key=listed.key[keep], values=listed.values[keep])
     with pytest.raises(AccessListError, match=r"transaction \d+"):
         pn.execute(block, "bal", access_list=missing, workers=2)
+    last = listed.key[listed.indptr[-2] :]
+    more = next(key for key in range(len(listed.keys)) if key not in last)
+    place = int(listed.indptr[-2] + np.searchsorted(last, more))
+    surplus = dataclasses.replace(
+        listed, indptr=np.append(listed.indptr[:-1], listed.n_changes + 1), key=np.insert(listed.key, place, more),
+        values=np.insert(listed.values, place, 1, axis=0),
+    )  # fmt: skip
+    with pytest.raises(AccessListError, match=rf"transaction {block.n_tx - 1}:"):
+        pn.execute(block, "bal", access_list=surplus, workers=2)
 
 
 def test_an_access_list_with_code_that_nobody_knows_is_found() -> None:
