@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pevm_numba._kernels.evm import existence, layout, state
+from pevm_numba._kernels.evm import existence, layout, results, state
 from pevm_numba._kernels.evm.regions import REGIONS
 from pevm_numba.evm.arena import Arena, Room
 from pevm_numba.evm.forks import Fork
@@ -150,7 +150,7 @@ def test_transactions_see_undo_and_leave_what_a_model_of_dictionaries_does(trans
                         now = before
             else:
                 apply(machine, step, now, base)
-        state.commit(machine.c)
+        results.commit(machine.c)
         assert machine.arena["status"] == layout.OK
         for name in ("balance", "nonce", "code", "slot"):
             base[name].update(now[name])
@@ -168,7 +168,7 @@ def test_a_balance_that_is_only_credited_is_not_fetched_and_one_that_is_reverted
     a = machine.account(0)
     state.add_balance(machine.c, a, machine.put(40), False)
     assert machine.value(0, "loaded") == 0
-    state.commit(machine.c)
+    results.commit(machine.c)
     state.new_transaction(machine.c)
     a = machine.account(0)
     state.add_balance(machine.c, a, machine.put(2), False)

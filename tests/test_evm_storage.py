@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pevm_numba._kernels.evm import state, storage
+from pevm_numba._kernels.evm import results, state, storage
 from pevm_numba._kernels.evm.regions import REGIONS
 from pevm_numba.evm.arena import Arena, Room
 from pevm_numba.evm.forks import Fork
@@ -41,7 +41,7 @@ class Storage:
         self.account = state.account_of(self.c, self.put(0, 77))
         record = state.slot_of(self.c, self.account, self.put(0, slot))
         state.write_slot(self.c, record, self.put(1, original))
-        state.commit(self.c)
+        results.commit(self.c)
         state.new_transaction(self.c)
         self.arena["refund"] = 0
         self.account = state.account_of(self.c, self.put(0, 77))
