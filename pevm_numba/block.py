@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import door, joining, parts
 from . import programs as plain
 from .errors import BlockError
+from .keys import name_of
 from .machine.gas import gas_schedule
 from .machine.ops import Op
 from .metadata import Header, concat_meta, hash_meta, meta_table
@@ -313,9 +314,7 @@ class Block:
 
     def key_name(self, k: int) -> str:
         """Key number `k` for people, e.g. ``0x0101…01 slot 0x05`` or ``0x0101…01 balance``."""
-        address, kind, slot = self.key(k)
-        what = ("slot 0x" + (slot.hex().lstrip("0") or "0"), "balance", "nonce", "code")[kind]
-        return f"0x{address.hex()} {what}"
+        return name_of(self, k)
 
     def state(self) -> dict[KeyTuple, int]:
         """All non-zero values before the block, as {(address, field, slot): value}."""

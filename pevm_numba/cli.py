@@ -17,7 +17,11 @@ app = typer.Typer(
 
 _Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")]
 _Number = Annotated[int | None, typer.Option(help="Block number, if the input holds several.")]
-_Input = Annotated[Path, typer.Option(help="Block file, folder or seed JSON.")]
+_Input = Annotated[
+    Path, typer.Option(help="Block file, folder (of tables with state: the EVM's blocks), seed JSON, or a node's block.")
+]
+_Prestate = Annotated[Path | None, typer.Option(help="With a node's block: what its prestateTracer says, NAME.json.")]
+_Fork = Annotated[str | None, typer.Option(help="With a node's block: rules; default mainnet's at its height.")]
 _Cost = Annotated[
     str,
     typer.Option(
@@ -25,7 +29,10 @@ _Cost = Annotated[
         "all of running in block order."
     ),
 ]
-_Oracle = Annotated[str, typer.Option(help="Access sets: static, declared, eip2930, union, degraded.")]
+_Oracle = Annotated[
+    str | None,
+    typer.Option(help="Access sets: static, declared, eip2930, union, degraded, observed; default the exact ones."),
+]
 _MissRate = Annotated[float, typer.Option(help="With --oracle degraded: share of accesses missed.")]
 _Seed = Annotated[int, typer.Option(help="Of --oracle degraded and --priority random, from 0 on.")]
 _Fields = Annotated[str, typer.Option(help="all, or some of storage,balance,nonce,code: for analysis only.")]
@@ -71,7 +78,7 @@ def generate(
 
 @app.command()
 def execute(
-    input: Annotated[Path, typer.Option(help="Block file, folder or seed JSON.")],
+    input: _Input,
     mode: Annotated[str | None, typer.Option(help="Short for --executor: serial, or parallel for dataflow.")] = None,
     executor: Annotated[
         str | None, typer.Option(help="auto (default), serial, waves, dataflow, optimistic or bal; checked against serial.")
@@ -84,13 +91,15 @@ def execute(
         Path | None, typer.Option(help="Draw when each transaction ran, measured, as .png, .svg or .pdf (extra plot).")
     ] = None,
     number: _Number = None,
+    prestate: _Prestate = None,
     verbose: _Verbose = 0,
 ) -> None:
     """Execute a block, compare with serial execution, and show what was done."""
     con.log_to_stderr(verbose)
-    from .commands import run_execute
+    from .commands import executor_of, run_execute
 
-    run_execute(input, number, mode, executor, schedule, workers, gantt)
+    name = executor_of(mode, executor)
+    run_execute(con.read_input(input, number, prestate), [input], name, schedule, workers, gantt)
 
 
 @app.command()
@@ -107,11 +116,11 @@ def benchmark(
         raise UsageError("benchmark: give either --preset or --input")
     from .bench.report import write_json
     from .bench.session import Request, run
-    from .io.files import block_numbers
+    from .io.any_block import any_block_numbers
     from .io.paths import check_target
 
-    if input is not None and len(block_numbers(input)) != 1:
-        raise UsageError(f"{input}: holds {len(block_numbers(input))} blocks: benchmark takes one; see pevm_numba.bench")
+    if input is not None and len(any_block_numbers(input)) != 1:
+        raise UsageError(f"{input}: holds {len(any_block_numbers(input))} blocks: benchmark takes one; see pevm_numba.bench")
     request = Request((preset,) if preset else (), (input,) if input else (), workers=workers)
     check_target("--output", output, request.inputs, (".json",))
     write_json(output, run(request)[0])
@@ -119,8 +128,9 @@ def benchmark(
 
 @app.command()
 def inspect(
-    input: Annotated[Path, typer.Option(help="Block file, folder or seed JSON.")],
+    input: _Input,
     number: _Number = None,
+    prestate: _Prestate = None,
     top: Annotated[int, typer.Option(help="Hot keys to show.")] = 5,
     verbose: _Verbose = 0,
 ) -> None:
@@ -130,7 +140,7 @@ def inspect(
 
     if top < 0:
         raise UsageError(f"--top {top}: must be at least 0")
-    block = con.read_input(input, number)
+    block = con.read_input(input, number, prestate)
     with con.status("analysing"):
         lines = inspect_lines(block, top)
     _print_pairs(lines)
@@ -155,7 +165,8 @@ def schedule(
     ] = None,
     rows: Annotated[int, typer.Option(help="Transactions to show, by start.")] = 10,
     number: _Number = None,
-    oracle: _Oracle = "static",
+    prestate: _Prestate = None,
+    oracle: _Oracle = None,
     miss_rate: _MissRate = 0.0,
     seed: _Seed = 0,
     fields: _Fields = "all",
@@ -167,7 +178,7 @@ def schedule(
     con.log_to_stderr(verbose)
     from .commands import View, run_schedule
 
-    view = View(input, number, oracle, miss_rate, seed, fields, granularity, fee_recipient)
+    view = View(input, number, oracle, miss_rate, seed, fields, granularity, fee_recipient, prestate)
     run_schedule(view, policy, workers, cost, priority, output, rows)
 
 
@@ -186,6 +197,7 @@ def simulate(
     prefetch_list: Annotated[str, typer.Option(help="Keys known to prefetch: static, declared, eip2930, union.")] = "static",
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
     number: _Number = None,
+    prestate: _Prestate = None,
     fields: _Fields = "all",
     granularity: _Granularity = "slot",
     fee_recipient: _FeeRecipient = "commutative",
@@ -195,7 +207,9 @@ def simulate(
     con.log_to_stderr(verbose)
     from .commands import View, run_simulate
 
-    view = View(input, number, fields=fields, granularity=granularity, fee_recipient=fee_recipient)
+    view = View(
+        input, number, fields=fields, granularity=granularity, fee_recipient=fee_recipient, prestate=prestate
+    )
     over = {
         "barrier": barrier, "dispatch": dispatch, "validation": validation, "cold_read": cold_read, "prefetch": prefetch,
     }  # fmt: skip
@@ -227,8 +241,6 @@ evm = typer.Typer(
 app.add_typer(evm, name="evm")
 
 _EvmInput = Annotated[Path, typer.Option(help="Folder of tables with state, or a block as a node gives it, NAME.json.")]
-_Prestate = Annotated[Path | None, typer.Option(help="With a node's block: what its prestateTracer says, NAME.json.")]
-_Fork = Annotated[str | None, typer.Option(help="With a node's block: rules; default mainnet's at its height.")]
 
 
 @evm.command("run")
@@ -243,9 +255,10 @@ def evm_run(
 ) -> None:
     """Execute a real block, compare it with its header and with serial execution, and show what was done."""
     con.log_to_stderr(verbose)
-    from .commands_evm import run_evm
+    from .commands import executor_of, run_execute
 
-    run_evm(input, prestate, number, fork, executor, workers)
+    name = executor_of(None, executor)
+    run_execute(con.read_input(input, number, prestate, fork, evm=True), [input], name, workers=workers)
 
 
 @evm.command("trace")

@@ -7,7 +7,7 @@ compared.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from . import __version__
 from . import console as con
 from ._kernels.jit import most_threads
-from .access.oracles import ORACLES, access_sets
+from .access.oracles import ORACLES, access_sets, exact_oracle, exact_sets
+from .access.quality import with_common_keys
 from .access.sets import AccessSets
-from .access.view import FEE_RECIPIENT, GRANULARITIES
+from .access.view import FEE_RECIPIENT, GRANULARITIES, select
 from .bench.report import write_json
-from .block import Block
 from .errors import BlockError, ScheduleError, UsageError
+from .evm.block import AnyBlock
 from .execute.costs import transaction_costs
-from .execute.result import Execution
-from .execute.run import EXECUTORS, execute
+from .execute.machine import EXECUTORS
+from .execute.run import execute, prepare
 from .io.paths import check_target, replacing
 from .io.schedule_file import read_schedule, write_schedule
 from .machine.ops import Field
@@ -39,7 +40,7 @@ from .schedule.policies import POLICIES, POLICY_PRIORITIES, schedule
 from .schedule.simulate import MODELS, Overheads, Simulation, compare
 from .screens import COST_NAMES, amount, print_pairs, schedule_rows, show_runs, wasted_share, workers_text
 
-__all__ = ["View", "run_execute", "run_schedule", "run_simulate"]
+__all__ = ["View", "executor_of", "run_execute", "run_schedule", "run_simulate"]
 
 _MOST_WORKERS: Final = 2**31 - 1
 _MOST_COST: Final = 1e15
@@ -51,12 +52,14 @@ class View:
 
     input: Path
     number: int | None = None
-    oracle: str = "static"
+    oracle: str | None = None
     miss_rate: float = 0.0
     seed: int = 0
     fields: str = "all"
     granularity: str = "slot"
     fee_recipient: str = "commutative"
+    prestate: Path | None = None
+    exact: str = "static"
 
     def check(self) -> None:
         """Refuse what no block could make good, naming the option.
@@ -67,24 +70,33 @@ class View:
         """
         if self.number is not None:
             _range("--number", self.number, 0, 2**64 - 1)
-        _choice("--oracle", self.oracle, ORACLES)
+        if self.oracle is not None:
+            _choice("--oracle", self.oracle, ORACLES)
         _range("--miss-rate", self.miss_rate, 0, 1)
         if self.miss_rate and self.oracle != "degraded":
-            raise UsageError(f"--miss-rate {self.miss_rate:g} with --oracle {self.oracle}: only degraded misses accesses")
+            oracle = self.oracle or self.exact
+            raise UsageError(f"--miss-rate {self.miss_rate:g} with --oracle {oracle}: only degraded misses accesses")
         _range("--seed", self.seed, 0, 2**63 - 1)
         _choices("--fields", self.fields, [field.name.lower() for field in Field])
         _choice("--granularity", self.granularity, GRANULARITIES)
         _choice("--fee-recipient", self.fee_recipient, FEE_RECIPIENT)
 
-    def read(self) -> tuple[Block, AccessSets]:
-        """The block and the access sets that are asked for."""
+    def read(self) -> tuple[View, AnyBlock, AccessSets]:
+        """The view with the block's own oracle, if none is named; the block; and the access sets that are asked for."""
         known = [field.name.lower() for field in Field]
         fields = _choices("--fields", self.fields, known)
-        block = con.read_input(self.input, self.number)
-        return block, access_sets(
-            block, self.oracle, miss_rate=self.miss_rate, seed=self.seed, fields=None if fields == known else fields,
-            granularity=self.granularity, fee_recipient=self.fee_recipient,
-        )  # fmt: skip
+        block = con.read_input(self.input, self.number, self.prestate)
+        exact = exact_oracle(block)
+        view = replace(self, exact=exact, oracle=self.oracle or exact)
+        with con.status("finding accesses"):
+            if view.oracle == "observed":
+                access = execute(block, "serial").observed
+            else:
+                access = access_sets(block, view.oracle, miss_rate=self.miss_rate, seed=self.seed)
+            return view, block, select(
+                access, block, fields=None if fields == known else fields, granularity=self.granularity,
+                fee_recipient=self.fee_recipient,
+            )  # fmt: skip
 
     @property
     def chosen(self) -> list[str]:
@@ -97,7 +109,7 @@ class View:
     @property
     def scope(self) -> str:
         """What bounds hold for, if not for the block: words to go behind a figure."""
-        words = ["estimate"] if self.oracle != "static" else []
+        words = ["estimate"] if self.oracle not in (self.exact, "observed") else []
         words += ["selection"] if self.chosen else []
         return f", by this {' and '.join(words)}" if words else ""
 
@@ -108,7 +120,7 @@ class View:
             text += f" (missed {self.miss_rate:g}, seed {self.seed})"
         return f"{text}; {', '.join(self.chosen)}: for analysis only" if self.chosen else text
 
-    def about(self, block: Block, cost: str) -> dict[str, Any]:
+    def about(self, block: AnyBlock, cost: str) -> dict[str, Any]:
         """For files: where it comes from, and all choices."""
         return {
             "package_version": __version__, "input": str(self.input), "block_digest": block.digest(), "cost_unit": cost,
@@ -146,7 +158,7 @@ def _priority(option: str, value: str | None, whose: str, known: tuple[str, ...]
     raise UsageError(f"{option} {value!r} with {whose}: {rule if known else f'this {rule}'}")
 
 
-def _costs(block: Block, kind: str) -> NDArray[np.float64]:
+def _costs(block: AnyBlock, kind: str) -> NDArray[np.float64]:
     with con.status("executing, for the costs"):
         try:
             return transaction_costs(block, kind).astype(np.float64)
@@ -158,49 +170,47 @@ def _costs(block: Block, kind: str) -> NDArray[np.float64]:
 
 
 def run_execute(
-    input: Path,
-    number: int | None,
-    mode: str | None,
-    executor: str | None,
-    schedule_path: Path | None,
-    workers: int | None,
-    gantt: Path | None,
+    block: AnyBlock,
+    inputs: list[Path],
+    executor: str,
+    schedule_path: Path | None = None,
+    workers: int | None = None,
+    gantt: Path | None = None,
 ) -> None:
-    """Execute, compare with serial execution, print, and draw if asked.
+    """Execute, compare with serial execution and the chain, print, and draw if asked.
 
     Raises
     ------
     UsageError
     ExecutionError
-        If the result differs from serial execution; nothing is printed or drawn then.
+        If the result differs from serial execution, or from what the chain says; nothing is printed or drawn then.
     """
-    name = _executor(mode, executor)
+    if workers is not None:
+        _range("--workers", workers, 1, 1024)
     if gantt is not None:
-        check_target("--gantt", gantt, [input], (".png", ".svg", ".pdf"))
-    block = con.read_input(input, number)
+        check_target("--gantt", gantt, inputs, (".png", ".svg", ".pdf"))
     plan = None if schedule_path is None else read_schedule(schedule_path)
     with con.status("executing"):
         reference = execute(block, "serial", schedule=plan)
-        execute(block, name, workers=workers, schedule=plan)  # loads the kernels, so that the time below is that of executing
-        record = None if gantt is None else "times"
-        result = execute(block, name, workers=workers, schedule=plan, record=record)
+        about = reference.summary()
+        made = prepare(block, executor, workers, schedule=plan, timed=gantt is not None)
+        for _ in range(2):  # the first loads the kernels, so that the time below is that of executing
+            made.job.reset()
+            counters, times = made.job.run()
+        result = made.job.collect(counters, made.timings | times, made.reason)
         result.check_equal(reference)
     if gantt is not None:
         _draw(result, gantt)
-    counters = result.counters
     told = [(key, text) for key, text in _TOLD.items() if counters[key] and (key != "executions" or counters["reexecuted"])]
-    lines: list[tuple[str, Any]] = [
-        ("block", f"{block.number}: {block.n_tx:,} transactions, {block.n_ops:,} ops, {block.n_keys:,} keys"),
+    print_pairs([
+        about[0],
         ("executor", f"{result.executor}, {workers_text(counters['workers'])}"),
         *([("why", result.reason)] if result.reason else []),
         *((key.replace("_", " "), f"{counters[key]:,} {text}") for key, text in told),
-        ("failed", f"{int((result.status != 0).sum()):,}"),
-        ("gas used", f"{int(result.gas_used.sum()):,}"),
-        ("state", f"{int(result.values.any(axis=1).sum()):,} keys not zero"),
+        *about[1:],
         ("time", f"{result.timings['execute_ns'] / 1e6:.3f} ms, once; see benchmark for medians"),
         ("verified", "receipts, observed accesses and state equal to serial execution"),
-    ]
-    print_pairs(lines)
+    ])  # fmt: skip
 
 
 #: Counters that are printed where they are not 0.
@@ -215,8 +225,13 @@ _TOLD: Final = {
 }
 
 
-def _executor(mode: str | None, executor: str | None) -> str:
-    """The executor that the options name."""
+def executor_of(mode: str | None, executor: str | None) -> str:
+    """The executor that the options name.
+
+    Raises
+    ------
+    UsageError
+    """
     if mode is not None:
         _choice("--mode", mode, ("serial", "parallel"))
         if executor is not None:
@@ -227,11 +242,10 @@ def _executor(mode: str | None, executor: str | None) -> str:
     return executor or "auto"
 
 
-def _draw(result: Execution, path: Path) -> None:
+def _draw(result: Any, path: Path) -> None:
     """Write the Gantt chart of a timed execution."""
     from . import plot
 
-    assert result.times is not None
     ax = plot.gantt(result.times.timeline(), unit="ns")
     head = f"block {result.block.number} by {result.executor}: {ax.get_title(loc='left')}"
     ax.set_title(head, loc="left", fontsize="medium")
@@ -264,7 +278,7 @@ def run_schedule(
         raise UsageError(f"--rows {rows}: must be at least 0")
     if output is not None:
         check_target("--output", output, [view.input], (".json", ".parquet"))
-    block, access = view.read()
+    view, block, access = view.read()
     weight = _costs(block, cost)
     with con.status("scheduling"):
         plan = schedule(access, policy, workers=count, cost=weight, priority=priority, seed=view.seed, block=block)
@@ -279,13 +293,13 @@ def run_schedule(
     print(f"{output}: {plan.policy}, {plan.n_tx:,} transactions in {waves}; checked: {_checked(about)}")
 
 
-def _proved(view: View, plan: Schedule, access: AccessSets, block: Block) -> dict[str, Any]:
+def _proved(view: View, plan: Schedule, access: AccessSets, block: AnyBlock) -> dict[str, Any]:
     """Check a schedule against the access sets it was made from, which must hold, and against all conflicts."""
     check_schedule(plan, access, block=block)
     first = None
     if view.scope:  # else these are all conflicts
         try:
-            check_schedule(plan, access_sets(block), block=block)
+            check_schedule(plan, exact_sets(block), block=block)
         except ScheduleError as error:
             first = str(error)
     against = "all conflicts" if first is None else "the access sets used"
@@ -298,7 +312,7 @@ def _checked(of: dict[str, Any]) -> str:
     return f"holds for the access sets used; NOT valid for the block: {of['first_violation']}"
 
 
-def _summary(view: View, block: Block, plan: Schedule, limit: Bounds, cost: str, priority: str | None) -> dict[str, Any]:
+def _summary(view: View, block: AnyBlock, plan: Schedule, limit: Bounds, cost: str, priority: str | None) -> dict[str, Any]:
     """What holds for the schedule as a whole; times are in the unit of the costs."""
     line, free = plan.timeline, not POLICIES[plan.policy]
     if line is None:
@@ -321,7 +335,7 @@ def _summary(view: View, block: Block, plan: Schedule, limit: Bounds, cost: str,
     }
 
 
-def _schedule_lines(view: View, block: Block, plan: Schedule, of: dict[str, Any]) -> list[tuple[str, Any]]:
+def _schedule_lines(view: View, block: AnyBlock, plan: Schedule, of: dict[str, Any]) -> list[tuple[str, Any]]:
     """The summary in words."""
     kind, any_or_block = of["cost_unit"], "block" if of["block_order"] else "any"
     order = "block order kept" if of["block_order"] else "its own order: not a way to validate this block"
@@ -367,9 +381,11 @@ def run_simulate(
     _choice("--prefetch-list", prefetch_list, lists if view.granularity == "slot" else lists[:1])
     if output is not None:
         check_target("--json", output, [view.input], (".json",))
-    block, access = view.read()
+    view, block, access = view.read()
     weight = _costs(block, cost)
-    known = None if prefetch_list == "static" else access_sets(block, prefetch_list)
+    known = None
+    if prefetch_list != "static":
+        access, known = with_common_keys(access, access_sets(block, prefetch_list))
     over = Overheads(**overheads, prefetch_access=known)
     with con.status("simulating"):
         runs = compare(access, chosen, workers=counts, cost=weight, overheads=over, priority=priority, block=block)

@@ -19,7 +19,7 @@ from .errors import ExecutionError, FileFormatError, PevmError, UsageError
 if TYPE_CHECKING:
     import typer
 
-    from .block import Block
+    from .evm.block import AnyBlock
 
 __all__ = [
     "announce_compiling", "block_numbers", "log_to_stderr", "progress", "read_input", "run_app", "status", "width",
@@ -68,26 +68,41 @@ def announce_compiling() -> None:
     jit.before_first_compile = say
 
 
-def read_input(path: Path, number: int | None) -> Block:
-    """The block that ``--input`` and ``--number`` name; complaints speak of these.
+def read_input(
+    path: Path, number: int | None, prestate: Path | None = None, fork: str | None = None, *, evm: bool = False
+) -> AnyBlock:
+    """The block that ``--input``, ``--number``, ``--prestate`` and ``--fork`` name; complaints speak of these.
+
+    With `evm` it has to be one of the EVM.
 
     Raises
     ------
     PevmError
-        As `pevm_numba.read_block`.
+        As the readers; UsageError if options do not fit the input.
     """
-    from .io.files import read_block
+    from .io.any_block import read_any_block
+    from .io.evm_tables import is_evm_folder
     from .io.schedule_file import is_schedule_file
 
     if number is not None and not 0 <= number < 2**64:
         raise UsageError(f"--number {number}: must be in [0, {2**64 - 1}]")
+    tables = is_evm_folder(path)
+    if tables and (prestate is not None or fork is not None):
+        raise UsageError("--prestate, --fork: a folder of tables has both")
+    if evm and path.is_dir() and not tables:
+        raise UsageError(f"{path}: has no tables that blocks are executed from (state/…__headers.parquet)")
+    if prestate is None and not tables and (evm or fork is not None):
+        raise UsageError(f"{path}: a block without state: give --prestate, what a node's prestateTracer says of it")
     if is_schedule_file(path):
         raise FileFormatError(f"{path}: is a schedule file, made from a block: --input takes the block")
     with status(f"reading {path.name}"):
         try:
-            return read_block(path, number)
+            block = read_any_block(path, None if prestate is not None else number, prestate=prestate, fork=fork)
         except FileFormatError as error:
             raise FileFormatError(str(error).replace("say which with number=", "say which with --number")) from error
+    if number is not None and number != block.number:
+        raise UsageError(f"--number {number}: the block of {path} is {block.number}")
+    return block
 
 
 def width() -> int:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no folder {SHARED.name!r} of real blocks beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def always_parallel() -> Iterator[None]:
+    """Share out every EVM block, however small."""
+    from pevm_numba.execute import evm_job
+
+    before = evm_job.LEAST_WORK, evm_job.LEAST_GAIN
+    evm_job.LEAST_WORK, evm_job.LEAST_GAIN = 0, 0.0
+    yield
+    evm_job.LEAST_WORK, evm_job.LEAST_GAIN = before
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -128,7 +128,7 @@ def test_oracles_equal_their_twins(block):
 @settings(max_examples=30, deadline=None)
 @given(blocks())
 def test_every_oracle_gives_sets_that_pass_the_door(block):
-    for oracle in ORACLES:
+    for oracle in ORACLES[:-1]:  # observed: of an EVM block only
         if oracle == "declared" and not (block.declares_reads.any() or block.declares_writes.any()):
             continue
         sets = access_sets(block, oracle)

@@ -20,7 +20,7 @@ STAGES = [
     ("errors",),
     ("machine", "evm/forks", "evm/opcodes", "evm/prices"),
     ("_kernels",),
-    ("door", "parts", "metadata", "joining", "programs", "block"),
+    ("door", "keys", "parts", "metadata", "joining", "programs", "block"),
     ("evm",),
     ("workload", "generate"),
     ("access",),

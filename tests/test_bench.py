@@ -29,7 +29,8 @@ from pevm_numba.bench.scenarios import DEFAULT_PRESETS, add_noops
 from pevm_numba.block import Block
 from pevm_numba.errors import BlockError
 from pevm_numba.execute.auto import PICKS
-from pevm_numba.execute.run import JOBS, execute
+from pevm_numba.execute.micro_ops import JOBS
+from pevm_numba.execute.run import execute
 from pevm_numba.fields import FIELDS
 from pevm_numba.generate import PRESETS, generate
 from pevm_numba.io.files import block_numbers, read_block, write_blocks

@@ -20,6 +20,7 @@ from pevm_numba.bench.graphs import EXECUTOR_CASES, make_access
 from pevm_numba.bench.scenarios import block_of, with_work
 from pevm_numba.errors import ExecutionError, PevmError, UsageError
 from pevm_numba.execute.auto import PICKS
+from pevm_numba.execute.micro_op_job import MicroOpJob
 from pevm_numba.execute.serial import SerialJob
 from pevm_numba.fields import TABLES
 
@@ -83,13 +84,13 @@ def test_a_wrong_result_ends_the_run_without_a_figure(monkeypatch, tmp_path, cap
     monkeypatch.setattr(job, "run", wrong)
     with pytest.raises(ExecutionError, match="dataflow differs from serial: 0x"):
         made.round()
-    collect = contest.collect
+    collect = MicroOpJob.collect
 
     def spoiled(job: Any, *rest: Any) -> Any:
         result = collect(job, *rest)
         return result if isinstance(job, SerialJob) else replace(result, gas_used=result.gas_used + 1)
 
-    monkeypatch.setattr(contest, "collect", spoiled)
+    monkeypatch.setattr(MicroOpJob, "collect", spoiled)
     with pytest.raises(ExecutionError, match="gas"):
         run(SMALL, tmp_path / "out.json")
     assert not (tmp_path / "out.json").exists()

@@ -16,7 +16,7 @@ import pytest
 import pevm_numba as pn
 from pevm_numba import cli
 from pevm_numba.block import Block
-from pevm_numba.execute.run import JOBS
+from pevm_numba.execute.micro_ops import JOBS
 from pevm_numba.fields import FIELDS
 from pevm_numba.generate import generate
 from pevm_numba.inspection import inspect_lines
@@ -271,7 +271,7 @@ def test_bad_input_is_one_line_that_names_the_file(command, tmp_path, name):
 
 def test_an_unknown_mode_and_a_bad_number_of_workers_are_refused(command, small):
     one_line(command("execute", "--input", small, "--mode", "fast"), 2, "--mode 'fast' is unknown: one of serial, parallel")
-    one_line(command("execute", "--input", small, "--workers", 0), 1, "workers = 0")
+    one_line(command("execute", "--input", small, "--workers", 0), 2, "--workers 0: must be in [1, 1024]")
 
 
 # -------------------------------------------------------------------- convert

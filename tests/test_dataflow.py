@@ -18,7 +18,7 @@ from pevm_numba.access.sets import AccessSets
 from pevm_numba.block import Block
 from pevm_numba.errors import ExecutionError
 from pevm_numba.execute.dataflow import DataflowJob, tasks_of
-from pevm_numba.execute.run import collect, execute
+from pevm_numba.execute.run import execute
 from pevm_numba.execute.sample import PathSampler
 from pevm_numba.generate import generate
 from pevm_numba.schedule.check import check_schedule
@@ -110,7 +110,7 @@ def test_one_worker_in_the_promised_order_looks_for_nobody(block: Block, data: s
         job.plan()
         assert len(job.flow.preds) == 0
         job.reset()
-        collect(job, *job.run()).check_equal(execute(block, "serial", schedule=promised))
+        job.collect(*job.run()).check_equal(execute(block, "serial", schedule=promised))
 
 
 @given(blocks(), st.data(), st.sampled_from([2, 3]))
@@ -245,11 +245,11 @@ def test_a_job_can_be_planned_anew_and_run_again() -> None:
         job.plan()
         for _ in range(2):
             job.reset()
-            collect(job, *job.run()).check_equal(reference)
+            job.collect(*job.run()).check_equal(reference)
     job.schedule = schedule(block, "mis")
     job.plan()
     job.reset()
-    collect(job, *job.run()).check_equal(execute(block, "serial", schedule=job.schedule))
+    job.collect(*job.run()).check_equal(execute(block, "serial", schedule=job.schedule))
 
 
 # -------------------------------------------------------------------- times
@@ -300,7 +300,7 @@ def test_transactions_that_wait_for_each_other_end_the_run_with_an_error(workers
         job.run()
     job.plan()
     job.reset()
-    collect(job, *job.run()).check_equal(execute(block, "serial"))
+    job.collect(*job.run()).check_equal(execute(block, "serial"))
 
 
 def test_a_run_that_was_stopped_gives_no_result(monkeypatch: pytest.MonkeyPatch) -> None:

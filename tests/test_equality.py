@@ -20,8 +20,9 @@ from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.access.oracles import degrade
 from pevm_numba.block import Block
 from pevm_numba.execute import waves
+from pevm_numba.execute.micro_ops import JOBS
 from pevm_numba.execute.result import Execution
-from pevm_numba.execute.run import JOBS, execute
+from pevm_numba.execute.run import execute
 from pevm_numba.generate import OpMix, generate
 from pevm_numba.io.files import read_blocks
 from pevm_numba.schedule.policies import schedule

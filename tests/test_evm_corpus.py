@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,12 @@ import pytest
 import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.evm.block import EvmBlock
-from pevm_numba.evm.machine import Machine
-from pevm_numba.execute import evm_run
+from pevm_numba.evm.machine import Evm
 from pevm_numba.execute.evm_result import EvmExecution
 from pevm_numba.io.evm_tables import evm_numbers, read_evm_blocks
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
-pytestmark = pytest.mark.corpus
-
-
-@pytest.fixture(autouse=True, scope="module")
-def always_parallel() -> Iterator[None]:
-    """Share out every block, however small."""
-    before = evm_run.LEAST_WORK, evm_run.LEAST_GAIN
-    evm_run.LEAST_WORK, evm_run.LEAST_GAIN = 0, 0.0
-    yield
-    evm_run.LEAST_WORK, evm_run.LEAST_GAIN = before
+pytestmark = [pytest.mark.corpus, pytest.mark.usefixtures("always_parallel")]
 
 
 def numbers() -> list[int]:
@@ -88,7 +77,7 @@ def test_what_transactions_declare_is_a_hint(number: int) -> None:
 @pytest.mark.parametrize("number", numbers()[::9])
 def test_one_by_one_is_as_all_together(number: int) -> None:
     block = blocks()[number]
-    machine = Machine(block.env, serial(number).block.state)
+    machine = Evm(block.env, serial(number).block.state)
     outcomes = [machine.run(tx) for tx in block.transactions] if not block.env.parent_beacon_block_root else []
     if outcomes:
         assert [one.gas_used for one in outcomes] == serial(number).gas_used.tolist()

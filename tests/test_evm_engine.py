@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -18,24 +17,15 @@ from pevm_numba.evm.block import EvmBlock
 from pevm_numba.evm.engine import flow_plan, waves_plan
 from pevm_numba.evm.forks import Fork
 from pevm_numba.evm.header import BlockEnv
-from pevm_numba.evm.machine import Machine
+from pevm_numba.evm.machine import Evm
 from pevm_numba.evm.transaction import Transaction
 from pevm_numba.evm.world import AccountState
-from pevm_numba.execute import evm_run
-from pevm_numba.execute.evm_run import EvmJob, predecessors
+from pevm_numba.execute import evm_job
+from pevm_numba.execute.evm_job import EvmJob, predecessors
 from pevm_numba.machine.ops import Field, Mode
 from pevm_numba.schedule.dependencies import dependencies
 
-
-@pytest.fixture(autouse=True, scope="module")
-def always_parallel() -> Iterator[None]:
-    """Share out every block, however small."""
-    before = evm_run.LEAST_WORK, evm_run.LEAST_GAIN
-    evm_run.LEAST_WORK, evm_run.LEAST_GAIN = 0, 0.0
-    yield
-    evm_run.LEAST_WORK, evm_run.LEAST_GAIN = before
-
-
+pytestmark = pytest.mark.usefixtures("always_parallel")
 PEOPLE = [bytes([i]) * 20 for i in range(1, 5)]
 MINER = b"\xcc" * 20
 
@@ -143,7 +133,7 @@ def test_whatever_runs_first_the_outcome_is_serial(
     for workers in (1, 2):
         job = EvmJob(block, "dataflow", workers=workers, access=nothing, cost=cost)
         job.plan()
-        job.collect(job.run(), {}).check_equal(serial)
+        job.collect(*job.run()).check_equal(serial)
 
 
 def test_a_slot_that_came_before_a_contract_went_is_gone() -> None:
@@ -154,7 +144,7 @@ def test_a_slot_that_came_before_a_contract_went_is_gone() -> None:
         block, "dataflow", access=pn.AccessSets.from_dicts([{}, {}], n_keys=1), cost=np.array([1.0, 2.0])
     )
     job.plan()
-    done = job.collect(job.run(), {})
+    done = job.collect(*job.run())
     assert done.counters["aborts"] == 1
     assert target not in done.state
     done.check_equal(pn.execute(block, "serial"))
@@ -164,7 +154,7 @@ def test_a_slot_that_came_before_a_contract_went_is_gone() -> None:
 @given(st.lists(calls, max_size=4 if DISABLED else 16), st.sampled_from(FORKS))
 def test_one_by_one_is_as_all_together(made: list[tuple[bytes, bytes, int, int, int, int]], fork: Fork) -> None:
     block = block_of(made, fork)
-    machine = Machine(block.env, block.state)
+    machine = Evm(block.env, block.state)
     outcomes = [machine.run(tx) for tx in block.transactions]
     serial = pn.execute(block, "serial")
     assert [one.gas_used for one in outcomes] == serial.gas_used.tolist()
@@ -318,8 +308,12 @@ def test_costs_are_those_of_serial_execution() -> None:
     assert times.shape == (block.n_tx,)
     assert (times > 0).all()
     assert pn.transaction_costs(block, "unit").tolist() == [1] * block.n_tx
-    with pytest.raises(BlockError, match="only 'gas', 'ns' and 'unit'"):
+    sizes = [len(one) + 1 for one in pn.execute(block, "serial").observed]
+    assert pn.transaction_costs(block, "accesses").tolist() == sizes
+    with pytest.raises(BlockError, match="an EVM block has no micro-ops"):
         pn.transaction_costs(block, "ops")
+    with pytest.raises(BlockError, match="does not know the chain's gas"):
+        pn.transaction_costs(block, "chain-gas")
     with pytest.raises(BlockError, match="oracle = 'declared' of an EVM block"):
         pn.access_sets(block, "declared")
     with pytest.raises(BlockError, match="fork of an EVM block decides"):
@@ -327,8 +321,8 @@ def test_costs_are_those_of_serial_execution() -> None:
 
 
 def test_what_is_too_small_or_a_chain_stays_serial(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evm_run, "LEAST_WORK", 300_000)
-    monkeypatch.setattr(evm_run, "LEAST_GAIN", 1.1)
+    monkeypatch.setattr(evm_job, "LEAST_WORK", 300_000)
+    monkeypatch.setattr(evm_job, "LEAST_GAIN", 1.1)
     few = block_of([(PEOPLE[0], PEOPLE[1], 1, 0, 0, 60_000)] * 3, Fork.LONDON)
     chain = block_of([(PEOPLE[0], at(0), 0, 0, 0, 60_000)] * 20, Fork.LONDON)
     for block, text in ((few, "guessed work"), (chain, "dependencies allow 1.0")):
@@ -380,7 +374,7 @@ def test_tables_grow_when_they_are_full() -> None:
     job = EvmJob(block, "optimistic", workers=2)
     job.engine._make(Room(keys=64, notes=64, cells=64, logs=64, slots=64, journal=64))
     job.plan()
-    done = job.collect(job.run(), {})
+    done = job.collect(*job.run())
     done.check_equal(pn.execute(block, "serial"))
     assert job.engine.arena.room.notes > 64
 

@@ -245,7 +245,7 @@ def test_a_block_as_a_node_gives_it_runs(
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (("run", "--executor", "fast"), 2, "--executor 'fast': must be one of"),
+        (("run", "--executor", "fast"), 2, "--executor 'fast' is unknown: one of"),
         (("run", "--workers", "0"), 2, "--workers 0: must be in"),
         (("run", "--number", "7"), 1, "has no block 7"),
         (("run", "--fork", "london"), 2, "a folder of tables has both"),

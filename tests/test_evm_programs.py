@@ -29,7 +29,7 @@ from pevm_numba.errors import BlockError
 from pevm_numba.evm.arena import Room
 from pevm_numba.evm.forks import Fork
 from pevm_numba.evm.header import BlockEnv
-from pevm_numba.evm.machine import Machine
+from pevm_numba.evm.machine import Evm
 from pevm_numba.evm.transaction import Transaction
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"needs {' and '.join(missing())}")
@@ -74,7 +74,7 @@ def transaction(case: Case) -> Transaction:
 def run(case: Case, room: Room | None = None) -> Outcome:
     """The case on our machine."""
     state = {a: (one.balance, one.nonce, one.code, one.storage) for a, one in case.pre.items()}
-    machine = Machine(environment(case), state, room)
+    machine = Evm(environment(case), state, room)
     done = machine.run(transaction(case))
     accounts = {address: After(*account) for address, account in machine.state().items()}
     logs = tuple((log.address, tuple(int(topic) for topic in log.topics), log.data) for log in done.logs)
@@ -127,7 +127,7 @@ def test_tables_that_are_too_small_are_enlarged_and_the_outcome_is_the_same() ->
 def test_refused_transactions_change_nothing_and_say_why() -> None:
     rich, poor, contract = b"\x01" * 20, b"\x02" * 20, b"\x03" * 20
     state = {rich: (10**18, 5, b"", {}), poor: (1, 0, b"", {}), contract: (10**18, 0, b"\x00", {})}
-    machine = Machine(BlockEnv(number=9, timestamp=9, fork=Fork.SHANGHAI, base_fee=7), state)
+    machine = Evm(BlockEnv(number=9, timestamp=9, fork=Fork.SHANGHAI, base_fee=7), state)
     before = machine.state()
     good: dict[str, Any] = {"sender": rich, "to": poor, "nonce": 5, "gas_limit": 21_000, "gas_price": 7}
     for change, text in (
@@ -153,7 +153,7 @@ def test_empty_accounts_exist_until_spurious_dragon_and_a_left_over_one_until_it
     sender, touched, left, absent = (bytes([i]) * 20 for i in (1, 2, 3, 4))
     state = {sender: (10**18, 0, b"", {}), touched: (0, 0, b"", {}), left: (0, 0, b"", {})}
     cancun = {"base_fee": 0, "excess_blob_gas": 0} if fork == Fork.CANCUN else {}
-    machine = Machine(BlockEnv(number=9, timestamp=9, fork=fork, **cancun), state)
+    machine = Evm(BlockEnv(number=9, timestamp=9, fork=fork, **cancun), state)
     for nonce, to in enumerate((touched, absent)):
         assert machine.run(Transaction(sender=sender, nonce=nonce, to=to, gas_limit=21_000, gas_price=0)).success
     after = set(machine.state())
@@ -164,7 +164,7 @@ def test_empty_accounts_exist_until_spurious_dragon_and_a_left_over_one_until_it
 def test_a_machine_that_is_not_used_any_more_gives_its_memory_back_at_once() -> None:
     gc.disable()
     try:
-        machine = Machine(BlockEnv(number=9, timestamp=9, fork=Fork.BERLIN), {})
+        machine = Evm(BlockEnv(number=9, timestamp=9, fork=Fork.BERLIN), {})
         arena = weakref.ref(machine.arena)
         del machine
         assert arena() is None

@@ -22,7 +22,9 @@ from pevm_numba.access.oracles import degrade
 from pevm_numba.block import Block
 from pevm_numba.errors import BlockError, ExecutionError
 from pevm_numba.execute import dataflow, waves
-from pevm_numba.execute.run import EXECUTORS, JOBS, execute
+from pevm_numba.execute.machine import EXECUTORS
+from pevm_numba.execute.micro_ops import JOBS
+from pevm_numba.execute.run import execute
 from pevm_numba.generate import generate
 from pevm_numba.machine.ops import Mode
 from pevm_numba.schedule.plan import Schedule

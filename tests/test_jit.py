@@ -160,7 +160,7 @@ from pevm_numba.bench.scenarios import Scenario, add_noops
 from pevm_numba.bench.timing import Options, WarmUp, compare_graphs, measure
 from pevm_numba.execute import dataflow, waves
 from pevm_numba.execute.auto import pick
-from pevm_numba.execute.run import EXECUTORS
+from pevm_numba.execute.machine import EXECUTORS
 from pevm_numba.inspection import inspect_lines
 from pevm_numba.io.files import block_numbers
 from pevm_numba.machine.gas import gas_schedule
@@ -282,7 +282,7 @@ PLAIN = """
 from pevm_numba._kernels import jit
 import pevm_numba as pn
 from pevm_numba.execute import dataflow, waves
-from pevm_numba.execute.run import EXECUTORS
+from pevm_numba.execute.machine import EXECUTORS
 from pevm_numba.machine import spec
 from pevm_numba.programs import access_lists_of, integers
 A, B, FEE = (1, 0, 0), (2, 0, 0), (9, 1, 0)

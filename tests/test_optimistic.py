@@ -21,7 +21,7 @@ from pevm_numba.access.sets import AccessSets
 from pevm_numba.block import Block
 from pevm_numba.execute import optimistic
 from pevm_numba.execute.optimistic import OptimisticJob
-from pevm_numba.execute.run import collect, execute
+from pevm_numba.execute.run import execute
 from pevm_numba.generate import generate
 
 A, B = (1, 0, 0), (2, 0, 0)
@@ -229,7 +229,7 @@ def test_a_job_that_gave_up_can_be_reset_and_run_again(monkeypatch: pytest.Monke
         monkeypatch.setattr(optimistic, "FREE_SHARE", share / 4)
         for _ in range(5):
             job.reset()
-            collect(job, *job.run()).check_equal(reference)
+            job.collect(*job.run()).check_equal(reference)
 
 
 @real_threads

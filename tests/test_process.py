@@ -122,18 +122,18 @@ check(repeat=1, workers=2)
 
 SECOND_RUN = """
 import os, signal
-from pevm_numba.execute import run
+from pevm_numba.execute import micro_ops
 
 long = pn.Block.from_programs([[("NOOP", 2**31 - 1)]] * 40, gas_limits=[2**62] * 40)
-real, calls = run.launch, []
+real, calls = micro_ops.launch, []
 
 def launch(*arguments, **options):
     calls.append(time.perf_counter())
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     return real(*arguments, **options)
 
-run.launch = launch
-run.SerialJob.run = lambda job: ({}, {"execute_ns": 0, "cpu_ns": 0})
+micro_ops.launch = launch
+micro_ops.SerialJob.run = lambda job: ({}, {"execute_ns": 0, "cpu_ns": 0})
 try:
     pn.execute(long, "serial", record="changes")
 except KeyboardInterrupt:

@@ -19,21 +19,24 @@ from .._kernels import block as _block_k
 from .._kernels.jit import inputs
 from ..block import Block
 from ..errors import BlockError
-from ..evm.block import EvmBlock
+from ..evm.block import AnyBlock, EvmBlock, need_block
 from ..evm.declared import declared_sets
+from ..evm.engine import Engine, serial_plan
+from ..evm.observation import Observation, observe
+from ..keys import KeyTable
 from ..machine.ops import Mode
 from .sets import AccessSets, need_access
 from .view import merged, select
 
-__all__ = ["ORACLES", "access_sets", "degrade"]
+__all__ = ["ORACLES", "access_sets", "degrade", "exact_oracle", "exact_sets", "observed_sets"]
 
 #: Ways to estimate access sets; see `access_sets`.
-ORACLES: Final = ("static", "declared", "eip2930", "union", "degraded")
+ORACLES: Final = ("static", "declared", "eip2930", "union", "degraded", "observed")
 
 
 def access_sets(
-    block: Block | EvmBlock,
-    oracle: str = "static",
+    block: AnyBlock,
+    oracle: str | None = None,
     *,
     miss_rate: float = 0.0,
     extra_rate: float = 0.0,
@@ -47,12 +50,13 @@ def access_sets(
     Parameters
     ----------
     block : Block or EvmBlock
-    oracle : str
+    oracle : str, optional
         "static": the keys of the program, worked out anew at each call. "declared": the block's declared reads and
         writes. "eip2930": the keys of the access list, as READ|WRITE. "union": all of these that the block has.
-        "degraded": static, spoilt by `degrade`. Of an EVM block "static" is what its transactions say before they run:
-        sender, fee recipient, value, the code that is called; "eip2930" the lists; "union" both. What is really accessed
-        is `EvmExecution.observed`.
+        "degraded": the default spoilt by `degrade`. Of an EVM block "static" is what its transactions say before they run:
+        sender, fee recipient, value, the code that is called; "eip2930" the lists; "union" both; "observed" what they
+        access when the block is executed serially. Default: what is exact, "static" of a `Block`, "observed" of an
+        `EvmBlock`.
     miss_rate, extra_rate, seed
         Of "degraded", as in `degrade`.
     fields, granularity, fee_recipient
@@ -61,7 +65,7 @@ def access_sets(
     Returns
     -------
     AccessSets
-        Keys are those of the block (accounts with ``granularity="account"``).
+        Keys are those of the block (accounts with ``granularity="account"``); of an EVM block those of its ``table``.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def access_sets(
 
     Notes
     -----
-    Linear in the ops, accesses and keys of the block, but for the sort within a transaction.
+    Linear in the ops, accesses and keys of the block, but for the sort within a transaction. "observed" runs the block.
 
     References
     ----------
@@ -85,13 +89,36 @@ def access_sets(
     >>> access_sets(block, "eip2930")[0]
     {0: <Mode.READ|WRITE: 3>}
     """
+    need_block("block", block)
+    oracle = exact_oracle(block) if oracle is None else oracle
     door.choice("oracle", oracle, ORACLES)
-    if isinstance(block, EvmBlock):
-        return _of_evm(block, oracle, (fields, granularity, fee_recipient) != (None, "slot", "commutative"))
-    door.instance("block", block, Block)
     spoils = _threshold("miss_rate", miss_rate) or _threshold("extra_rate", extra_rate)
     if oracle != "degraded" and spoils:
         raise BlockError(f"miss_rate = {miss_rate!r}, extra_rate = {extra_rate!r}: only oracle 'degraded' takes them")
+    if oracle == "degraded":
+        access = degrade(access_sets(block), miss_rate, extra_rate, seed)
+    else:
+        access = _of_evm(block, oracle) if isinstance(block, EvmBlock) else _of_programs(block, oracle)
+    return select(access, block, fields=fields, granularity=granularity, fee_recipient=fee_recipient)
+
+
+def exact_oracle(block: AnyBlock) -> str:
+    """The oracle that tells just what a block's transactions access, if none of them fails.
+
+    Examples
+    --------
+    >>> exact_oracle(Block.from_programs([]))
+    'static'
+    """
+    return "observed" if isinstance(block, EvmBlock) else "static"
+
+
+def exact_sets(block: AnyBlock) -> AccessSets:
+    """`access_sets` by the exact oracle; of a Block as they were worked out when it was made."""
+    return AccessSets.footprint(block) if isinstance(block, Block) else access_sets(block)
+
+
+def _of_programs(block: Block, oracle: str) -> AccessSets:
     if oracle == "static":
         access = _static(block)
     elif oracle == "declared":
@@ -101,8 +128,8 @@ def access_sets(
     elif oracle == "union":
         access = _union(_union(_static(block), _listed(block)), _declared(block, needed=False))
     else:
-        access = degrade(_static(block), miss_rate, extra_rate, seed)
-    return select(access, block, fields=fields, granularity=granularity, fee_recipient=fee_recipient)
+        raise BlockError(f"oracle = {oracle!r} of a Block: only running tells what is observed: execute(block).observed")
+    return access
 
 
 def degrade(access: AccessSets, miss_rate: float = 0.0, extra_rate: float = 0.0, seed: int = 0) -> AccessSets:
@@ -138,18 +165,29 @@ def degrade(access: AccessSets, miss_rate: float = 0.0, extra_rate: float = 0.0,
     given = inputs(access.indptr, access.keys, access.modes)
     with np.errstate(over="ignore"):  # in plain Python (NUMBA_DISABLE_JIT) NumPy would warn of the wrap-around
         total = _k.degrade_sets(*given, access.n_keys, start, miss, extra, indptr, keys, modes)
-    return AccessSets.trusted(access.n_keys, indptr, keys[:total].copy(), modes[:total].copy())
+    return AccessSets.trusted(access.n_keys, indptr, keys[:total].copy(), modes[:total].copy(), table=access.table)
 
 
-def _of_evm(block: EvmBlock, oracle: str, selects: bool) -> AccessSets:
-    if selects or oracle not in ("static", "eip2930", "union"):
-        raise BlockError(f"oracle = {oracle!r} of an EVM block: 'static', 'eip2930' or 'union', and no selection")
+def observed_sets(block: AnyBlock, seen: Observation) -> AccessSets:
+    """What a run of an EVM block was seen to access."""
+    columns = seen.indptr.copy(), seen.key.copy(), seen.modes.copy()
+    return AccessSets.trusted(len(seen.keys), *columns, block, seen.keys)
+
+
+def _of_evm(block: EvmBlock, oracle: str) -> AccessSets:
+    if oracle == "observed":
+        engine = Engine(block.env, block.transactions, block.state, records=True)
+        engine.run(serial_plan(block.n_tx))
+        return observed_sets(block, observe(engine))
+    if oracle == "declared":
+        raise BlockError("oracle = 'declared' of an EVM block: has no declared sets; 'eip2930' takes its access lists")
     sets = declared_sets(block.env, block.transactions, static=oracle != "eip2930", listed=oracle != "static")
-    keys: dict[Any, int] = {}
-    for accesses in sets:
-        for key in accesses:
-            keys.setdefault(key, len(keys))
-    return AccessSets.from_dicts([{keys[key]: mode for key, mode in one.items()} for one in sets], n_keys=len(keys))
+    numbers = {key: k for k, key in enumerate(sorted({key for accesses in sets for key in accesses}))}
+    table = KeyTable.from_keys(numbers)
+    rows = [sorted((numbers[key], int(mode)) for key, mode in accesses.items()) for accesses in sets]
+    indptr = np.cumsum([0] + [len(row) for row in rows])
+    flat = np.array([pair for row in rows for pair in row], np.int64).reshape(-1, 2)
+    return AccessSets(len(table), indptr, flat[:, 0].astype(np.int32), flat[:, 1].astype(np.uint8), table)
 
 
 def _threshold(name: str, rate: Any) -> np.uint64:

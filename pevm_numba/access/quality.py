@@ -11,9 +11,11 @@ from .. import door
 from .._kernels import access as _k
 from .._kernels.jit import inputs
 from ..errors import BlockError
+from ..keys import KeyTable
 from .sets import AccessSets, need_access
+from .view import merged
 
-__all__ = ["Accuracy", "accuracy"]
+__all__ = ["Accuracy", "accuracy", "with_common_keys"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def accuracy(estimate: AccessSets, truth: AccessSets, *, max_pairs: int = 5_000_
     Parameters
     ----------
     estimate, truth : AccessSets
-        Of the same transactions and keys.
+        Of the same transactions, and of the same keys or each with a `table` of them.
     max_pairs : int in [0, 2**31)
         Conflicting pairs, summed over keys, beyond which (in either) the pair figures are not worked out: one key in m
         transactions makes up to m**2 / 2 of them.
@@ -72,6 +74,7 @@ def accuracy(estimate: AccessSets, truth: AccessSets, *, max_pairs: int = 5_000_
     """
     need_access("estimate", estimate)
     need_access("truth", truth)
+    estimate, truth = with_common_keys(estimate, truth)
     if (estimate.n_tx, estimate.n_keys) != (truth.n_tx, truth.n_keys):
         text = f"{estimate.n_tx} transactions and {estimate.n_keys} keys"
         raise BlockError(f"estimate of {text}: must be of the truth's {truth.n_tx} and {truth.n_keys}")
@@ -93,6 +96,30 @@ def accuracy(estimate: AccessSets, truth: AccessSets, *, max_pairs: int = 5_000_
     return Accuracy(
         _share(counts[2], counts[0]), _share(counts[2], counts[1]), pair_precision, pair_recall, reason, *counts
     )
+
+
+def with_common_keys(first: AccessSets, second: AccessSets) -> tuple[AccessSets, AccessSets]:
+    """Both over one table of keys, if each has one and they differ; else as they are.
+
+    Examples
+    --------
+    >>> tables = [KeyTable.from_keys([(bytes(20), 0, slot) for slot in slots]) for slots in ((5,), (4, 5))]
+    >>> one = AccessSets(1, np.array([0, 1]), np.array([0], np.int32), np.array([2], np.uint8), tables[0])
+    >>> two = AccessSets(2, np.array([0, 1]), np.array([1], np.int32), np.array([2], np.uint8), tables[1])
+    >>> [sets[0] for sets in with_common_keys(one, two)]
+    [{0: <Mode.WRITE: 2>}, {0: <Mode.WRITE: 2>}]
+    """
+    one, two = first.table, second.table
+    if one is None or two is None or one == two:
+        return first, second
+    rows = [np.concatenate(pair) for pair in ((one.address, two.address), (one.field, two.field), (one.slot, two.slot))]
+    ids, kept = door.intern_rows(*rows)
+    table = KeyTable(*(column[kept] for column in rows))
+    made = []
+    for sets, numbers in ((first, ids[: len(one)]), (second, ids[len(one) :])):
+        over = merged(len(table), (sets.indptr, numbers[sets.keys], sets.modes))
+        made.append(AccessSets.trusted(over.n_keys, over.indptr, over.keys, over.modes, sets.exact_for, table))
+    return made[0], made[1]
 
 
 def _share(part: int, whole: int) -> float:

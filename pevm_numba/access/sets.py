@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import door
+from ..block import Block
 from ..errors import BlockError
+from ..evm.block import AnyBlock
+from ..keys import Keys, KeyTable
 from ..machine.ops import Mode
-
-if TYPE_CHECKING:
-    from ..block import Block
 
 __all__ = ["AccessSets", "need_access"]
 
@@ -33,6 +33,8 @@ class AccessSets:
         Distinct key ids of each transaction, ascending.
     modes : (n_entries,) uint8
         `Mode` bits of each entry, 1..7.
+    table : KeyTable, optional
+        What the key ids stand for; without one they are those of a `Block`, or stand for nothing that has a name.
 
     Notes
     -----
@@ -51,11 +53,15 @@ class AccessSets:
     indptr: NDArray[np.int64]
     keys: NDArray[np.int32]
     modes: NDArray[np.uint8]
-    #: The block whose programs these sets were worked out from, if they were: they are exact then, not an estimate.
-    exact_for: Block | None = field(default=None, init=False)
+    table: KeyTable | None = None
+    #: The block whose accesses these are, worked out from its programs or observed: they are exact then, not an estimate.
+    exact_for: AnyBlock | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         n_keys = door.integer("n_keys", self.n_keys, 0, 2**31 - 1)
+        if self.table is not None:
+            door.instance("table", self.table, KeyTable)
+            door.integer("n_keys of the table", self.table.n_keys, n_keys, n_keys)
         ids = door.array("keys", self.keys, np.int32, (None,), low=0, high=n_keys - 1)
         offsets = door.csr("indptr", self.indptr, None, len(ids))
         bits = door.array("modes", self.modes, np.uint8, (len(ids),), low=1, high=7)
@@ -69,7 +75,7 @@ class AccessSets:
         door.freeze(self, n_keys=n_keys, indptr=offsets.copy(), keys=ids.copy(), modes=bits.copy())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.n_keys, self.indptr, self.keys, self.modes)
+        return type(self), (self.n_keys, self.indptr, self.keys, self.modes, self.table)
 
     @classmethod
     def from_arrays(cls, n_keys: int, indptr: ArrayLike, keys: ArrayLike, modes: ArrayLike) -> AccessSets:
@@ -89,18 +95,17 @@ class AccessSets:
         indptr: NDArray[np.int64],
         keys: NDArray[np.int32],
         modes: NDArray[np.uint8],
-        exact_for: Block | None = None,
+        exact_for: AnyBlock | None = None,
+        table: KeyTable | None = None,
     ) -> AccessSets:
         """Freeze arrays that a kernel has just made and that nobody else holds; nothing is checked."""
         made = object.__new__(cls)
-        door.freeze(made, n_keys=n_keys, indptr=indptr, keys=keys, modes=modes, exact_for=exact_for)
+        door.freeze(made, n_keys=n_keys, indptr=indptr, keys=keys, modes=modes, exact_for=exact_for, table=table)
         return made
 
     @classmethod
     def footprint(cls, block: Block) -> AccessSets:
         """The exact sets of a block, as they were worked out when it was made."""
-        from ..block import Block
-
         door.instance("block", block, Block)
         arrays = block.footprint_indptr, block.footprint_keys, block.footprint_modes
         return cls.trusted(block.n_keys, *arrays, exact_for=block)
@@ -139,7 +144,7 @@ class AccessSets:
         """
         rows = door.array("order", order, np.int32, (None,), low=0, high=self.n_tx - 1)
         indptr, places = door.take_ranges(self.indptr, rows)
-        return AccessSets.trusted(self.n_keys, indptr, self.keys[places], self.modes[places])
+        return AccessSets.trusted(self.n_keys, indptr, self.keys[places], self.modes[places], table=self.table)
 
     @property
     def n_tx(self) -> int:
@@ -151,12 +156,19 @@ class AccessSets:
         """Number of entries: distinct keys summed over transactions."""
         return len(self.keys)
 
-    def key_label(self, k: int, block: Block | None) -> str:
-        """``3 (0x… slot 0x5)`` if `block` has the same keys, ``3`` if not: the ids may be those of accounts.
+    def names(self, block: AnyBlock | None) -> Keys | None:
+        """What the key ids stand for: the table, else `block` if it has the same keys; the ids may be those of accounts.
 
         Where accounts are as many as keys, each account has one key, of the same number; so the count tells.
         """
-        return f"{k}" if block is None or block.n_keys != self.n_keys else f"{k} ({block.key_name(k)})"
+        if self.table is not None:
+            return self.table
+        return block if isinstance(block, Block) and block.n_keys == self.n_keys else None
+
+    def key_label(self, k: int, block: AnyBlock | None) -> str:
+        """``3 (0x… slot 0x5)`` if it is known what the ids stand for, ``3`` if not."""
+        names = self.names(block)
+        return f"{k}" if names is None else f"{k} ({names.key_name(k)})"
 
     def __len__(self) -> int:
         return self.n_tx
@@ -177,6 +189,7 @@ class AccessSets:
             and np.array_equal(self.indptr, other.indptr)
             and np.array_equal(self.keys, other.keys)
             and np.array_equal(self.modes, other.modes)
+            and self.table == other.table
         )
 
     __hash__ = None  # type: ignore[assignment]  # arrays compare by content

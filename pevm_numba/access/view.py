@@ -17,6 +17,8 @@ from .._kernels import access as _k
 from .._kernels.jit import inputs
 from ..block import Block
 from ..errors import BlockError
+from ..evm.block import AnyBlock, need_block
+from ..keys import Keys
 from ..machine.ops import Field, Mode
 from .sets import AccessSets, need_access
 
@@ -30,7 +32,7 @@ FEE_RECIPIENT: Final = ("commutative", "plain", "ignored")
 
 def select(
     access: AccessSets,
-    block: Block,
+    block: AnyBlock,
     *,
     fields: Iterable[str | int] | None = None,
     granularity: str = "slot",
@@ -41,8 +43,8 @@ def select(
     Parameters
     ----------
     access : AccessSets
-        Over the keys of `block`.
-    block : Block
+        Over the keys of `block`; of an EVM block with a `table` of them.
+    block : Block or EvmBlock
     fields : iterable of str, int or Field, optional
         Keep accesses of these fields only ("storage", "balance", "nonce", "code"); default all.
     granularity : str
@@ -51,12 +53,12 @@ def select(
     fee_recipient : str
         "commutative": credits stay CREDIT, so two credits of one balance do not conflict. "plain": every CREDIT, the
         fee recipient's and any other, becomes READ|WRITE, as if it were read and written. "ignored": accesses of the
-        balance of ``block.header.fee_recipient`` are dropped, other credits stay CREDIT.
+        balance of the block's fee recipient are dropped, other credits stay CREDIT.
 
     Returns
     -------
     AccessSets
-        With ``n_keys`` of the block, or its number of accounts.
+        With the same ``n_keys``, or the number of accounts.
 
     Raises
     ------
@@ -77,29 +79,47 @@ def select(
     {0: <Mode.READ|CREDIT: 5>}
     """
     need_access("access", access)
-    door.instance("block", block, Block)
-    if (access.n_tx, access.n_keys) != (block.n_tx, block.n_keys):
-        text = f"{access.n_tx} transactions and {access.n_keys} keys"
-        raise BlockError(f"access sets of {text}: must be of the block's {block.n_tx} and {block.n_keys}")
+    need_block("block", block)
+    names = _names(access, block)
     door.choice("granularity", granularity, GRANULARITIES)
     door.choice("fee_recipient", fee_recipient, FEE_RECIPIENT)
-    keep = np.ones(block.n_keys, bool) if fields is None else np.isin(block.key_field, _fields(fields))
+    keep = np.ones(access.n_keys, bool) if fields is None else np.isin(names.key_field, _fields(fields))
     if fee_recipient == "ignored":
-        keep &= ~_fee_balance(block)
+        keep &= ~_fee_balance(block, names)
     if fee_recipient == "plain" or not keep.all():
         access = _filtered(access, keep, plain=fee_recipient == "plain")
-    return _by_account(access, block) if granularity == "account" else access
+    return _by_account(access, names) if granularity == "account" else access
 
 
-def account_ids(block: Block) -> NDArray[np.int32]:
-    """Account number of each key, (n_keys,) int32: dense, in order of the first key of each address."""
-    door.instance("block", block, Block)
-    if "account_ids" not in block._derived:
-        nothing = np.zeros(block.n_keys, np.uint8), np.zeros((block.n_keys, 32), np.uint8)
-        ids, _ = door.intern_rows(block.key_address, *nothing)
-        ids.flags.writeable = False
-        block._derived["account_ids"] = ids
-    return block._derived["account_ids"]
+def _names(access: AccessSets, block: AnyBlock) -> Keys:
+    """What the key ids stand for."""
+    names = access.names(block)
+    if access.n_tx != block.n_tx or names is None:
+        text = f"{access.n_tx} transactions and {access.n_keys} keys"
+        keys = f" and {block.n_keys}" if isinstance(block, Block) else " transactions, with a table of their keys"
+        raise BlockError(f"access sets of {text}: must be of the block's {block.n_tx}{keys}")
+    return names
+
+
+def account_ids(keys: Keys) -> NDArray[np.int32]:
+    """Account number of each key, (n_keys,) int32: dense, in order of the first key of each address.
+
+    Parameters
+    ----------
+    keys : Block or KeyTable
+    """
+    if not isinstance(keys, Block):
+        return _numbered(keys)
+    if "account_ids" not in keys._derived:
+        keys._derived["account_ids"] = _numbered(keys)
+    return keys._derived["account_ids"]
+
+
+def _numbered(keys: Keys) -> NDArray[np.int32]:
+    nothing = np.zeros(keys.n_keys, np.uint8), np.zeros((keys.n_keys, 32), np.uint8)
+    ids, _ = door.intern_rows(keys.key_address, *nothing)
+    ids.flags.writeable = False
+    return ids
 
 
 def _fields(fields: Iterable[str | int]) -> list[int]:
@@ -114,13 +134,13 @@ def _fields(fields: Iterable[str | int]) -> list[int]:
     return chosen
 
 
-def _fee_balance(block: Block) -> NDArray[np.bool_]:
+def _fee_balance(block: AnyBlock, names: Keys) -> NDArray[np.bool_]:
     """True at the fee recipient's balance."""
-    recipient = block.header.fee_recipient
+    recipient = block.header.fee_recipient if isinstance(block, Block) else block.env.fee_recipient
     if recipient is None:
         raise BlockError(f"fee_recipient = 'ignored': block {block.number} does not name its fee recipient")
     address = np.frombuffer(recipient, np.uint8)
-    return (block.key_field == Field.BALANCE) & (block.key_address == address).all(axis=1)
+    return (names.key_field == Field.BALANCE) & (names.key_address == address).all(axis=1)
 
 
 def _filtered(access: AccessSets, keep: NDArray[np.bool_], *, plain: bool) -> AccessSets:
@@ -131,11 +151,11 @@ def _filtered(access: AccessSets, keep: NDArray[np.bool_], *, plain: bool) -> Ac
     keys, modes = np.empty(access.n_accesses, np.int32), np.empty(access.n_accesses, np.uint8)
     given = inputs(access.indptr, access.keys, access.modes, new_mode, keep)
     total = _k.select_sets(*given, indptr, keys, modes)
-    return AccessSets.trusted(access.n_keys, indptr, keys[:total].copy(), modes[:total].copy())
+    return AccessSets.trusted(access.n_keys, indptr, keys[:total].copy(), modes[:total].copy(), table=access.table)
 
 
-def _by_account(access: AccessSets, block: Block) -> AccessSets:
-    ids = account_ids(block)
+def _by_account(access: AccessSets, names: Keys) -> AccessSets:
+    ids = account_ids(names)
     n_accounts = int(ids.max(initial=-1)) + 1
     accounts = ids[access.keys]
     return merged(n_accounts, (access.indptr, accounts, access.modes))

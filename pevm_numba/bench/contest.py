@@ -19,12 +19,9 @@ from ..access.oracles import access_sets
 from ..access.sets import AccessSets
 from ..block import Block
 from ..execute.auto import pick
-from ..execute.bal import BalJob
-from ..execute.costs import timed_serial
 from ..execute.job import Job
-from ..execute.run import JOBS, collect, execute
+from ..execute.machines import machine_of
 from ..execute.serial import SerialJob
-from ..execute.workspace import Workspace
 from ..io.files import read_blocks
 from ..schedule.policies import schedule
 from .graphs import make_access
@@ -76,10 +73,8 @@ class Round:
 
 def _job(name: str, block: Block, workers: int) -> Job:
     """The job of an executor; "planned" is dataflow with a schedule, so with all dependencies known before it runs."""
-    job = JOBS["dataflow" if name == "planned" else name](block, workers=workers)
-    if isinstance(job, BalJob):
-        job.use(execute(block, "serial", record="changes").block_access_list())
-    return job
+    machine, executor = machine_of(block), "dataflow" if name == "planned" else name
+    return machine.job(block, executor, workers=workers, **machine.hints(block, executor))
 
 
 class Contest:
@@ -92,12 +87,12 @@ class Contest:
         for name in self.jobs:
             self.plan(name)
         self.run_serial()
-        self.reference = collect(self.baseline, {}, {})
+        self.reference = self.baseline.collect({}, {})
         self.choice = pick(block, workers, awake=True)
         self.turns = 0
         for job in self.jobs.values():  # compared before anything is timed, and in every round again
             job.reset()
-            collect(job, *job.run()).check_equal(self.reference)
+            job.collect(*job.run()).check_equal(self.reference)
 
     def plan(self, name: str) -> None:
         """What comes between access sets and execution."""
@@ -126,7 +121,7 @@ class Contest:
         if waited is not None and after is not None:
             made.waited_share = max(0, after - waited) / elapsed
         for job in self.jobs.values():
-            collect(job, {}, {}).check_equal(self.reference)
+            job.collect({}, {}).check_equal(self.reference)
         return made
 
     def _choose(self) -> int:
@@ -154,12 +149,7 @@ class Contest:
 
     def cost(self) -> NDArray[np.int64]:
         """(n_tx,) nanoseconds of each transaction: the least of three serial passes, since interruptions only add."""
-        space, passes = Workspace(self.block, timed=True), []
-        for _ in range(3):
-            space.reset()
-            begin, end = timed_serial(space)
-            passes.append(end - begin)
-        return np.min(passes, axis=0)
+        return np.min(machine_of(self.block).transaction_ns(self.block, repeat=3), axis=0)
 
 
 def contest(block: Block, executors: Sequence[str], workers: int, rounds: int) -> tuple[Contest, list[Round]]:

@@ -21,8 +21,9 @@ from ..errors import BlockError, ExecutionError
 from ..evm.block import EvmBlock
 from ..evm.header import BlockEnv
 from ..evm.world import AccountState
+from ..execute.evm_job import EvmJob
+from ..execute.evm_machine import EvmMachine
 from ..execute.evm_result import EvmExecution
-from ..execute.evm_run import EvmJob
 from ..execute.run import execute
 from ..io.evm_tables import evm_numbers, read_evm_blocks
 from ..schedule.bounds import bounds
@@ -119,19 +120,13 @@ def _prepared(name: str, block: EvmBlock, workers: int) -> _Case:
         "waves": {"access": serial.observed}, "dataflow": {"access": serial.observed, "cost": cost},
         "bal": {"access_list": serial.block_access_list()}, "optimistic": {},
     }  # fmt: skip
-    jobs = {"serial": EvmJob(block, "serial", records=False)}
-    jobs |= {one: EvmJob(block, one, workers=workers, **given) for one, given in known.items()}
-    for one, job in jobs.items():
+    machine, jobs = EvmMachine(), {"serial": EvmJob(block, "serial")}
+    jobs |= {one: machine.job(block, one, workers=workers, **given) for one, given in known.items()}
+    for job in jobs.values():
         job.plan()
-        done = job.run()
-        if one != "serial":
-            job.collect(done, {}).check_equal(serial)
-    engine = jobs["serial"].engine
-    engine.arena.step()
-    jobs["serial"].run()
-    steps = engine.arena["steps"]
-    engine.arena.step(None)
-    return _Case(name, block, serial, jobs, steps)
+        job.collect(*job.run()).check_equal(serial)
+    jobs["serial"].bare()
+    return _Case(name, block, serial, jobs, jobs["serial"].opcodes())
 
 
 @dataclass
@@ -152,14 +147,14 @@ def _round(case: _Case, workers: int) -> _Round:
     for name in (*case.jobs, "serial"):
         job = case.jobs[name]
         job.run()  # what ran before has taken the caches
-        found = job.run()
+        counters, found = job.run()
         times[name], cpu[name] = found["execute_ns"], found["cpu_ns"]
         if name == "serial":
             serial.append(found["execute_ns"])
-            now = job.engine.records["end"] - job.engine.records["begin"]
+            now = job.durations()
             costs = np.minimum(costs, now) if len(costs) else now
         elif name == "optimistic":
-            aborts = found["aborts"]
+            aborts = counters["aborts"]
     after, elapsed = waited_ns(), perf_counter_ns() - start
     share = 0.0 if waited is None or after is None else (after - waited) / elapsed
     steady = abs(serial[0] - serial[1]) <= MOST_DRIFT * min(serial)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..access.oracles import access_sets, degrade
-from ..execute.run import JOBS, collect
+from ..execute.micro_ops import JOBS
 from ..execute.serial import SerialJob
 from ..generate import generate
 from .quiet import awake
@@ -40,7 +40,7 @@ def measure_misses(workers: int, rounds: int) -> list[dict[str, Any]]:
     baseline = SerialJob(block)
     baseline.reset()
     baseline.run()
-    reference = collect(baseline, {}, {})
+    reference = baseline.collect({}, {})
     jobs = {
         (name, rate): JOBS[name](block, workers=workers, access=degrade(exact, rate, 0.0, 1) if rate else exact)
         for name in _EXECUTORS for rate in MISS_RATES
@@ -57,7 +57,7 @@ def measure_misses(workers: int, rounds: int) -> list[dict[str, Any]]:
             job.reset()
             awake(workers)
             counters[at], spent = job.run()
-            collect(job, {}, {}).check_equal(reference)
+            job.collect({}, {}).check_equal(reference)
             if turn >= 2:  # kernels are loaded in the first, and entered quickly from the second on
                 times[at].append(planned + spent["execute_ns"])
         if turn >= 2:

@@ -13,13 +13,21 @@ from .. import door, joining
 from ..access.sets import AccessSets
 from ..block import Block
 from ..errors import BlockError
+from ..evm.block import AnyBlock, EvmBlock
+from ..evm.forks import Fork
+from ..evm.header import BlockEnv
+from ..evm.transaction import Transaction
+from ..evm.world import AccountState
 from ..execute.serial import SerialJob
 from ..generate import generate
-from ..io.files import FileKind, kind_of, read_blocks
+from ..io.any_block import read_any_blocks
+from ..io.evm_tables import is_evm_folder
+from ..io.files import FileKind, kind_of
 from ..machine.ops import MAX_COUNT, Mode, Op
 
 __all__ = [
-    "DEFAULT_PRESETS", "Scenario", "add_noops", "block_of", "from_path", "from_presets", "nanoseconds_per_step", "with_work",
+    "DEFAULT_PRESETS", "Scenario", "add_noops", "block_of", "from_path", "from_presets", "nanoseconds_per_step",
+    "tiny_evm_block", "with_work",
 ]  # fmt: skip
 
 _KIND_NAMES = {FileKind.BLOCKS: "block", FileKind.CRYO: "cryo", FileKind.OP_TRACE: "op_trace", FileKind.SEED_JSON: "seed"}
@@ -33,7 +41,7 @@ class Scenario:
     """A named block."""
 
     name: str
-    block: Block
+    block: AnyBlock
 
 
 def from_presets(names: tuple[str, ...], seed: int = 42) -> Iterator[Scenario]:
@@ -44,9 +52,17 @@ def from_presets(names: tuple[str, ...], seed: int = 42) -> Iterator[Scenario]:
 
 def from_path(path: Path) -> Iterator[Scenario]:
     """Blocks of a file or folder, named after the kind of file and their number."""
-    kind = _KIND_NAMES[kind_of(path)]
-    for block in read_blocks(path):
+    kind = "evm" if is_evm_folder(path) else _KIND_NAMES[kind_of(path)]
+    for block in read_any_blocks(path):
         yield Scenario(f"{kind} {block.number}", block)
+
+
+def tiny_evm_block() -> EvmBlock:
+    """Two transfers."""
+    who = [bytes([i]) * 20 for i in (1, 2)]
+    txs = [Transaction(gas_price=9, gas_limit=21_000, to=bytes(20), value=1, sender=sender) for sender in who]
+    env = BlockEnv(number=1, timestamp=1, fork=Fork.BERLIN)
+    return EvmBlock(env, txs, {sender: AccountState(10**18, 0, b"", {}) for sender in who})
 
 
 def add_noops(block: Block, count: int) -> Block:

@@ -14,9 +14,10 @@ from ..console import progress, status
 from ..errors import BlockError, UsageError
 from ..execute.auto import PICKS
 from ..execute.launch import default_workers
-from ..execute.run import EXECUTORS, JOBS
+from ..execute.machine import EXECUTORS, PARALLEL
 from ..generate import PRESETS
-from ..io.files import block_numbers
+from ..io.any_block import any_block_numbers
+from ..io.evm_tables import is_evm_folder
 from ..schedule.policies import POLICIES
 from .report import comparison_line, show, write_json
 from .scenarios import DEFAULT_PRESETS, Scenario, from_path, from_presets
@@ -68,7 +69,7 @@ class Request:
         if self.miss_rate and self.oracle != "degraded":
             oracle = self.oracle or "static"
             raise UsageError(f"--miss-rate {self.miss_rate:g} with --oracle {oracle}: only degraded misses accesses")
-        executors = tuple(JOBS) if self.executor == "all" else (self.executor,)
+        executors = ("serial", *PARALLEL) if self.executor == "all" else (self.executor,)
         return [
             Options(name, self.policy, self.oracle, self.miss_rate, workers, self.repeat, self.work_us)
             for name in executors
@@ -77,7 +78,7 @@ class Request:
     def scenarios(self) -> tuple[Iterator[Scenario], int]:
         """What to measure, lazily, and how many."""
         names = self.presets or (() if self.inputs else DEFAULT_PRESETS)
-        total = len(names) + sum(len(block_numbers(path)) for path in self.inputs)
+        total = len(names) + sum(len(any_block_numbers(path)) for path in self.inputs)
 
         def walk() -> Iterator[Scenario]:
             yield from from_presets(names, self.seed)
@@ -104,7 +105,7 @@ def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]
     check_json(json_path, request.inputs)
     scenarios, total = request.scenarios()
     with status("compiling or loading kernels"):
-        warm = warm_up(_warming(wanted))
+        warm = warm_up(_warming(wanted), any(map(is_evm_folder, request.inputs)))
     log.info("kernels ready in %.0f ms, %d compiled", warm.compile_ms, warm.kernels_compiled)
     results: list[dict[str, Any]] = []
     graphs: list[str] = []

@@ -12,25 +12,20 @@ from numpy.typing import NDArray
 
 from .. import door
 from .._kernels.jit import was_compiled
-from ..access.oracles import access_sets
+from ..access.oracles import access_sets, degrade, exact_oracle, exact_sets
 from ..access.quality import accuracy
 from ..access.sets import AccessSets
 from ..block import Block
-from ..errors import ExecutionError, TooLargeError
-from ..execute.auto import pick
-from ..execute.bal import BalJob
-from ..execute.costs import timed_serial
-from ..execute.job import Job
-from ..execute.result import Execution
-from ..execute.run import JOBS, collect, execute
-from ..execute.serial import SerialJob
-from ..execute.workspace import Workspace
+from ..errors import BlockError, ExecutionError, TooLargeError
+from ..evm.block import AnyBlock
+from ..execute.machines import machine_of
+from ..execute.run import execute
 from ..generate import generate
 from ..metrics import Rounds, describe_machine, percentiles_ms, time_fields, versions
 from ..schedule.bounds import critical_path_cost, speedup_bound
 from ..schedule.conflicts import all_pairs_graph, conflict_counts, conflict_graph
 from ..schedule.policies import GRAPH_POLICIES, schedule
-from .scenarios import Scenario, add_noops, nanoseconds_per_step
+from .scenarios import Scenario, add_noops, nanoseconds_per_step, tiny_evm_block
 
 __all__ = ["Options", "WarmUp", "compare_graphs", "measure", "warm_up"]
 
@@ -46,11 +41,11 @@ class Options:
     Parameters
     ----------
     executor : str
-        One of `execute.run.EXECUTORS`.
+        One of `execute.machine.EXECUTORS`.
     policy : str
         Scheduling policy; dataflow with "levels" follows the dependencies alone.
     oracle : str, optional
-        Source of the access sets; default "static", and no hints for optimistic.
+        Source of the access sets; default the exact one, and no hints for optimistic.
     miss_rate : float in [0, 1]
         With the oracle "degraded".
     workers : int
@@ -77,13 +72,14 @@ class WarmUp:
     kernels_compiled: int
 
 
-def warm_up(wanted: Sequence[Options]) -> WarmUp:
-    """Run everything once on small blocks, so that no compiling falls into a measured time."""
+def warm_up(wanted: Sequence[Options], evm: bool = False) -> WarmUp:
+    """Run everything once on small blocks, so that no compiling falls into a measured time; `evm`: on its blocks, too."""
     start, before = perf_counter_ns(), was_compiled()
     tiny = generate(n_tx=8, key_space=4, conflict_ratio=0.5)
     for options in wanted:
         one_round = replace(options, repeat=1, work_us=0.0)
-        for block in (tiny, add_noops(tiny, 10_000)):  # the second is worth several threads
+        blocks: list[AnyBlock] = [tiny, add_noops(tiny, 10_000)]  # the second is worth several threads
+        for block in [*blocks, tiny_evm_block()] if evm else blocks:
             measure(Scenario("warm-up", block), one_round, WarmUp(0.0, 0))
     compare_graphs(tiny, 8)
     return WarmUp((perf_counter_ns() - start) / 1e6, was_compiled() - before)
@@ -98,19 +94,27 @@ def _time(function: Callable[..., Any], *arguments: Any, **options: Any) -> tupl
 class _Subject:
     """One block under measurement: the executor's job, and the serial one that everything is compared with."""
 
-    def __init__(self, block: Block, options: Options) -> None:
+    def __init__(self, block: AnyBlock, options: Options) -> None:
         self.block, self.options, self.auto = block, options, options.executor == "auto"
-        self.executor = pick(block, options.workers).executor if self.auto else options.executor
+        self.machine = machine_of(block)
+        self.executor = self.machine.pick(block, options.workers).executor if self.auto else options.executor
         self.reason = ""
         start = perf_counter_ns()
-        self.baseline = SerialJob(block)
+        self.baseline = self.machine.job(block, "serial")
         self.encode_ns = perf_counter_ns() - start
-        self.job: Job = JOBS[self.executor](block, workers=options.workers)
+        #: What only running tells of accesses, as an execution before would: outside all times.
+        observed = "observed" in (options.oracle, exact_oracle(block))
+        self.known = execute(block, "serial").observed if observed else None
+        self.hints = self.machine.hints(block, self.executor, access=self.known)
+        self.job = self.machine.job(block, self.executor, workers=options.workers, **self.hints)
         self.access = self.estimate()
         self.plan()
+        self.machine.check(block, schedule=self.job.schedule, access=None, gas=None)
+        self.baseline.plan()
         self.run_baseline()
-        self.reference = collect(self.baseline, {}, {})
-        self.result: Execution = self.reference
+        self.reference = self.baseline.collect({}, {})
+        self.baseline.bare()
+        self.result = self.reference
         self.counters: dict[str, int] = {}
 
     @property
@@ -123,7 +127,7 @@ class _Subject:
         """Where the access sets came from; None if the executor takes none."""
         if self.executor in ("serial", "bal"):
             return None
-        return self.options.oracle or (None if self.executor == "optimistic" else "static")
+        return self.options.oracle or (None if self.executor == "optimistic" else exact_oracle(self.block))
 
     @property
     def scheduled(self) -> bool:
@@ -131,22 +135,20 @@ class _Subject:
         return self.executor == "waves" or (self.executor == "dataflow" and self.options.policy != "levels")
 
     def estimate(self) -> AccessSets:
-        if self.options.oracle == "degraded":
-            return access_sets(self.block, "degraded", miss_rate=self.options.miss_rate)
-        return access_sets(self.block, self.options.oracle or "static")
+        oracle, miss = self.options.oracle or exact_oracle(self.block), self.options.miss_rate
+        if self.known is None or oracle not in ("observed", "degraded"):
+            return access_sets(self.block, oracle, miss_rate=miss)
+        return degrade(self.known, miss) if oracle == "degraded" else self.known
 
     def plan(self) -> None:
         """What comes between access sets and execution, the choice of auto included."""
         job = self.job
         if self.auto:
-            choice = pick(self.block, self.options.workers)
+            choice = self.machine.pick(self.block, self.options.workers)
             job.shares, self.reason = choice.shares, f"auto: {choice.reason}"
-        if isinstance(job, BalJob):
-            if not hasattr(job, "listed"):  # made outside all times, as whoever sends the block would
-                job.use(execute(self.block, "serial", record="changes").block_access_list())
-        elif self.scheduled:
+        if self.scheduled:
             job.schedule = schedule(self.access, self.options.policy, block=self.block)
-        elif self.executor == "dataflow" or self.options.oracle is not None:
+        elif self.executor == "dataflow" or (self.options.oracle is not None and self.executor != "bal"):
             job.access = self.access
         job.plan()
         self.baseline.schedule = job.schedule
@@ -172,20 +174,16 @@ class _Subject:
         rounds.execute.append(times["execute_ns"])
         rounds.serial_after.append(self.run_baseline())
         start = perf_counter_ns()
-        self.result = collect(self.job, self.counters, {})
+        self.result = self.job.collect(self.counters, {})
         self.result.check_equal(self.reference)
         rounds.verify.append(perf_counter_ns() - start)
 
     def latencies(self) -> NDArray[np.int64]:
         """(n_tx,) nanoseconds from start to end of each transaction in one more run that takes these times, compared too."""
-        job = self.job
-        timed = JOBS[self.executor](
-            self.block, workers=self.options.workers, schedule=job.schedule, access=job.access, timed=True
-        )
-        if isinstance(timed, BalJob) and isinstance(job, BalJob):
-            timed.use(job.listed)
+        given = self.hints | {"schedule": self.job.schedule, "access": self.job.access}
+        timed = self.machine.job(self.block, self.executor, workers=self.options.workers, timed=True, **given)
         timed.plan()
-        result = collect(timed, *timed.run())
+        result = timed.collect(*timed.run())
         result.check_equal(self.reference)
         assert result.times is not None
         return result.times.end - result.times.start
@@ -208,6 +206,8 @@ def measure(scenario: Scenario, options: Options, warm: WarmUp) -> dict[str, Any
     """
     block = scenario.block
     if options.work_us:
+        if not isinstance(block, Block):
+            raise BlockError(f"work = {options.work_us:g} us: is added as micro-ops, which an EVM block has none of")
         block = add_noops(block, max(1, round(options.work_us * 1e3 / nanoseconds_per_step())))
     door.integer("repeat", options.repeat, 1, 10**6)
     subject = _Subject(block, options)
@@ -218,19 +218,22 @@ def measure(scenario: Scenario, options: Options, warm: WarmUp) -> dict[str, Any
     if graph_ns is not None:
         rounds.graph = [min(graph_ns, ns) for ns in rounds.schedule]
         rounds.schedule = [ns - part for ns, part in zip(rounds.schedule, rounds.graph)]
+    facts = subject.machine.facts(block, subject.reference)
+    if options.work_us:
+        facts["chain_gas_exact"] = None
     fields = {
-        "scenario": scenario.name, "block_number": block.number, "n_tx": block.n_tx, "n_ops": block.n_ops,
-        "n_keys": block.n_keys, "fork": block.fork, "executor": subject.executor,
+        "scenario": scenario.name, "block_number": block.number, "n_tx": block.n_tx, "n_ops": facts["n_ops"],
+        "n_keys": facts["n_keys"], "fork": block.fork, "executor": subject.executor,
         "policy": options.policy if subject.scheduled else None, "oracle": subject.oracle,
         "miss_rate": options.miss_rate, "workers": subject.workers,
         "launched": subject.counters["workers"], "work_us": options.work_us,
         "verified": True,
-        "chain_gas_exact": None if options.work_us else _chain_gas_exact(block, subject.reference),
+        "chain_gas_exact": facts["chain_gas_exact"],
     }  # fmt: skip
     fields |= time_fields(rounds, has_graph=graph_ns is not None)
     fields |= _block_fields(subject, fields)
     fields |= {
-        "intern_ms": _intern_ns(block) / 1e6, "encode_ms": subject.encode_ns / 1e6,
+        "intern_ms": facts["intern_ms"], "encode_ms": subject.encode_ns / 1e6,
         "compile_ms": warm.compile_ms, "kernels_compiled": warm.kernels_compiled,
         "versions": versions(), "machine": describe_machine(),
     }  # fmt: skip
@@ -244,36 +247,15 @@ def _graph_time(subject: _Subject) -> int | None:
     return min(_time(conflict_graph, subject.access)[1] for _ in range(3))
 
 
-def _chain_gas_exact(block: Block, reference: Execution) -> int | None:
-    chain = block.chain_gas_used
-    return None if chain is None else int(np.count_nonzero(chain == reference.gas_used))
-
-
-def _intern_ns(block: Block) -> int:
-    """Time of giving ids to one raw key row for each access of the programs, best of three."""
-    keys = block.op_key[block.op_key >= 0]
-    rows = block.key_address[keys], block.key_field[keys], block.key_slot[keys]
-    return min(_time(door.intern_rows, *rows)[1] for _ in range(3))
-
-
-def _cost(subject: _Subject, order: NDArray[np.int32]) -> NDArray[np.int64]:
-    """(n_tx,) nanoseconds of each transaction: the least of three serial passes, since interruptions only add."""
-    space, passes = Workspace(subject.block, timed=True), []
-    for _ in range(3):
-        space.reset()
-        begin, end = timed_serial(space, order)
-        passes.append(end - begin)
-    return np.min(passes, axis=0)
-
-
 def _block_fields(subject: _Subject, fields: dict[str, Any]) -> dict[str, Any]:
     """What follows from the block, its costs and its schedule."""
     block, reference = subject.block, subject.reference
-    truth = access_sets(block, "static")
+    truth = exact_sets(block) if subject.known is None else subject.known
     counts = conflict_counts(truth)
     quality = accuracy(subject.access, reference.observed, max_pairs=0) if block.n_tx and subject.oracle else None
-    order = subject.baseline.space.in_order(subject.baseline.order)
-    cost = _cost(subject, order)
+    plan = subject.job.schedule
+    order = np.arange(block.n_tx, dtype=np.int32) if plan is None else plan.serial_order
+    cost = np.min(subject.machine.transaction_ns(block, order, 3), axis=0)  # interruptions only add
     ordered = truth.reordered(order)  # dependencies are those of the promised order
     n_waves = subject.counters["waves"]
     workers = subject.workers
@@ -298,11 +280,11 @@ def _block_fields(subject: _Subject, fields: dict[str, Any]) -> dict[str, Any]:
         "work_per_tx_us": fields["serial_time_ms"] * 1e3 / block.n_tx if block.n_tx else None,
         "iops": reference.observed.n_accesses / execute_s if block.n_tx else None,
         "total_gas": int(reference.gas_used.sum()),
-        "failed": int(np.count_nonzero(reference.status)),
+        "failed": int(np.count_nonzero(~reference.success)),
     }  # fmt: skip
 
 
-def compare_graphs(block: Block, limit: int = 6000) -> tuple[float, float, int] | None:
+def compare_graphs(block: AnyBlock, limit: int = 6000) -> tuple[float, float, int] | None:
     """Conflict graph by the key index and by testing all pairs: (ms, ms, conflicting pairs), compared; None if too large.
 
     Raises
@@ -312,7 +294,7 @@ def compare_graphs(block: Block, limit: int = 6000) -> tuple[float, float, int] 
     """
     if block.n_tx < 2 or block.n_tx > limit:
         return None
-    access = access_sets(block, "static")
+    access = access_sets(block)
     try:
         graph, index_ns = _time(conflict_graph, access)
     except TooLargeError:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
+from typing import Any, Final, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..block import Block
 from ..door import freeze, instance, integer, items
 from ..errors import BlockError
 from .header import BlockEnv
@@ -13,7 +19,7 @@ from .rlp import sized
 from .transaction import Transaction
 from .world import AccountState, World
 
-__all__ = ["EvmBlock"]
+__all__ = ["AnyBlock", "EvmBlock", "need_block"]
 
 _U64: Final = 2**64 - 1
 _U256: Final = 2**256 - 1
@@ -76,11 +82,43 @@ class EvmBlock:
         """Number of transactions."""
         return len(self.transactions)
 
+    @property
+    def fork(self) -> str:
+        """Name of the rules."""
+        return self.env.fork.name.lower()
+
+    @cached_property
+    def sender(self) -> NDArray[np.uint8]:
+        """(n_tx, 20) uint8: who sent each transaction."""
+        sent = b"".join(tx.sender or b"" for tx in self.transactions)
+        return np.frombuffer(sent, np.uint8).reshape(self.n_tx, 20)
+
+    @cached_property
+    def nonce(self) -> NDArray[np.uint64]:
+        """(n_tx,) uint64: nonces of the transactions."""
+        return np.array([tx.nonce for tx in self.transactions], np.uint64)
+
+    def digest(self) -> str:
+        """SHA-256 of environment, transactions and state before the block in hexadecimal: equal for equal blocks."""
+        sha = hashlib.sha256(repr((self.env, self.transactions)).encode())
+        for address, account in sorted(self.state.items()):
+            sha.update(repr((address, account[:3], sorted(account.storage.items()))).encode())
+        return sha.hexdigest()
+
     __hash__ = None  # type: ignore[assignment]  # states compare by content
 
     def __repr__(self) -> str:
-        fork = self.env.fork.name.lower()
-        return f"<EvmBlock {self.number}: {fork}, {self.n_tx:,} txs, {len(self.state):,} accounts>"
+        return f"<EvmBlock {self.number}: {self.fork}, {self.n_tx:,} txs, {len(self.state):,} accounts>"
+
+
+#: A block of either kind. They share `number`, `n_tx`, `fork`, `sender`, `nonce` and `digest`.
+AnyBlock: TypeAlias = Block | EvmBlock
+
+
+def need_block(name: str, value: Any) -> None:
+    """A BlockError that names `value` unless it is a block of either kind."""
+    if not isinstance(value, AnyBlock):
+        raise BlockError(f"{name} = {value!r:.200}: must be a Block or an EvmBlock")
 
 
 def _checked(name: str, state: World) -> dict[bytes, AccountState]:

@@ -206,6 +206,10 @@ class Engine:
     def _get(self, name: str) -> int:
         return int(self._block[layout.BLOCK.numbers[name] // 8])
 
+    def keep_records(self, keep: bool) -> None:
+        """Whether serial runs keep what was read and changed, from the next one on."""
+        self._keeps = keep
+
     # ---------------------------------------------------------------- around the transactions
 
     def _before(self) -> list[Transaction]:

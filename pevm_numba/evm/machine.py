@@ -22,7 +22,7 @@ from .transaction import Transaction
 from .worker import Worker
 from .world import AccountState, World, add_state, read_state
 
-__all__ = ["ENLARGED", "Machine", "Outcome", "refused"]
+__all__ = ["ENLARGED", "Evm", "Outcome", "refused"]
 
 #: Refusals that depend on the state.
 _REFUSALS: Final = {
@@ -56,7 +56,7 @@ def refused(tx: Transaction, env: BlockEnv, why: int) -> str:
     return _REFUSALS[why].format(nonce=tx.nonce, most=charges(tx, env).most)
 
 
-class Machine:
+class Evm:
     """The state of accounts in a block, and what its transactions do to it.
 
     Parameters
@@ -72,7 +72,7 @@ class Machine:
     >>> from .forks import Fork
     >>> adds = bytes.fromhex("60036004015f5260205ff3")  # 3 + 4, returned
     >>> state = {b"\\x01" * 20: (10**18, 0, b"", {}), b"\\x02" * 20: (0, 1, adds, {})}
-    >>> machine = Machine(BlockEnv(number=1, timestamp=1, fork=Fork.SHANGHAI, base_fee=0), state)
+    >>> machine = Evm(BlockEnv(number=1, timestamp=1, fork=Fork.SHANGHAI, base_fee=0), state)
     >>> tx = Transaction(gas_price=0, gas_limit=50_000, to=b"\\x02" * 20, sender=b"\\x01" * 20)
     >>> outcome = machine.run(tx)
     >>> outcome.success, outcome.gas_used, outcome.output[-1]

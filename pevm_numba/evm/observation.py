@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -11,60 +10,14 @@ from numpy.typing import NDArray
 
 from .. import door
 from ..errors import BlockError
+from ..keys import KeyTable
 from ..machine.ops import Field, Mode
 from .engine import CELLS, NOTES, Engine
 from .world import key_table
 
-__all__ = ["EvmAccessList", "KeyTable", "Observation", "access_list", "observe"]
+__all__ = ["EvmAccessList", "Observation", "access_list", "observe"]
 
 _CREDIT: Final = 2
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class KeyTable:
-    """Keys that a block's transactions accessed, ordered by address, field and slot.
-
-    Parameters
-    ----------
-    address : (n, 20) uint8
-    field : (n,) uint8
-        `Field`.
-    slot : (n, 32) uint8
-        Big-endian; 0 but for storage.
-
-    Raises
-    ------
-    BlockError
-        If an array is not as described.
-    """
-
-    address: NDArray[np.uint8]
-    field: NDArray[np.uint8]
-    slot: NDArray[np.uint8]
-
-    def __post_init__(self) -> None:
-        field = door.array("field", self.field, np.uint8, (None,), high=int(max(Field)))
-        address = door.array("address", self.address, np.uint8, (len(field), 20))
-        door.freeze(self, field=field, address=address, slot=door.array("slot", self.slot, np.uint8, (len(field), 32)))
-
-    def __len__(self) -> int:
-        return len(self.field)
-
-    def __getitem__(self, key: int) -> tuple[bytes, Field, int]:
-        return self.address[key].tobytes(), Field(self.field[key]), int.from_bytes(self.slot[key].tobytes(), "big")
-
-    def __iter__(self) -> Iterator[tuple[bytes, int, int]]:
-        return (self[key] for key in range(len(self)))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, KeyTable):
-            return NotImplemented
-        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in ("address", "field", "slot"))
-
-    __hash__ = None  # type: ignore[assignment]  # arrays compare by content
-
-    def __repr__(self) -> str:
-        return f"<KeyTable: {len(self):,} keys>"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -14,7 +14,7 @@ from ..door import integer
 from .block import EvmBlock
 from .engine import Engine, serial_plan
 from .forks import Fork
-from .machine import Machine, Outcome
+from .machine import Evm, Outcome
 from .opcodes import name_of
 from .outcomes import dtype_of
 
@@ -64,7 +64,7 @@ class Trace(NamedTuple):
 class _Watcher:
     """Keeps what the machine shows."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Evm) -> None:
         self.machine, self.steps = machine, list[dict[str, Any]]()
         self.problem: BaseException | None = None
         self.callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self._see)
@@ -138,7 +138,7 @@ def trace(block: EvmBlock, index: int) -> Trace:
     engine.run(serial_plan(index))
     state, room = engine.transaction_state(), None
     while True:
-        machine = Machine(block.env, state, room)
+        machine = Evm(block.env, state, room)
         watcher, arena = _Watcher(machine), machine.arena
         arena.step(ctypes.cast(watcher.callback, ctypes.c_void_p).value)
         outcome = machine.run(block.transactions[index])

@@ -5,7 +5,6 @@ The constants are measured: see the table of `python -m pevm_numba.bench executo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,11 +13,12 @@ from numpy.typing import NDArray
 from ..block import Block
 from ..machine.gas import GasSchedule
 from .launch import threads_awake
+from .machine import Choice
 from .optimistic import LONGEST_WALKS
 from .program import Program, program_of, reads_behind_credits
 from .sample import PathSampler
 
-__all__ = ["PICKS", "Choice", "expected_ns", "pick"]
+__all__ = ["PICKS", "expected_ns", "pick"]
 
 #: What `auto` may pick where there is no access list, which is the choice wherever there is one.
 PICKS: Final = ("serial", "dataflow", "optimistic")
@@ -42,23 +42,6 @@ _COSTS: Final = {"dataflow": _Cost(35_000, 110, 0, 1.05, 30), "optimistic": _Cos
 
 #: Expected nanoseconds saved, as a share of the serial time, below which it stays serial.
 _LEAST_GAIN: Final = 0.05
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What was picked, why, and what is known of the block since.
-
-    Parameters
-    ----------
-    executor : str
-    reason : str
-    shares : tuple of float or None
-        See `PathSampler.shares`; None if nobody looked.
-    """
-
-    executor: str
-    reason: str
-    shares: tuple[float, float] | None = None
 
 
 def expected_ns(

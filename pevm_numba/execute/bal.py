@@ -10,15 +10,15 @@ from typing import Final
 
 import numpy as np
 
-from .. import programs
+from .. import door, programs
 from .._kernels import bal as _k
 from .._kernels.control import PAD
 from .._kernels.jit import read_only
 from ..access.block_list import BlockAccessList
 from ..block import Block
 from ..errors import AccessListError, BlockError
-from .job import Job
 from .launch import launch
+from .micro_op_job import MicroOpJob
 from .workspace import Workspace
 
 __all__ = ["BalJob"]
@@ -28,11 +28,10 @@ _CHUNK_WORK: Final = 16_000
 _CHUNK_MOST: Final = 64
 
 
-class BalJob(Job):
-    """All transactions at once; `listed` is the list to run from."""
+class BalJob(MicroOpJob):
+    """All transactions at once, from `access_list`."""
 
     name = "bal"
-    listed: BlockAccessList
 
     def prepare(self) -> None:
         """Buffers for all workers, one row for each entry of the footprint among them."""
@@ -45,20 +44,23 @@ class BalJob(Job):
         self.touched = np.zeros(block.n_keys, np.uint8)
         self.chunk = self.claim_size(_CHUNK_WORK, _CHUNK_MOST)
 
-    def use(self, listed: BlockAccessList) -> None:
-        """Run from this list; `plan` goes by it.
+    @property
+    def listed(self) -> BlockAccessList:
+        """The list to run from.
 
         Raises
         ------
         BlockError
-            If it is for another number of transactions or keys.
+            If it is missing, or for another number of transactions or keys.
         """
+        listed = self.access_list
+        door.instance("access_list", listed, BlockAccessList)
         have, want = (listed.n_tx, listed.n_keys), (self.block.n_tx, self.block.n_keys)
         if have != want:
             raise BlockError(
                 f"access_list of {have[0]} transactions and {have[1]} keys: the block has {want[0]} and {want[1]}"
             )
-        self.listed = listed
+        return listed
 
     def plan(self) -> None:
         """Find for each entry of the footprint the entry of the list that it reads."""

@@ -21,8 +21,8 @@ from .._kernels.flow import KEY_COLUMNS, Flow, Shared, start_cells
 from .._kernels.jit import inputs, read_only
 from ..schedule.dependencies import Dependencies, dependencies
 from ..schedule.plan import Schedule
-from .job import Job
 from .launch import launch
+from .micro_op_job import MicroOpJob
 from .sample import PathSampler
 from .serial import SerialJob
 from .workspace import Workspace
@@ -114,7 +114,7 @@ def estimated_times(estimate: Schedule, tx: NDArray[np.int32]) -> tuple[NDArray[
     return start, end.astype(np.float64)
 
 
-class DataflowJob(Job):
+class DataflowJob(MicroOpJob):
     """Tasks claimed in turn, each handed on by whom it waits for."""
 
     name = "dataflow"

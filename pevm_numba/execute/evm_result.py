@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import door
+from ..access.oracles import observed_sets
 from ..access.sets import AccessSets
 from ..errors import ExecutionError
 from ..evm.block import EvmBlock
 from ..evm.forks import Fork
 from ..evm.hashing import keccak
-from ..evm.observation import EvmAccessList, KeyTable, Observation, access_list
+from ..evm.observation import EvmAccessList, Observation, access_list
 from ..evm.receipts import Log, Receipt, logs_bloom, receipts_root
 from ..evm.trie import state_root
 from ..evm.world import AccountState
+from ..keys import KeyTable
 from ..schedule.plan import Schedule
 from .result import TxTimes
 
@@ -81,7 +83,7 @@ class EvmExecution:
     @cached_property
     def observed(self) -> AccessSets:
         """What was really accessed: READ what was looked at, WRITE what changed, CREDIT what was only added to."""
-        return AccessSets.trusted(len(self.keys), self.seen.indptr.copy(), self.seen.key.copy(), self.seen.modes.copy())
+        return observed_sets(self.block, self.seen)
 
     @cached_property
     def receipts(self) -> list[Receipt]:
@@ -134,6 +136,32 @@ class EvmExecution:
         if self.block.after is not None:
             found += [f"account 0x{a.hex()} is left over" for a in self.after_transactions.keys() - self.block.after.keys()]
         return found
+
+    def summary(self) -> list[tuple[str, str]]:
+        """What it comes to, as names and texts; the block first.
+
+        Raises
+        ------
+        ExecutionError
+            If something is not as the chain has it.
+        """
+        env, block = self.block.env, self.block
+        found = self.differences_from_chain()
+        if found:
+            more = f", and {len(found) - 1} more" if found[1:] else ""
+            raise ExecutionError(f"block {block.number}: {found[0]}{more}")
+        known = [name for name in ("gas_used", "receipts_root", "logs_bloom") if getattr(env, name) is not None]
+        known += ["state of known accounts"] if block.after is not None else []
+        compared = ", ".join(name.replace("_", " ") for name in known) or "nothing to compare with"
+        keys = f"{self.observed.n_accesses:,}, of {len(self.keys):,} keys"
+        return [
+            ("block", f"{block.number}, {block.fork}: {block.n_tx:,} transactions, {len(block.state):,} accounts"),
+            ("failed", f"{int(np.count_nonzero(~self.success)):,}"),
+            ("gas used", f"{int(self.gas_used.sum()):,}"),
+            ("logs", f"{sum(map(len, self.logs)):,}"),
+            ("accesses", keys),
+            ("as the chain", compared),
+        ]
 
     def difference(self, other: EvmExecution) -> str | None:
         """First difference of outcomes between two executions, None if there is none."""

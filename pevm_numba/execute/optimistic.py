@@ -17,8 +17,9 @@ from .._kernels.versions import Versions, chain_entries
 from ..access.sets import AccessSets
 from ..machine.ops import Mode
 from .dataflow import DataflowJob
-from .job import COUNTERS, Job
+from .job import COUNTERS
 from .launch import launch
+from .micro_op_job import MicroOpJob
 from .program import reads_behind_credits
 from .workspace import Workspace
 
@@ -39,7 +40,7 @@ _CHUNK_WORK: Final = 4_000
 _CHUNK_MOST: Final = 8
 
 
-class OptimisticJob(Job):
+class OptimisticJob(MicroOpJob):
     """Block-STM on all workers."""
 
     name = "optimistic"

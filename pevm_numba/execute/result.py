@@ -144,6 +144,11 @@ class Execution:
     times: TxTimes | None = None
     reason: str = ""
 
+    @property
+    def success(self) -> NDArray[np.bool_]:
+        """(n_tx,) bool: which transactions the machine did not fail."""
+        return self.status == 0
+
     @cached_property
     def observed(self) -> AccessSets:
         """What was really accessed: in a failed transaction only reads, up to the op that failed."""
@@ -186,6 +191,16 @@ class Execution:
     def state(self) -> dict[KeyTuple, int]:
         """All non-zero keys after the block, untouched ones included, as {(address, field, slot): value}."""
         return programs.state_of(self.block, self.values)
+
+    def summary(self) -> list[tuple[str, str]]:
+        """What it comes to, as names and texts; the block first."""
+        block = self.block
+        return [
+            ("block", f"{block.number}: {block.n_tx:,} transactions, {block.n_ops:,} ops, {block.n_keys:,} keys"),
+            ("failed", f"{int(np.count_nonzero(self.status)):,}"),
+            ("gas used", f"{int(self.gas_used.sum()):,}"),
+            ("state", f"{int(self.values.any(axis=1).sum()):,} keys not zero"),
+        ]
 
     def difference(self, other: Execution) -> str | None:
         """Where two executions of one block differ first, in words; None if nowhere."""

@@ -5,38 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from time import perf_counter_ns
-from typing import Any, Final, overload
-
-import numpy as np
+from typing import Any, Final, NamedTuple, overload
 
 from .. import door
 from ..access.block_list import BlockAccessList
 from ..access.sets import AccessSets
 from ..block import Block
 from ..errors import BlockError
-from ..evm.block import EvmBlock
+from ..evm.block import AnyBlock, EvmBlock
 from ..evm.observation import EvmAccessList
 from ..machine.gas import GasSchedule
 from ..schedule.plan import Schedule
-from .auto import pick
-from .bal import BalJob
-from .dataflow import DataflowJob
 from .evm_result import EvmExecution
-from .evm_run import execute_evm
 from .job import Job
-from .launch import default_workers, launch
-from .optimistic import OptimisticJob
-from .result import Changes, Execution, TxTimes
-from .serial import SerialJob
-from .waves import WavesJob
-from .workspace import Workspace
+from .launch import default_workers
+from .machine import EXECUTORS
+from .machines import machine_of
+from .result import Execution
 
-__all__ = ["EXECUTORS", "JOBS", "collect", "execute"]
+__all__ = ["Prepared", "execute", "prepare"]
 
 log = logging.getLogger("pevm_numba")
 
-JOBS: Final[dict[str, type[Job]]] = {job.name: job for job in (SerialJob, WavesJob, DataflowJob, OptimisticJob, BalJob)}
-EXECUTORS: Final = ("auto", *JOBS)
 _RECORDS: Final = ("changes", "times")
 
 
@@ -65,7 +55,7 @@ def execute(
     record: str | Iterable[str] | None = None,
 ) -> EvmExecution: ...
 def execute(
-    block: Block | EvmBlock,
+    block: AnyBlock,
     executor: str = "auto",
     *,
     schedule: Schedule | None = None,
@@ -139,49 +129,59 @@ def execute(
     >>> result.gas_used.tolist(), list(result.state().values())
     ([43100, 26003], [6])
     """
+    recorded = _recorded(record)
+    made = prepare(
+        block, executor, workers, schedule=schedule, access=access, access_list=access_list, gas=gas,
+        timed="times" in recorded,
+    )  # fmt: skip
+    counters, times = made.job.run()
+    result = made.job.collect(counters, made.timings | times, made.reason)
+    return machine_of(block).with_changes(result, gas) if "changes" in recorded else result
+
+
+class Prepared(NamedTuple):
+    """A job that is planned and may run, why its executor was picked, and what that took in nanoseconds."""
+
+    job: Job
+    reason: str
+    timings: dict[str, int]
+
+
+def prepare(
+    block: AnyBlock, executor: str = "auto", workers: int | None = None, *, schedule: Schedule | None = None,
+    access: AccessSets | None = None, access_list: Any = None, gas: Any = None, timed: bool = False,
+) -> Prepared:  # fmt: skip
+    """All that `execute` does before the run; what it says of arguments and errors holds here.
+
+    Examples
+    --------
+    >>> made = prepare(Block.from_programs([[("BURN", 5)]]), "serial")
+    >>> made.job.collect(*made.job.run()).gas_used.tolist()
+    [21005]
+    """
     if executor not in EXECUTORS:
         raise BlockError(f"executor {executor!r} is unknown: one of {', '.join(EXECUTORS)}")
-    recorded = _recorded(record)
+    machine = machine_of(block)
     _check_fit(block, schedule, access)
     workers = default_workers() if workers is None else door.integer("workers", workers, 1, 1024)
-    if isinstance(block, EvmBlock):
-        if gas is not None:
-            raise BlockError(f"gas = {gas!r:.80}: the fork of an EVM block decides its prices")
-        return execute_evm(block, executor, workers, schedule=schedule, access=access, access_list=access_list)
-    return _execute(block, executor, schedule, access, access_list, workers, gas, recorded)
-
-
-def _execute(
-    block: Block,
-    executor: str,
-    schedule: Schedule | None,
-    access: AccessSets | None,
-    access_list: Any,
-    workers: int,
-    gas: str | GasSchedule | None,
-    recorded: set[str],
-) -> Execution:
-    reason, shares = "", None
-    start = perf_counter_ns()
+    machine.check(block, schedule=schedule, access=access, gas=gas)
+    known = {"schedule": schedule, "access": access, "access_list": access_list, "gas": gas}
+    start, reason, shares = perf_counter_ns(), "", None
     if executor == "auto":
-        order = None if schedule is None else schedule.serial_order
-        choice = pick(block, workers, order=order, gas=gas, listed=access_list is not None)
+        choice = machine.pick(block, workers, **known)
         executor, reason, shares = choice.executor, f"auto: {choice.reason}", choice.shares
         log.info("block %d: auto picks %s (%s)", block.number, executor, choice.reason)
     picked = perf_counter_ns() - start
-    listed = _list(block, executor, schedule, access_list, gas)
+    if access_list is not None and executor != "bal":
+        raise BlockError(f"access_list with executor {executor!r}: only bal runs from a list")
+    hints = machine.hints(block, executor, **known)
     start = perf_counter_ns()
-    timed = "times" in recorded
-    job = JOBS[executor](block, gas, workers=workers, schedule=schedule, access=access, timed=timed)
-    if isinstance(job, BalJob) and listed is not None:
-        job.use(listed)
+    job = machine.job(block, executor, gas, workers=workers, schedule=schedule, timed=timed, **hints)
     job.shares = shares
     prepared = perf_counter_ns()
     job.plan()
     timings = {"prepare_ns": picked + prepared - start, "schedule_ns": perf_counter_ns() - prepared}
-    counters, times = job.run()
-    result = collect(job, counters, timings | times, reason)
-    return _with_changes(result, gas) if "changes" in recorded else result
+    return Prepared(job, reason, timings)
 
 
 def _recorded(record: str | Iterable[str] | None) -> set[str]:
@@ -194,79 +194,10 @@ def _recorded(record: str | Iterable[str] | None) -> set[str]:
     return set(names)
 
 
-def _list(
-    block: Block,
-    executor: str,
-    schedule: Schedule | None,
-    access_list: Any,
-    gas: str | GasSchedule | None,
-) -> BlockAccessList | None:
-    """The list for "bal", made by a serial run if none is given."""
-    if executor != "bal":
-        if access_list is not None:
-            raise BlockError(f"access_list with executor {executor!r}: only bal runs from a list")
-        return None
-    if access_list is None:
-        return execute(block, "serial", schedule=schedule, gas=gas, record="changes").block_access_list()
-    door.instance("access_list", access_list, BlockAccessList)
-    return access_list
-
-
-def _check_fit(block: Block | EvmBlock, schedule: Schedule | None, access: AccessSets | None) -> None:
-    if not isinstance(block, EvmBlock):
-        door.instance("block", block, Block)
+def _check_fit(block: AnyBlock, schedule: Schedule | None, access: AccessSets | None) -> None:
     if schedule is not None:
         door.instance("schedule", schedule, Schedule)
     if access is not None:
         door.instance("access", access, AccessSets)
     if schedule is not None and schedule.n_tx != block.n_tx:
         raise BlockError(f"schedule has {schedule.n_tx} transactions: the block has {block.n_tx}")
-    if isinstance(block, EvmBlock):
-        if access is not None and access.n_tx != block.n_tx:
-            raise BlockError(f"access sets of {access.n_tx} transactions: the block has {block.n_tx}")
-    elif access is not None and (access.n_tx, access.n_keys) != (block.n_tx, block.n_keys):
-        raise BlockError(
-            f"access sets of {access.n_tx} transactions and {access.n_keys} keys: "
-            f"the block has {block.n_tx} and {block.n_keys}"
-        )
-
-
-def collect(job: Job, counters: dict[str, int], timings: dict[str, int], reason: str = "") -> Execution:
-    """The execution that a job's buffers hold after a run; the job may be reset and run again."""
-    space = job.space
-    arrays: dict[str, Any] = {name: getattr(space.receipts, name).copy() for name in space.receipts._fields if name != "sink"}
-    arrays["values"] = space.values.copy()
-    for array in arrays.values():
-        array.flags.writeable = False
-    times = _times(space) if job.timed else None
-    reason = "; ".join(text for text in (reason, job.reason) if text)
-    return Execution(
-        job.block, job.name, job.schedule, **arrays, counters=counters, timings=timings, times=times, reason=reason
-    )
-
-
-def _times(space: Workspace) -> TxTimes:
-    times = space.times
-    first = times.begin.min(initial=2**63 - 1)
-    found = TxTimes(times.begin - first, times.end - first, times.worker.copy(), times.runs.copy(), space.workers)
-    for array in (found.start, found.end, found.worker, found.runs):
-        array.flags.writeable = False
-    return found
-
-
-def _with_changes(result: Execution, gas: str | GasSchedule | None) -> Execution:
-    """Run once more, serially, noting changes; the receipts must be those of the first run."""
-    job = SerialJob(result.block, gas, schedule=result.schedule)
-    order = job.space.in_order(job.order)
-    kernel, arguments = job.space.changes_call(order)
-    total, _ = launch(kernel, arguments, job.space, threads=0)
-    indptr, keys, values = arguments[3:6]
-    result.check_equal(collect(job, {}, {}))
-    inverse = np.empty(len(order), np.int64)
-    inverse[order] = np.arange(len(order))
-    offsets, places = door.take_ranges(indptr, inverse)
-    changes = Changes(offsets, keys[:total][places], values[:total][places])
-    for array in (changes.indptr, changes.keys, changes.values):
-        array.flags.writeable = False
-    arrays = {name: getattr(result, name) for name in Execution.__dataclass_fields__}
-    return Execution(**(arrays | {"changes": changes}))

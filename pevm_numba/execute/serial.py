@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .job import Job
 from .launch import launch
+from .micro_op_job import MicroOpJob
 from .workspace import Workspace
 
 __all__ = ["SerialJob"]
 
 
-class SerialJob(Job):
+class SerialJob(MicroOpJob):
     """All transactions one after the other."""
 
     name = "serial"

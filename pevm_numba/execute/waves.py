@@ -21,8 +21,8 @@ from ..access.sets import AccessSets
 from ..block import Block
 from ..schedule.plan import Schedule
 from ..schedule.policies import schedule
-from .job import Job
 from .launch import all_threads_ns, launch
+from .micro_op_job import MicroOpJob
 from .program import footprint_of
 from .workspace import Workspace
 
@@ -84,7 +84,7 @@ def settle(
     return np.unique(start[:-1]), tx, int(conflicts), int(put_off)  # a wave that was emptied vanishes
 
 
-class WavesJob(Job):
+class WavesJob(MicroOpJob):
     """Wave after wave, a barrier between."""
 
     name = "waves"

@@ -14,7 +14,7 @@ from ..errors import BlockError, FileFormatError
 from ..evm.forks import Fork, fork_named
 from ..evm.hashing import keccak
 from ..evm.header import BlockEnv
-from ..evm.machine import Machine
+from ..evm.machine import Evm
 from ..evm.receipts import logs_hash
 from ..evm.transaction import Transaction, decode_transaction
 from ..evm.trie import state_root
@@ -46,7 +46,7 @@ class StateTest:
         """Run it: "passed", or how it came out else: "refused", "not refused", "logs", "root"; more may follow a colon."""
         must_fail = "expectException" in self.expected
         try:
-            machine = Machine(self._environment(), self._state())
+            machine = Evm(self._environment(), self._state())
             done = machine.run(self._transaction())
         except BlockError as error:
             return "passed" if must_fail else f"refused: {error}"

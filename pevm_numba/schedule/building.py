@@ -26,7 +26,7 @@ from .timeline import Timeline
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from ..block import Block
+    from ..evm.block import AnyBlock
 
 __all__ = ["LP_LIMIT", "METHODS", "BuiltBlock", "build_block"]
 
@@ -98,7 +98,7 @@ def build_block(
     deadline: float | None = None,
     key_cap: int | None = None,
     method: str = "greedy",
-    block: Block | None = None,
+    block: AnyBlock | None = None,
 ) -> BuiltBlock:
     """Choose transactions of a pool for a block with limits on gas, on each key and on the time to run it.
 
@@ -123,7 +123,7 @@ def build_block(
     method : str
         ``"greedy"``: reward per gas, best first, among each sender's next one. ``"lp"``: in the order of the solution of
         the linear program, largest share first, then reward per gas, as long as it fits; never below greedy's reward.
-    block : Block, optional
+    block : Block or EvmBlock, optional
         The pool as a block, for senders and nonces: a transaction goes in only after all of the same sender that are
         lower by (nonce, index), and never runs at the same time. Default: the block that the access sets are exact for,
         if any, else every transaction has its own sender.
@@ -191,7 +191,7 @@ class _Pool:
     """
 
     def __init__(
-        self, access: AccessSets, reward: ArrayLike, gas: ArrayLike, block: Block | None, gas_limit: int, workers: int,
+        self, access: AccessSets, reward: ArrayLike, gas: ArrayLike, block: AnyBlock | None, gas_limit: int, workers: int,
         deadline: float | None, key_cap: int | None,
     ) -> None:  # fmt: skip
         block = block_of(access, block)

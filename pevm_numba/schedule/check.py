@@ -8,8 +8,8 @@ from .. import door
 from .._kernels import policies as _k
 from .._kernels.jit import inputs
 from ..access.sets import AccessSets, need_access
-from ..block import Block
 from ..errors import ScheduleError
+from ..evm.block import AnyBlock, need_block
 from .independent import sender_chains
 from .plan import Schedule
 from .timeline import Timeline
@@ -17,7 +17,7 @@ from .timeline import Timeline
 __all__ = ["check_schedule"]
 
 
-def check_schedule(schedule: Schedule, access: AccessSets, *, block: Block | None = None) -> None:
+def check_schedule(schedule: Schedule, access: AccessSets, *, block: AnyBlock | None = None) -> None:
     """Prove that running the schedule gives the result of ``schedule.serial_order``, or say where it does not.
 
     Valid is exactly what passes all of these, tried in this order:
@@ -36,7 +36,7 @@ def check_schedule(schedule: Schedule, access: AccessSets, *, block: Block | Non
     ----------
     schedule : Schedule
     access : AccessSets
-    block : Block, optional
+    block : Block or EvmBlock, optional
         For senders and nonces, and to name keys. Default: the block that the access sets are exact for, if any.
 
     Raises
@@ -72,7 +72,7 @@ but starts at 1.0, before that ends at 2.0
     need_access("access", access)
     block = access.exact_for if block is None else block
     if block is not None:
-        door.instance("block", block, Block)
+        need_block("block", block)
     if schedule.n_tx != access.n_tx:
         raise ScheduleError(f"the schedule has {schedule.n_tx} transactions, the access sets have {access.n_tx}")
     if block is not None and block.n_tx != access.n_tx:
@@ -84,7 +84,7 @@ but starts at 1.0, before that ends at 2.0
         _check_workers(schedule.timeline)
 
 
-def _check_conflicts(schedule: Schedule, access: AccessSets, block: Block | None) -> None:
+def _check_conflicts(schedule: Schedule, access: AccessSets, block: AnyBlock | None) -> None:
     """Conflicting pairs run in the promised order, in the waves and then in the timeline."""
     order, wave, line = schedule.serial_order, schedule.wave_of, schedule.timeline
     sets = inputs(access.indptr, access.keys, access.modes)
@@ -113,7 +113,7 @@ def _refuse(earlier: int, later: int, why: str, how: str) -> None:
     raise ScheduleError(f"transaction {later} comes after {earlier} in serial order and {why}, but {how}")
 
 
-def _check_senders(schedule: Schedule, block: Block) -> None:
+def _check_senders(schedule: Schedule, block: AnyBlock) -> None:
     """Each sender's transactions in order of (nonce, index), in rising waves and one after the other in time."""
     order, wave, line = schedule.serial_order, schedule.wave_of, schedule.timeline
     position = np.empty(len(order), np.int64)

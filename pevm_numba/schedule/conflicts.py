@@ -14,12 +14,12 @@ from .._kernels import conflicts as _k
 from .._kernels.jit import U64, inputs
 from ..access.sets import AccessSets, need_access
 from ..errors import TooLargeError
+from ..evm.block import AnyBlock, need_block
 from .index import KeyHeat, KeyIndex, key_heat
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from ..block import Block
 
 __all__ = [
     "GRAPH_LIMIT",
@@ -84,7 +84,7 @@ class ConflictCounts:
 # -------------------------------------------------------------------- the graph
 
 
-def conflict_graph(access: AccessSets, *, limit: int = GRAPH_LIMIT, block: Block | None = None) -> csr_array:
+def conflict_graph(access: AccessSets, *, limit: int = GRAPH_LIMIT, block: AnyBlock | None = None) -> csr_array:
     """Conflict graph as a symmetric sparse matrix, built from the key index by counting, then filling.
 
     Parameters
@@ -92,7 +92,7 @@ def conflict_graph(access: AccessSets, *, limit: int = GRAPH_LIMIT, block: Block
     access : AccessSets
     limit : int
         Most stored entries; a conflicting pair is two entries of 5 bytes.
-    block : Block, optional
+    block : Block or EvmBlock, optional
         Only to name the hot key in an error.
 
     Returns
@@ -123,14 +123,12 @@ def conflict_graph(access: AccessSets, *, limit: int = GRAPH_LIMIT, block: Block
 
 
 def adjacency(
-    access: AccessSets, *, limit: int = GRAPH_LIMIT, block: Block | None = None
+    access: AccessSets, *, limit: int = GRAPH_LIMIT, block: AnyBlock | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """`conflict_graph` as bare CSR arrays: (n_tx + 1,) int64 offsets and int32 partners, ascending in each row."""
     need_access("access", access)
     if block is not None:
-        from ..block import Block
-
-        door.instance("block", block, Block)
+        need_block("block", block)
     limit = door.integer("limit", limit, 0, 2**62)
     index = KeyIndex.of(access)
     steps = _check_size(access, index, limit, block)
@@ -198,7 +196,7 @@ def _as_scipy(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> csr_arra
     return graph
 
 
-def _check_size(access: AccessSets, index: KeyIndex, limit: int, block: Block | None) -> int:
+def _check_size(access: AccessSets, index: KeyIndex, limit: int, block: AnyBlock | None) -> int:
     """Steps that building takes, or a TooLargeError."""
     pairs = index.key_pairs
     steps = 2 * int(pairs.sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,10 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from .. import door
 from ..access.sets import AccessSets
 from ..errors import BlockError
+from ..evm.block import AnyBlock, EvmBlock
 from ..programs import op_counts
-
-if TYPE_CHECKING:
-    from ..block import Block
 
 __all__ = ["COSTS", "cost_of", "costs", "total_of"]
 
@@ -73,7 +71,7 @@ def total_of(weight: NDArray[np.float64], name: str = "cost") -> float:
     return total
 
 
-def cost_of(cost: ArrayLike | str | None, access: AccessSets, block: Block | None) -> NDArray[np.float64]:
+def cost_of(cost: ArrayLike | str | None, access: AccessSets, block: AnyBlock | None) -> NDArray[np.float64]:
     """Checked costs as float64, from numbers or from a name.
 
     Parameters
@@ -108,8 +106,10 @@ def cost_of(cost: ArrayLike | str | None, access: AccessSets, block: Block | Non
     if block is None:
         raise BlockError(f"cost = {cost!r}: access sets alone do not tell it: give the block, too")
     if cost == "ops":
+        if isinstance(block, EvmBlock):
+            raise BlockError(f"cost = {cost!r}: an EVM block has no micro-ops")
         return (op_counts(block.op_indptr, block.op_code, block.op_arg) + 1).astype(np.float64)
-    gas = block.chain_gas_used
+    gas = None if isinstance(block, EvmBlock) else block.chain_gas_used
     if gas is None or (gas < 0).any():
         where = "" if gas is None else f" of transaction {int(np.argmax(gas < 0))}"
         raise BlockError(f"cost = {cost!r}: the block does not know the chain's gas{where}: see transaction_costs(block)")

@@ -25,7 +25,7 @@ from .solver import Solver, cliques_of, large_clique
 from .timeline import Timeline
 
 if TYPE_CHECKING:
-    from ..block import Block
+    from ..evm.block import AnyBlock
 
 __all__ = ["EXACT_LIMIT", "Optimum", "largest_independent_set", "optimal_makespan", "optimal_waves"]
 
@@ -67,7 +67,7 @@ def optimal_makespan(
     cost: ArrayLike | str | None = None,
     *,
     block_order: bool = True,
-    block: Block | None = None,
+    block: AnyBlock | None = None,
     time_limit: float = 10.0,
 ) -> Optimum:
     """The shortest makespan on identical workers, by constraint programming (OR-Tools CP-SAT).
@@ -83,7 +83,7 @@ def optimal_makespan(
     block_order : bool
         Whether conflicting transactions run in block order. If not, they only never run at the same time, and one
         sender's run in order of (nonce, index).
-    block : Block, optional
+    block : Block or EvmBlock, optional
         For senders, nonces and named costs. Default: the block that the access sets are exact for, if any.
     time_limit : float
         Seconds, at least 0. A proved value does not depend on the machine; what is reached without proof does.
@@ -127,7 +127,7 @@ def optimal_makespan(
     return Optimum(value, bound * unit >= value, min(value, bound * unit), schedule=made)
 
 
-def optimal_waves(access: AccessSets, *, block: Block | None = None, time_limit: float = 10.0) -> Optimum:
+def optimal_waves(access: AccessSets, *, block: AnyBlock | None = None, time_limit: float = 10.0) -> Optimum:
     """The fewest waves in any order: the chromatic number of the conflict graph, one sender's waves rising with the nonce.
 
     Parameters
@@ -177,7 +177,7 @@ def optimal_waves(access: AccessSets, *, block: Block | None = None, time_limit:
     return Optimum(count, least >= count, least, schedule=made)
 
 
-def largest_independent_set(access: AccessSets, *, block: Block | None = None, time_limit: float = 10.0) -> Optimum:
+def largest_independent_set(access: AccessSets, *, block: AnyBlock | None = None, time_limit: float = 10.0) -> Optimum:
     """The most transactions of which no two conflict: what the first wave of an order-free schedule could be.
 
     Parameters
@@ -223,7 +223,7 @@ def largest_independent_set(access: AccessSets, *, block: Block | None = None, t
 # -------------------------------------------------------------------- to and from schedules
 
 
-def _small(access: AccessSets, block: Block | None) -> tuple[AccessSets, Block | None]:
+def _small(access: AccessSets, block: AnyBlock | None) -> tuple[AccessSets, AnyBlock | None]:
     """The arguments, checked; of the keys only those used, if they are few."""
     need_access("access", access)
     if access.n_tx > EXACT_LIMIT:
@@ -234,7 +234,7 @@ def _small(access: AccessSets, block: Block | None) -> tuple[AccessSets, Block |
     return compacted(access)[0], block
 
 
-def _whole(cost: ArrayLike | str | None, access: AccessSets, block: Block | None) -> NDArray[np.int64]:
+def _whole(cost: ArrayLike | str | None, access: AccessSets, block: AnyBlock | None) -> NDArray[np.int64]:
     weight = cost_of(cost, access, block)
     bad = np.flatnonzero((weight < 1) | (weight != np.rint(weight)))
     if len(bad):
@@ -246,7 +246,7 @@ def _whole(cost: ArrayLike | str | None, access: AccessSets, block: Block | None
 
 
 def _listed(
-    access: AccessSets, joined: AccessSets, workers: int, cost: NDArray[np.int64], block: Block | None, block_order: bool
+    access: AccessSets, joined: AccessSets, workers: int, cost: NDArray[np.int64], block: AnyBlock | None, block_order: bool
 ) -> NDArray[np.int64]:
     """Start times of the shortest list schedule, of `mis` order if the order is free."""
     order = np.arange(access.n_tx, dtype=np.int32)

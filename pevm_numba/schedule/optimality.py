@@ -9,8 +9,9 @@ from typing import Final
 from numpy.typing import ArrayLike
 
 from .. import door
+from ..access.oracles import exact_sets
 from ..access.sets import AccessSets, need_access
-from ..block import Block
+from ..evm.block import AnyBlock
 from .bounds import compacted
 from .exact import Optimum, largest_independent_set, optimal_makespan, optimal_waves
 from .listing import PRIORITIES
@@ -55,20 +56,20 @@ class Ratio:
 
 
 def optimality(
-    block_or_access: Block | AccessSets,
+    block_or_access: AnyBlock | AccessSets,
     workers: int = 8,
     cost: ArrayLike | str | None = None,
     *,
     measures: Iterable[str] = MEASURES,
-    block: Block | None = None,
+    block: AnyBlock | None = None,
     time_limit: float = 10.0,
 ) -> list[Ratio]:
     """Compare the package's policies with exact optima of a small block.
 
     Parameters
     ----------
-    block_or_access : Block or AccessSets
-        At most 300 transactions; a block by its static access sets.
+    block_or_access : Block, EvmBlock or AccessSets
+        At most 300 transactions; a block by its exact access sets.
     workers, cost, block, time_limit
         As in `optimal_makespan`; the time limit is for each measure.
     measures : iterable of str
@@ -113,8 +114,8 @@ def optimality(
     wanted = door.items("measures", measures, "names")
     for name in wanted:
         door.choice("measure", name, MEASURES)
-    if isinstance(block_or_access, Block):
-        access, block = AccessSets.footprint(block_or_access), block_or_access
+    if isinstance(block_or_access, AnyBlock):
+        access, block = exact_sets(block_or_access), block_or_access
     else:
         need_access("block_or_access", block_or_access)
         access = compacted(block_or_access)[0]
@@ -134,7 +135,7 @@ def optimality(
 
 
 def _makespans(
-    access: AccessSets, workers: int, cost: ArrayLike | str | None, block: Block | None
+    access: AccessSets, workers: int, cost: ArrayLike | str | None, block: AnyBlock | None
 ) -> Iterator[tuple[str, int]]:
     for priority in PRIORITIES:
         line = schedule(access, "list", workers=workers, cost=cost, priority=priority, block=block).timeline

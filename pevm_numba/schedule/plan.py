@@ -13,7 +13,7 @@ from ..errors import BlockError
 from .timeline import Timeline
 
 if TYPE_CHECKING:
-    from ..block import Block
+    from ..evm.block import AnyBlock
 
 __all__ = ["Schedule"]
 
@@ -53,7 +53,7 @@ class Schedule:
     serial_order: NDArray[np.int32]
     timeline: Timeline | None = None
     #: The block whose exact access sets it was made from by a policy of this package, if so: it needs no check there.
-    proved_for: Block | None = field(default=None, init=False)
+    proved_for: AnyBlock | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         door.instance("policy", self.policy, str)
@@ -126,7 +126,7 @@ class Schedule:
         wave_indptr: NDArray[np.int64],
         wave_tx: NDArray[np.int32],
         serial_order: NDArray[np.int32],
-        proved_for: Block | None = None,
+        proved_for: AnyBlock | None = None,
         timeline: Timeline | None = None,
     ) -> Schedule:
         """Freeze arrays that a kernel has just made and that nobody else holds; nothing is checked."""

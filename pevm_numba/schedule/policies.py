@@ -11,8 +11,8 @@ from .. import door
 from .._kernels import policies as _k
 from .._kernels.jit import inputs, most_threads
 from ..access.sets import AccessSets
-from ..block import Block
 from ..errors import ScheduleError
+from ..evm.block import AnyBlock, need_block
 from .colouring import colour_waves, transaction_order
 from .conflicts import GRAPH_LIMIT, adjacency
 from .costs import cost_of
@@ -42,22 +42,22 @@ POLICY_PRIORITIES: Final[dict[str, tuple[str, ...]]] = {
 
 
 def schedule(
-    block_or_access: Block | AccessSets,
+    block_or_access: AnyBlock | AccessSets,
     policy: str = "levels",
     *,
     workers: int | None = None,
     cost: ArrayLike | str | None = None,
     priority: str | None = None,
     seed: int = 0,
-    block: Block | None = None,
+    block: AnyBlock | None = None,
     limit: int = GRAPH_LIMIT,
 ) -> Schedule:
     """Decide when each transaction may run: waves, the serial order they equal and, for given workers, a timeline.
 
     Parameters
     ----------
-    block_or_access : Block or AccessSets
-        A block is scheduled by its static access sets.
+    block_or_access : Block, EvmBlock or AccessSets
+        A block is scheduled by its exact access sets, as `access_sets` makes them: of an EVM block by a serial run.
     policy : str
         Block order kept: ``"levels"``, the fewest waves possible with barriers; ``"list"``, no barriers, each transaction
         on one of `workers` as soon as its predecessors are done.
@@ -78,7 +78,7 @@ def schedule(
         ``"estimated-degree"``, the other accessors summed over keys, which needs no graph.
     seed : int
         Of ``"random"``.
-    block : Block, optional
+    block : Block or EvmBlock, optional
         Whose transactions the access sets are about, for senders and nonces. Without it, with bare access sets, an
         order-free policy takes every transaction to have its own sender.
     limit : int
@@ -115,7 +115,7 @@ def schedule(
     """
     priority = _known(policy, priority)
     if block is not None:
-        door.instance("block", block, Block)
+        need_block("block", block)
     limit, seed = door.integer("limit", limit, 0, 2**62), door.integer("seed", seed, 0, 2**63 - 1)
     access, block = _access_of(block_or_access, block)
     if workers is not None or policy == "list":
@@ -149,8 +149,8 @@ def _known(policy: str, priority: str | None) -> str:
     return priority
 
 
-def _access_of(given: Block | AccessSets, block: Block | None) -> tuple[AccessSets, Block | None]:
-    if isinstance(given, Block):
+def _access_of(given: AnyBlock | AccessSets, block: AnyBlock | None) -> tuple[AccessSets, AnyBlock | None]:
+    if isinstance(given, AnyBlock):
         from ..access.oracles import access_sets
 
         return access_sets(given), given
@@ -174,7 +174,7 @@ def _levels(access: AccessSets) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
 
 
 def _order_free(
-    access: AccessSets, block: Block | None, policy: str, priority: str, seed: int, limit: int
+    access: AccessSets, block: AnyBlock | None, policy: str, priority: str, seed: int, limit: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     first, next_of = chains_of(access.n_tx, block)
     if policy in ("mis", "mis-parallel"):

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import door
 from ..access.sets import AccessSets, need_access
+from ..evm.block import AnyBlock, need_block
 from .independent import checked_senders, sender_chains
-
-if TYPE_CHECKING:
-    from ..block import Block
 
 __all__ = ["block_of", "chains_of", "sender_numbers", "with_senders"]
 
 
-def block_of(access: AccessSets, block: Block | None) -> Block | None:
+def block_of(access: AccessSets, block: AnyBlock | None) -> AnyBlock | None:
     """The block that the access sets are about: as given, else the one that they are exact for, else None.
 
     Raises
@@ -25,17 +21,15 @@ def block_of(access: AccessSets, block: Block | None) -> Block | None:
     BlockError
         If access is no AccessSets, block no Block, or the two differ in size.
     """
-    from ..block import Block
-
     need_access("access", access)
     block = access.exact_for if block is None else block
     if block is not None:
-        door.instance("block", block, Block)
+        need_block("block", block)
         door.integer("number of transactions of the access sets", access.n_tx, block.n_tx, block.n_tx)
     return block
 
 
-def chains_of(n_tx: int, block: Block | None) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def chains_of(n_tx: int, block: AnyBlock | None) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """`sender_chains` of a block; without one every transaction is its own sender's first and only one."""
     if block is None:
         return np.arange(n_tx, dtype=np.int32), np.full(n_tx, -1, np.int32)

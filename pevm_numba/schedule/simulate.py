@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import door
+from ..access.oracles import exact_sets
 from ..access.sets import AccessSets
-from ..block import Block
 from ..errors import BlockError, ScheduleError
+from ..evm.block import AnyBlock, need_block
 from ..machine.ops import Field
 from .check import check_schedule
 from .costs import cost_of
@@ -104,7 +105,7 @@ class Simulation:
 
 
 def simulate(
-    block_or_access: Block | AccessSets,
+    block_or_access: AnyBlock | AccessSets,
     model: str = "list",
     *,
     workers: int = 8,
@@ -112,14 +113,14 @@ def simulate(
     overheads: Overheads | None = None,
     schedule: Schedule | None = None,
     priority: str | None = None,
-    block: Block | None = None,
+    block: AnyBlock | None = None,
 ) -> Simulation:
     """Simulate one way of running a block on p workers.
 
     Parameters
     ----------
-    block_or_access : Block or AccessSets
-        A block is simulated by its static access sets: every execution, a thrown-away one too, touches just these keys.
+    block_or_access : Block, EvmBlock or AccessSets
+        A block is simulated by its exact access sets: every execution, a thrown-away one too, touches just these keys.
     model : str
         ``"serial"``: one worker, block order.
         ``"waves"``: the levels, or the waves of `schedule`, a barrier after each; in a wave the largest goes first.
@@ -144,7 +145,7 @@ def simulate(
         For ``waves``; it must be valid for the access sets, and for the senders and nonces of the block if there is one.
     priority : str, optional
         For ``list`` and ``two-pass``: ``"longest-path"`` (of remaining cost; the default), ``"block"`` or ``"largest"``.
-    block : Block, optional
+    block : Block or EvmBlock, optional
         Whose transactions the access sets are about: its keys tell which lie in storage and may be cold. Default: the one
         that the sets are exact for, if any; without a block all may be cold.
 
@@ -203,7 +204,7 @@ def simulate(
 
 
 def compare(
-    block_or_access: Block | AccessSets,
+    block_or_access: AnyBlock | AccessSets,
     models: Iterable[str] = tuple(MODELS),
     *,
     workers: Iterable[int] = (1, 2, 4, 8, 16),
@@ -211,7 +212,7 @@ def compare(
     overheads: Overheads | None = None,
     schedule: Schedule | None = None,
     priority: str | None = None,
-    block: Block | None = None,
+    block: AnyBlock | None = None,
 ) -> list[Simulation]:
     """Simulate several models on several numbers of workers; `schedule` and `priority` go to the models that have them.
 
@@ -266,20 +267,20 @@ def _simulate(work: Work, model: str, workers: int) -> Simulation:
 
 
 def _work(
-    given: Block | AccessSets,
+    given: AnyBlock | AccessSets,
     models: list[Any],
     cost: ArrayLike | str | None,
     overheads: Overheads | None,
     plan: Schedule | None,
     priority: str | None,
-    block: Block | None,
+    block: AnyBlock | None,
 ) -> tuple[Work, list[str]]:
     """All arguments, checked; the last of them, the models, apart."""
     for model in models:
         if not isinstance(model, str) or model not in MODELS:
             raise ScheduleError(f"model = {model!r:.200}: must be one of {', '.join(MODELS)}")
     if block is not None:
-        door.instance("block", block, Block)
+        need_block("block", block)
     overheads = Overheads() if overheads is None else overheads
     door.instance("overheads", overheads, Overheads)
     access, block = _access_of(given, block)
@@ -302,9 +303,9 @@ def _work(
     return Work(access, weight, _stored(access, block), overheads, priority or "longest-path", plan), models
 
 
-def _access_of(given: Block | AccessSets, block: Block | None) -> tuple[AccessSets, Block | None]:
-    if isinstance(given, Block):
-        return AccessSets.footprint(given), given
+def _access_of(given: AnyBlock | AccessSets, block: AnyBlock | None) -> tuple[AccessSets, AnyBlock | None]:
+    if isinstance(given, AnyBlock):
+        return exact_sets(given), given
     if not isinstance(given, AccessSets):
         what = f"block_or_access = {given!r:.200}: {type(given).__name__} cannot be simulated"
         raise ScheduleError(f"{what}: must be a Block or AccessSets")
@@ -314,8 +315,9 @@ def _access_of(given: Block | AccessSets, block: Block | None) -> tuple[AccessSe
     return given, block
 
 
-def _stored(access: AccessSets, block: Block | None) -> NDArray[np.bool_] | None:
+def _stored(access: AccessSets, block: AnyBlock | None) -> NDArray[np.bool_] | None:
     """Which keys lie in storage; all, if no block tells or the access sets are about accounts."""
-    if block is None or block.n_keys != access.n_keys:
+    names = access.names(block)
+    if names is None:
         return None
-    return block.key_field == Field.STORAGE
+    return names.key_field == Field.STORAGE

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from time import perf_counter_ns
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import door
-from .._kernels.evm.blocks import SERIAL
+from .._kernels.evm.blocks import SERIAL, WAVES
 from .._kernels.evm.scheduling import WINDOW
 from ..access.sets import AccessSets
-from ..errors import AccessListError, BlockError
+from ..errors import BlockError
 from ..evm.block import EvmBlock
 from ..evm.engine import CELLS, Engine, Plan, flow_plan, listed_plan, serial_plan, waves_plan
 from ..evm.observation import EvmAccessList, observe
@@ -21,15 +19,10 @@ from ..machine.ops import Field
 from ..schedule.dependencies import Dependencies, dependencies
 from ..schedule.plan import Schedule
 from .evm_result import EvmExecution
-from .job import COUNTERS
+from .job import COUNTERS, Job
 from .result import TxTimes
 
-__all__ = [
-    "EVM_EXECUTORS", "LEAST_GAIN", "LEAST_WORK", "EvmJob", "execute_evm", "guessed_ns", "predecessors", "prepare_evm",
-    "senders_known",
-]  # fmt: skip
-
-EVM_EXECUTORS: Final = ("serial", "waves", "dataflow", "optimistic", "bal")
+__all__ = ["LEAST_GAIN", "LEAST_WORK", "EvmJob", "guessed_ns", "predecessors", "senders_known"]
 
 #: Guessed nanoseconds of a transfer, and of a call that runs code (on mainnet some 5 to 100 us).
 _TRANSFER_NS, _CALL_NS = 1_500, 30_000
@@ -40,9 +33,6 @@ LEAST_GAIN: Final = 1.1
 
 #: Parts of a worker's share of the block: way still to go counts in these.
 _STEPS: Final = 20
-
-#: Transactions for each worker below which sharing a block out is not tried.
-_LEAST_TXS: Final = 4
 
 
 def senders_known(block: EvmBlock) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -99,14 +89,14 @@ def _cells(engine: Engine, listed: EvmAccessList) -> NDArray[Any]:
     return cells
 
 
-class EvmJob:
+class EvmJob(Job):
     """One executor on one block, with everything that it needs for any number of runs.
 
     Parameters
     ----------
     block : EvmBlock
     executor : str
-        One of `EVM_EXECUTORS`.
+        One of `machine.EXECUTORS` but ``auto``.
     workers : int
     schedule : Schedule, optional
         Its waves for ``waves``, its timeline, if it has one, as ranks for ``dataflow``.
@@ -116,26 +106,23 @@ class EvmJob:
         Guessed times of the transactions: whoever has the longest way to go behind him runs first.
     access_list : EvmAccessList, optional
         Needed for ``bal``.
-    records : bool
-        Whether serial runs keep what was read and changed.
     """
+
+    block: EvmBlock
 
     def __init__(
         self, block: EvmBlock, executor: str, *, workers: int = 1, schedule: Schedule | None = None,
-        access: AccessSets | None = None, cost: NDArray[Any] | None = None, access_list: EvmAccessList | None = None,
-        records: bool = True,
+        access: AccessSets | None = None, access_list: EvmAccessList | None = None, cost: NDArray[Any] | None = None,
     ) -> None:  # fmt: skip
         self.block, self.name, self.schedule, self.access, self.cost = block, executor, schedule, access, cost
         self.access_list = access_list
         listed = () if access_list is None else access_list.keys
         known = [(address, slot if field == Field.STORAGE else None) for address, field, slot in listed]
         self.engine = Engine(
-            block.env, block.transactions, block.state, workers=1 if executor == "serial" else workers, records=records,
+            block.env, block.transactions, block.state, workers=1 if executor == "serial" else workers, records=True,
             keys=known, codes=() if access_list is None else access_list.codes,
         )  # fmt: skip
         self.workers = self.engine.n_workers
-        #: Why it runs as it does, for people.
-        self.reason = ""
 
     def plan(self) -> None:
         """Decide who may run when, or that one worker does it all: where there is too little to share out."""
@@ -197,13 +184,41 @@ class EvmJob:
         ranks[order] = np.arange(n)
         return ranks
 
-    def run(self) -> dict[str, int]:
-        """Run once; counters and times in nanoseconds, as of `Engine.run`."""
-        return self.engine.run(self._plan)
+    def reset(self) -> None:
+        """Nothing: a run resets the engine, anew where it turns out to need more room."""
 
-    def collect(self, found: dict[str, int], timings: dict[str, int], reason: str = "") -> EvmExecution:
+    def run(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Run once, untimed resetting included."""
+        found = self.engine.run(self._plan)
+        executions = found["executions"] or self.block.n_tx
+        waves = len(np.unique(self._plan.starts)) if self._plan.mode == WAVES else 0
+        counters = dict.fromkeys(COUNTERS, 0) | {
+            "workers": self.workers, "executions": executions, "validations": found["validations"],
+            "aborts": found["aborts"], "reexecuted": max(0, executions - self.block.n_tx),
+            "waves": waves, "parallel_waves": waves,
+        }  # fmt: skip
+        return counters, {name: found[name] for name in ("execute_ns", "cpu_ns")}
+
+    def bare(self) -> None:
+        """Serial runs keep neither what was read nor what was changed; others need both."""
+        self.engine.keep_records(False)
+
+    def durations(self) -> NDArray[np.int64]:
+        """(n_tx,) nanoseconds of each transaction in the last run."""
+        return self.engine.records["end"] - self.engine.records["begin"]
+
+    def opcodes(self) -> int:
+        """Opcodes that a run executes, by one more."""
+        arena = self.engine.arena
+        arena.step()
+        self.run()
+        steps = self.engine.arena["steps"]
+        self.engine.arena.step(None)
+        return int(steps)
+
+    def collect(self, counters: dict[str, int], timings: dict[str, int], reason: str = "") -> EvmExecution:
         """The outcome of the last run."""
-        engine, n = self.engine, self.block.n_tx
+        engine = self.engine
         records = engine.records
         success, gas = records["success"] == 1, records["gas_used"].copy()
         first = records["begin"].min(initial=2**63 - 1)
@@ -213,78 +228,9 @@ class EvmJob:
         )  # fmt: skip
         for array in (success, gas, times.start, times.end, times.worker, times.runs):
             array.flags.writeable = False
-        counters = dict.fromkeys(COUNTERS, 0) | {
-            "workers": self.workers, "executions": found.get("executions") or n, "validations": found["validations"],
-            "aborts": found["aborts"], "reexecuted": max(0, (found.get("executions") or n) - n),
-        }  # fmt: skip
         seen, logs, between = observe(engine), tuple(read_logs(record) for record in records), engine.transaction_state()
         return EvmExecution(
             self.block, self.name, self.schedule, success, gas, logs, seen, between, engine.state(), times, counters,
-            {**timings, "execute_ns": found["execute_ns"], "cpu_ns": found["cpu_ns"]},
+            timings,
             "; ".join(text for text in (reason, self.reason) if text),
         )  # fmt: skip
-
-
-def _pick(block: EvmBlock, workers: int, known: bool, listed: bool) -> tuple[str, str]:
-    if listed:
-        return "bal", "an access list is given"
-    if workers < 2 or block.n_tx < _LEAST_TXS * workers:
-        return "serial", f"{block.n_tx:,} transactions on {workers} workers: too few to share out"
-    if known:
-        return "dataflow", "what transactions access is given"
-    return "optimistic", "nothing is known of what transactions access"
-
-
-def prepare_evm(
-    block: EvmBlock,
-    executor: str,
-    workers: int,
-    *,
-    schedule: Schedule | None = None,
-    access: AccessSets | None = None,
-    access_list: Any = None,
-) -> tuple[EvmJob, str, dict[str, int]]:
-    """A job that is planned and may run, why it was picked, and what that took in nanoseconds; see `execute_evm`."""
-    if schedule is not None and not schedule.block_order:
-        raise BlockError(f"schedule by {schedule.policy!r} promises an order of its own: EVM blocks run in block order")
-    start = perf_counter_ns()
-    reason, cost = "", None
-    if executor == "auto":
-        executor, why = _pick(block, workers, schedule is not None or access is not None, access_list is not None)
-        reason = f"auto: {why}"
-    if access_list is not None:
-        _check_list(block, executor, access_list)
-    unknown = access is None and (executor == "dataflow" or (executor == "waves" and schedule is None))
-    if unknown or (executor == "bal" and access_list is None):
-        first = execute_evm(block, "serial", 1)
-        if executor == "bal":
-            access_list = first.block_access_list()
-        else:
-            access, cost = first.observed, first.gas_used
-        start = perf_counter_ns()
-    job = EvmJob(
-        block, executor, workers=workers, schedule=schedule, access=access, cost=cost, access_list=access_list
-    )
-    prepared = perf_counter_ns()
-    job.plan()
-    return job, reason, {"prepare_ns": prepared - start, "schedule_ns": perf_counter_ns() - prepared}
-
-
-def _check_list(block: EvmBlock, executor: str, access_list: Any) -> None:
-    if executor != "bal":
-        raise BlockError(f"access_list with executor {executor!r}: only bal runs from a list")
-    door.instance("access_list", access_list, EvmAccessList)
-    if access_list.n_tx != block.n_tx:
-        raise AccessListError(f"access_list of {access_list.n_tx} transactions: the block has {block.n_tx}")
-
-
-def execute_evm(block: EvmBlock, executor: str, workers: int, **given: Any) -> EvmExecution:
-    """`execute` for EVM blocks; what it says of arguments and errors holds here.
-
-    Raises
-    ------
-    BlockError
-        Also if `schedule` promises another order than the block's: nonces forbid it.
-    """
-    job, reason, timings = prepare_evm(block, executor, workers, **given)
-    return job.collect(job.run(), timings, reason)
