@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import warnings
+from collections.abc import Callable
 
 import pytest
 
+from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.evm.forks import Fork
+from pevm_numba.evm.header import BlockEnv
+from pevm_numba.evm.machine import Evm
 from pevm_numba.evm.precompiles import call, precompiles
+from pevm_numba.evm.precompiles.native import natives
+from pevm_numba.evm.transaction import Transaction
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -92,6 +99,69 @@ def test_success_gas_and_output_are_those_of_py_evm(fork: Fork) -> None:
                 assert call(fork, address, data, expected[1] - 1) == (False, expected[1] - 1, b"")
             compared += 1
     assert compared >= 15 * len(precompiles(fork)) // 2
+
+
+#: Calls a precompile: gas, address and input are its call data; returns whether it succeeded, and what it returned.
+FORWARD = "6040360380604060003760006000826000602035600035fa6000523d600060203e3d6020016000f3"
+
+
+def runner(fork: Fork, natively: bool) -> Callable[[int, bytes, int], tuple[bool, bytes]]:
+    """Calls of precompiles from bytecode."""
+    known = {} if fork < Fork.LONDON else {"base_fee": 0}
+    known |= {} if fork < Fork.CANCUN else {"excess_blob_gas": 0}
+    who, code = b"\x11" * 20, b"\x22" * 20
+    state = {who: (10**30, 0, b"", {}), code: (0, 1, bytes.fromhex(FORWARD), {})}
+    machine, nonces = Evm(BlockEnv(number=1, timestamp=1, fork=fork, gas_limit=10**9, **known), state), itertools.count()
+    if not natively:
+        for name in ("secp256k1", "sha256", "ripemd160", "fp_read"):
+            machine.arena[name] = 0
+
+    def run(address: int, data: bytes, gas: int) -> tuple[bool, bytes]:
+        given = gas.to_bytes(32, "big") + address.to_bytes(32, "big") + data
+        tx = Transaction(gas_price=0, gas_limit=10**8, to=code, data=given, sender=who, nonce=next(nonces))
+        output = machine.run(tx).output
+        return bool(output[31]), output[32:]
+
+    return run
+
+
+@pytest.mark.parametrize("natively", [True, False], ids=["natively", "by the host"])
+@pytest.mark.parametrize("fork", [Fork.BYZANTIUM, Fork.ISTANBUL, Fork.CANCUN], ids=lambda fork: fork.name.lower())
+def test_bytecode_gets_the_same(fork: Fork, natively: bool) -> None:
+    run, rng = runner(fork, natively), random.Random(7 + int(fork))
+    if natively and not DISABLED:
+        assert all(natives().values()), "a library is missing"
+    for address in range(1, 9):
+        for data in [*inputs(address, rng), *(curve_inputs(rng) if address in (6, 7, 8) else [])]:
+            ok, price, output = call(fork, address, data, 10**7)
+            assert run(address, data, 10**7) == (ok, output), (address, data.hex())
+            if ok:
+                assert run(address, data, price) == (ok, output)
+                assert price == 0 or run(address, data, price - 1) == (False, b"")
+
+
+def curve_inputs(rng: random.Random) -> list[bytes]:
+    """Points of alt_bn128, pairs of them, and what is nearly one."""
+    p = 21888242871839275222246405745257275088696311157297823662689037894645226208583
+    generator = (1).to_bytes(32, "big") + (2).to_bytes(32, "big")
+    points = [call(Fork.ISTANBUL, 7, generator + rng.randbytes(32), 10**4)[2] for _ in range(3)]
+    x, y = points[0][:32], int.from_bytes(points[0][32:], "big")
+    minus, high = x + (p - y).to_bytes(32, "big"), x + (p + y).to_bytes(32, "big")
+    two = b"".join(value.to_bytes(32, "big") for value in (
+        11559732032986387107991004021392285783925812861821192530917403151452391805634,
+        10857046999023057135944570762232829481370756359578518086990519993285655852781,
+        4082367875863433681332203403145435568316851327593401208105741076214120093531,
+        8495653923123431417604973247489272438418190587263600148770280649306958101930,
+    ))  # fmt: skip
+    pairs = [one + two for one in (*points, minus, bytes(64))] + [points[1] + bytes(128)]
+    made = [points[0] + points[1], points[0] + minus, points[0] + points[0], high + points[1], points[0] + bytes(64)]
+    made += [points[1] + rng.randbytes(32), minus + (2**256 - 1).to_bytes(32, "big"), points[2] + b"\x05"]
+    for count in (1, 2, 7, 8, 9, 17):
+        chosen = [rng.choice(pairs) for _ in range(count)]
+        made += [b"".join(chosen), b"".join([*chosen, points[0] + two, minus + two])]
+        made.append(b"".join([*chosen, high + two]))
+        made.append(b"".join([*chosen, points[0] + two[32:] + two[:32]]))
+    return [*made, points[0] + two[:-1], bytes(192 * 9)]
 
 
 def test_a_pairing_of_inverse_points_is_one_and_of_equal_points_is_not() -> None:

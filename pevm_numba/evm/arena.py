@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .._kernels.evm import layout
 from .._kernels.evm.arithmetic import SCRATCH
+from .._kernels.evm.curve import CURVE_ROOM
 from .._kernels.evm.frames import DEPTH_LIMIT, add_code
 from .._kernels.evm.hashing import SPONGE
 from .._kernels.evm.memory import CHECKED
@@ -141,7 +142,7 @@ class Arena:
             "codes": room.codes * layout.CODE.size, "code_top": room.code_bytes, "n_codes": 64, "lock": 64,
             "accounts": room.accounts * layout.ACCOUNT.size, "slots": room.slots * layout.SLOT.size,
             "journal": room.journal * layout.JOURNAL.size, "scratch": 2 * SCRATCH, "sponge": -(-SPONGE // 64) * 64,
-            "opcodes": 256 * 8, "native": NATIVE_ROOM, "held": 8 * HELD, "fingers": 8 * FINGERS,
+            "opcodes": 256 * 8, "native": NATIVE_ROOM, "curve": CURVE_ROOM, "held": 8 * HELD, "fingers": 8 * FINGERS,
             "frames": (DEPTH_LIMIT + 2) * layout.FRAME.size, "stack": (DEPTH_LIMIT + 2) * STACK_LIMIT * 32,
             "memory": room.memory, "returned": room.returned, "logs": room.logs * layout.LOG.size,
             "log_data": room.log_bytes, "environment": len(ENVIRONMENT) * 32, "block_hashes": 256 * 32,

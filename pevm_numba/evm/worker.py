@@ -21,13 +21,25 @@ from .precompiles.native import natives
 
 __all__ = ["Worker"]
 
-#: Fields of a context, and names of `natives`.
-_NATIVES: Final = {
-    "secp256k1": "secp256k1_context",
-    "parse_signature": "secp256k1_ecdsa_recoverable_signature_parse_compact",
-    "recover_key": "secp256k1_ecdsa_recover",
-    "write_key": "secp256k1_ec_pubkey_serialize",
-}
+#: Fields of a context, and names of `natives`: of each library all are there or none is used.
+_NATIVES: Final = (
+    {
+        "secp256k1": "secp256k1_context",
+        "parse_signature": "secp256k1_ecdsa_recoverable_signature_parse_compact",
+        "recover_key": "secp256k1_ecdsa_recover",
+        "write_key": "secp256k1_ec_pubkey_serialize",
+    },
+    {"sha256": "SHA256"},
+    {"ripemd160": "RIPEMD160"},
+    {
+        "fp_read": "mclBnFp_deserialize", "fp_write": "mclBnFp_serialize", "fp_multiply": "mclBnFp_mul",
+        "fp_add": "mclBnFp_add", "fp_equal": "mclBnFp_isEqual", "fr_read": "mclBnFr_setLittleEndianMod",
+        "g1_zero": "mclBnG1_isZero", "g1_add": "mclBnG1_add", "g1_multiply": "mclBnG1_mul",
+        "g1_normalize": "mclBnG1_normalize", "g2_valid": "mclBnG2_isValid", "g2_order": "mclBnG2_isValidOrder",
+        "miller_loop": "mclBn_millerLoopVec", "final_power": "mclBn_finalExp", "gt_multiply": "mclBnGT_mul",
+        "gt_one": "mclBnGT_isOne",
+    },
+)  # fmt: skip
 
 
 class Worker:
@@ -65,11 +77,12 @@ class Worker:
             self.arena["bare_storage"] = int(beside["bare_storage"])
 
     def _set_natives(self) -> None:
-        """Functions of libraries that kernels may call by their addresses; none if one is missing."""
+        """Functions of libraries that kernels may call by their addresses."""
         found = natives()
-        if all(found[name] for name in _NATIVES.values()):
-            for field, name in _NATIVES.items():
-                self.arena[field] = found[name]
+        for library in _NATIVES:
+            if all(found[name] for name in library.values()):
+                for field, name in library.items():
+                    self.arena[field] = found[name]
 
     def forget(self) -> None:
         """Drop logs, notes and changes of earlier transactions."""

@@ -1,11 +1,17 @@
-"""Precompiles that need no Python: ecrecover by libsecp256k1, called at its address, and the identity."""
+"""Precompiles that need no Python: libraries are called at their addresses, and the identity is a copy.
+
+Where a library was not found, its first address is 0, and the host has to serve.
+"""
 
 from __future__ import annotations
 
+from ...evm.forks import Fork
 from ..jit import kernel
+from .curve import curve_add, curve_multiply, curve_pairing
 from .hashing import keccak
 from .layout import CONTEXT, FULL
 from .memory import (
+    call_native_3,
     call_native_4,
     call_native_5,
     copy,
@@ -28,6 +34,11 @@ NATIVE_ROOM = 512
 _INPUT, _SIGNATURE, _KEY, _POINT, _LENGTH, _WORD = 0, 128, 200, 264, 336, 352
 
 _RECOVER_GAS, _COPY_GAS, _COPY_WORD_GAS = 3_000, 15, 3
+_SHA_GAS, _SHA_WORD_GAS, _RIPEMD_GAS, _RIPEMD_WORD_GAS = 60, 12, 600, 120
+#: Of addition, multiplication, and of a pairing and each pair in it (EIP-196, 197), and from Istanbul on (EIP-1108).
+_ADD_GAS, _MULTIPLY_GAS, _PAIRING_GAS, _PAIR_GAS = 500, 40_000, 100_000, 80_000
+_ADD_GAS_1108, _MULTIPLY_GAS_1108, _PAIRING_GAS_1108, _PAIR_GAS_1108 = 150, 6_000, 45_000, 34_000
+_ISTANBUL = int(Fork.ISTANBUL)
 #: SECP256K1_EC_UNCOMPRESSED, and the low half of a register that a C function returns an int in.
 _UNCOMPRESSED, _INT = 2, 0xFFFFFFFF
 
@@ -58,6 +69,37 @@ def _recover(c, data, size):
 
 
 @kernel(bare=True)
+def _digest(c, number, data, size, gas):
+    """SHA-256 or RIPEMD-160, the latter behind twelve zeros: the gas left."""
+    context, words = _context(c), (size + 31) >> 5
+    left = gas - (_SHA_GAS + _SHA_WORD_GAS * words if number == 2 else _RIPEMD_GAS + _RIPEMD_WORD_GAS * words)
+    if left < 0:
+        return -1
+    fill(context.returned, 0, 32)
+    if number == 2:
+        call_native_3(context.sha256, data, size, context.returned)
+    else:
+        call_native_3(context.ripemd160, data, size, context.returned + 12)
+    context.returned_size = 32
+    return left
+
+
+@kernel(bare=True)
+def _on_curve(c, number, data, size, gas):
+    """A precompile of alt_bn128: the gas left, none of which a call with bad points leaves."""
+    late = _context(c).fork >= _ISTANBUL
+    if number == 6:
+        left = gas - (_ADD_GAS_1108 if late else _ADD_GAS)
+        return left if left >= 0 and curve_add(c, data, size) else -1
+    if number == 7:
+        left = gas - (_MULTIPLY_GAS_1108 if late else _MULTIPLY_GAS)
+        return left if left >= 0 and curve_multiply(c, data, size) else -1
+    pairs = size // 192
+    left = gas - (_PAIRING_GAS_1108 + _PAIR_GAS_1108 * pairs if late else _PAIRING_GAS + _PAIR_GAS * pairs)
+    return left if left >= 0 and curve_pairing(c, data, size) else -1
+
+
+@kernel(bare=True)
 def run_natively(c, number, data, size, gas):
     """Run a precompile: the gas left, below 0 if there was too little; less than -1 if it is none of these."""
     context = _context(c)
@@ -75,4 +117,8 @@ def run_natively(c, number, data, size, gas):
         copy(context.returned, data, size)
         context.returned_size = size
         return left
+    if (number == 2 and context.sha256 != 0) or (number == 3 and context.ripemd160 != 0):
+        return _digest(c, number, data, size, gas)
+    if 6 <= number <= 8 and context.fp_read != 0:
+        return _on_curve(c, number, data, size, gas)
     return -2

@@ -26,8 +26,10 @@ _SIZE: Final = 32
 FUNCTIONS: Final = {
     "mclBnFp_deserialize": ctypes.c_size_t,
     "mclBnFp_serialize": ctypes.c_size_t,
+    "mclBnFp_mul": None,
+    "mclBnFp_add": None,
+    "mclBnFp_isEqual": ctypes.c_int,
     "mclBnFr_setLittleEndianMod": ctypes.c_int,
-    "mclBnG1_isValid": ctypes.c_int,
     "mclBnG1_isZero": ctypes.c_int,
     "mclBnG1_add": None,
     "mclBnG1_mul": None,
@@ -36,6 +38,7 @@ FUNCTIONS: Final = {
     "mclBnG2_isValidOrder": ctypes.c_int,
     "mclBn_millerLoopVec": None,
     "mclBn_finalExp": None,
+    "mclBnGT_mul": None,
     "mclBnGT_isOne": ctypes.c_int,
 }
 
@@ -58,6 +61,7 @@ def library() -> ctypes.CDLL | None:
         order = ctypes.create_string_buffer(100)
         if found.mclBn_init(_CURVE, _COMPILED) or not found.mclBn_getFieldOrder(order, ctypes.c_size_t(100)):
             return None
+        found.mclBn_verifyOrderG2(0)  # isValid then looks at the equation alone: isValidOrder is asked, too
     except (ImportError, OSError, AttributeError, KeyError):
         return None
     return found if int(order.value) == BN128.p else None

@@ -18,6 +18,8 @@ _SECP256K1: Final = (
     "secp256k1_ecdsa_recover",
     "secp256k1_ec_pubkey_serialize",
 )
+#: One-shot digests of OpenSSL: ``unsigned char *F(data, size_t size, out)``.
+_DIGESTS: Final = ("SHA256", "RIPEMD160")
 #: SECP256K1_CONTEXT_NONE.
 _NO_FLAGS: Final = 1
 
@@ -56,11 +58,22 @@ def _secp256k1() -> tuple[ctypes.CDLL | None, int]:
 
 
 @cache
+def _openssl() -> ctypes.CDLL | None:
+    """The library that Python's own hashes come from, if they do; its module finds what it was linked with."""
+    spec = find_spec("_hashlib")
+    try:
+        return None if spec is None or spec.origin is None else ctypes.CDLL(spec.origin)
+    except OSError:
+        return None
+
+
+@cache
 def _found() -> dict[str, int]:
     """All addresses, shared by all who ask."""
     library, context = _secp256k1()
     found = {"secp256k1_context": context}
     found.update((name, _address(library, name)) for name in _SECP256K1)
+    found.update((name, _address(_openssl(), name)) for name in _DIGESTS)
     mcl = bn128_mcl.library()
     found.update((name, _address(mcl, name)) for name in bn128_mcl.FUNCTIONS)
     return found
@@ -76,8 +89,9 @@ def natives() -> dict[str, int]:
     Returns
     -------
     dict
-        Addresses; 0 where a library is missing. ``secp256k1_context`` is no function but the first argument of the three
-        others of that library: ``int parse_compact(ctx, sig65, in64, recid)``, ``int recover(ctx, pubkey64, sig65, hash32)``,
+        Addresses; 0 where a library is missing. The digests are OpenSSL's: ``unsigned char *F(data, size, out)``.
+        ``secp256k1_context`` is no function but the first argument of the three others of that library:
+        ``int parse_compact(ctx, sig65, in64, recid)``, ``int recover(ctx, pubkey64, sig65, hash32)``,
         ``int serialize(ctx, out, size_t *length, pubkey64, flags)`` with flags 2 for 65 bytes; each returns 1 on success.
         A signature there is 65 bytes and a key 64, of libsecp256k1's own kind.
 
