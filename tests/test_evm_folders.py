@@ -23,6 +23,7 @@ from pevm_numba.evm.forks import Fork
 from pevm_numba.evm.hashing import EMPTY_HASH, keccak
 from pevm_numba.evm.header import BlockEnv
 from pevm_numba.evm.transaction import Transaction
+from pevm_numba.fields import TABLES
 from pevm_numba.io.evm_tables import evm_numbers, is_evm_folder, read_evm_blocks
 
 NUMBER = 13_000_000  # of London
@@ -282,8 +283,10 @@ def test_the_benchmark_compares_all_it_times(
     rows = run(Request(folder, rounds=2, workers=2), tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text()) == rows
     (row,) = rows
+    assert set(row) == {"table", *TABLES[row["table"]][1]}
     assert row["verified"]
     assert row["n_tx"] == N_TX
+    assert 0.05 < row["twins"] < 3
     assert row["opcodes"] > N_TX
     assert 1 <= row["bound"] <= 2
     assert set(row["executors"]) == {"waves", "dataflow", "bal", "optimistic"}

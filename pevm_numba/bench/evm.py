@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Barrier, Thread
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -107,6 +108,7 @@ class _Case:
     block: EvmBlock
     serial: EvmExecution
     jobs: dict[str, EvmJob]
+    twins: list[EvmJob]
     steps: int
 
 
@@ -125,8 +127,29 @@ def _prepared(name: str, block: EvmBlock, workers: int) -> _Case:
     for job in jobs.values():
         job.plan()
         job.collect(*job.run()).check_equal(serial)
-    jobs["serial"].bare()
-    return _Case(name, block, serial, jobs, jobs["serial"].opcodes())
+    twins = [EvmJob(block, "serial") for _ in range(workers)]
+    for job in (jobs["serial"], *twins):
+        job.bare()
+        job.plan()
+        job.run()
+    return _Case(name, block, serial, jobs, twins, jobs["serial"].opcodes())
+
+
+def _side_by_side(twins: Sequence[EvmJob]) -> float:
+    """Mean nanoseconds of serial runs that begin together, on a thread each, and share nothing."""
+    together, taken = Barrier(len(twins)), []
+
+    def run(job: EvmJob) -> None:
+        taken.append(job.run(together.wait)[1]["execute_ns"])
+
+    threads = [Thread(target=run, args=(job,)) for job in twins]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if len(taken) < len(twins):
+        raise ExecutionError(f"block {twins[0].block.number}: a serial run beside another failed")
+    return sum(taken) / len(taken)
 
 
 @dataclass
@@ -137,6 +160,7 @@ class _Round:
     cpu: dict[str, float]
     costs: NDArray[Any]
     aborts: int
+    twins: float
     quiet: bool
 
 
@@ -155,11 +179,12 @@ def _round(case: _Case, workers: int) -> _Round:
             costs = np.minimum(costs, now) if len(costs) else now
         elif name == "optimistic":
             aborts = counters["aborts"]
+    twins = min(_side_by_side(case.twins) for _ in range(2))
     after, elapsed = waited_ns(), perf_counter_ns() - start
     share = 0.0 if waited is None or after is None else (after - waited) / elapsed
     steady = abs(serial[0] - serial[1]) <= MOST_DRIFT * min(serial)
     times["serial"] = sum(serial) / 2
-    return _Round(times, cpu, costs, aborts, steady and share <= MOST_WAIT and moment.pair >= LEAST_PAIR)
+    return _Round(times, cpu, costs, aborts, twins, steady and share <= MOST_WAIT and moment.pair >= LEAST_PAIR)
 
 
 def _measured(case: _Case, request: Request, workers: int) -> dict[str, Any]:
@@ -183,10 +208,11 @@ def _row(case: _Case, workers: int, rounds: list[_Round]) -> dict[str, Any]:
     ms, costs = float(np.median(serial)) / 1e6, np.min([one.costs for one in rounds], axis=0)
     bound = bounds(case.serial.observed, costs.astype(float), workers)
     row: dict[str, Any] = {
-        "block": case.name, "fork": case.block.env.fork.name.lower(), "n_tx": case.block.n_tx, "gas": gas,
+        "table": "evm", "block": case.name, "fork": case.block.fork, "n_tx": case.block.n_tx, "gas": gas,
         "opcodes": case.steps, "serial_ms": ms, "mgas_per_s": gas / ms / 1e3, "ns_per_opcode": ms * 1e6 / max(1, case.steps),
         "workers": workers, "alone": [name for name, job in case.jobs.items() if job.reason], "bound": bound.max_speedup,
         "aborts": float(np.median([one.aborts for one in rounds])), "verified": True, "executors": {},
+        "twins": float(np.median(serial / np.array([one.twins for one in rounds]))),
     }  # fmt: skip
     for name in ("waves", "dataflow", "bal", "optimistic"):
         ratio = serial / np.array([one.times[name] for one in rounds])
@@ -260,6 +286,10 @@ def _summary(rows: list[dict[str, Any]]) -> list[str]:
                 text += f", {100 * share:.0f} % in the {len(long)} that take {_LONG_MS} ms or more"
             alone = sum(name in row["alone"] for row in rows)
             lines.append(f"{text}; slower than serial in {below} of {len(rows)}; stayed serial in {alone}.")
+    if long:
+        twins = 100 * np.median([row["twins"] for row in long])
+        head = f"Serial runs of one of those {len(long)} side by side, a core each, which share nothing"
+        lines.append(f"{head}: {twins:.0f} % of the speed of one alone. That is what the cores leave.")
     return lines
 
 

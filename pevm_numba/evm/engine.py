@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter_ns
 from typing import Any, Final, NamedTuple
 
@@ -293,8 +293,8 @@ class Engine:
         at = np.searchsorted(cells["position"][order], np.arange(len(self.txs) + 1)).astype(np.int64)
         self._set(listed_at=self._table("plan listed at", at), listed=self._table("plan listed", places[order]))
 
-    def run(self, plan: Plan) -> dict[str, int]:
-        """Run once; counts and times in nanoseconds.
+    def run(self, plan: Plan, ready: Callable[[], object] | None = None) -> dict[str, int]:
+        """Run once; counts and times in nanoseconds. `ready` is called just before the clock starts.
 
         Raises
         ------
@@ -307,6 +307,8 @@ class Engine:
         """
         for _ in range(ENLARGED):
             self.reset(plan)
+            if ready is not None:
+                ready()
             execute_ns, cpu_ns = self._launch(self.workers[:1] if plan.mode == SERIAL else self.workers)
             if self._get("stop") != layout.FULL:
                 break

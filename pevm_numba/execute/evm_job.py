@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -187,9 +188,9 @@ class EvmJob(Job):
     def reset(self) -> None:
         """Nothing: a run resets the engine, anew where it turns out to need more room."""
 
-    def run(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Run once, untimed resetting included."""
-        found = self.engine.run(self._plan)
+    def run(self, ready: Callable[[], object] | None = None) -> tuple[dict[str, int], dict[str, int]]:
+        """Run once, untimed resetting included; `ready` is called between the two."""
+        found = self.engine.run(self._plan, ready)
         executions = found["executions"] or self.block.n_tx
         waves = len(np.unique(self._plan.starts)) if self._plan.mode == WAVES else 0
         counters = dict.fromkeys(COUNTERS, 0) | {
