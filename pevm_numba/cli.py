@@ -96,10 +96,10 @@ def execute(
 ) -> None:
     """Execute a block, compare with serial execution, and show what was done."""
     con.log_to_stderr(verbose)
-    from .commands import executor_of, run_execute
+    from .commands_execute import executor_of, run_execute
 
-    name = executor_of(mode, executor)
-    run_execute(con.read_input(input, number, prestate), [input], name, schedule, workers, gantt)
+    name, inputs = executor_of(mode, executor), [input, *([] if prestate is None else [prestate])]
+    run_execute(con.read_input(input, number, prestate), inputs, name, schedule, workers, gantt)
 
 
 @app.command()
@@ -108,6 +108,8 @@ def benchmark(
     preset: Annotated[str | None, typer.Option(help="Generated block.")] = None,
     input: Annotated[Path | None, typer.Option(help="Block file, folder or seed JSON with one block.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads; default all that Numba has.")] = None,
+    number: _Number = None,
+    prestate: _Prestate = None,
     verbose: _Verbose = 0,
 ) -> None:
     """Measure one block, parallel against serial, and write its metrics (one JSON object)."""
@@ -115,15 +117,18 @@ def benchmark(
     if (preset is None) == (input is None):
         raise UsageError("benchmark: give either --preset or --input")
     from .bench.report import write_json
-    from .bench.session import Request, run
-    from .io.any_block import any_block_numbers
+    from .bench.session import Request, measure_all, run
     from .io.paths import check_target
 
-    if input is not None and len(any_block_numbers(input)) != 1:
-        raise UsageError(f"{input}: holds {len(any_block_numbers(input))} blocks: benchmark takes one; see pevm_numba.bench")
-    request = Request((preset,) if preset else (), (input,) if input else (), workers=workers)
-    check_target("--output", output, request.inputs, (".json",))
-    write_json(output, run(request)[0])
+    given = [path for path in (input, prestate) if path is not None]
+    check_target("--output", output, given, (".json",))
+    if input is None:
+        if number is not None or prestate is not None:
+            raise UsageError("--number, --prestate: only with --input")
+        rows = run(Request((preset or "",), workers=workers))
+    else:
+        rows = measure_all(Request(workers=workers), [con.read_input(input, number, prestate)], input)
+    write_json(output, rows[0])
 
 
 @app.command()
@@ -194,7 +199,10 @@ def simulate(
     validation: Annotated[float, typer.Option(help="Of one validation.")] = 0.0,
     cold_read: Annotated[float, typer.Option(help="Latency of the first touch of each storage key.")] = 0.0,
     prefetch: Annotated[int, typer.Option(help="Cold keys fetched at a time, ahead of execution.")] = 0,
-    prefetch_list: Annotated[str, typer.Option(help="Keys known to prefetch: static, declared, eip2930, union.")] = "static",
+    prefetch_list: Annotated[
+        str | None,
+        typer.Option(help="Keys known to prefetch: static, declared, eip2930, union, observed; default the exact ones."),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
     number: _Number = None,
     prestate: _Prestate = None,
@@ -225,10 +233,13 @@ def convert(
 ) -> None:
     """Read blocks in any known form and write them as block file (or one as seed JSON)."""
     con.log_to_stderr(verbose)
+    from .io.evm_tables import is_evm_folder
     from .io.files import block_numbers, read_blocks, write_blocks
     from .io.paths import check_target
 
     check_target("--output", output, [input])
+    if is_evm_folder(input):
+        raise UsageError(f"{input}: holds blocks of the EVM with state, which have no other form to be written in")
     wanted = block_numbers(input) if number is None else [number]
     write_blocks(output, con.progress(read_blocks(input, wanted), "converting", len(wanted)))
     print(f"{output}: blocks: {len(wanted):,}")
@@ -255,7 +266,7 @@ def evm_run(
 ) -> None:
     """Execute a real block, compare it with its header and with serial execution, and show what was done."""
     con.log_to_stderr(verbose)
-    from .commands import executor_of, run_execute
+    from .commands_execute import executor_of, run_execute
 
     name = executor_of(None, executor)
     run_execute(con.read_input(input, number, prestate, fork, evm=True), [input], name, workers=workers)

@@ -1,8 +1,4 @@
-"""Bodies of the commands `execute`, `schedule` and `simulate`.
-
-What the last two print is a plan at the costs named, never a measured time; a time of `execute` is shown with its result
-compared.
-"""
+"""Bodies of the commands `schedule` and `simulate`: what they print is a plan at the costs named, never a measured time."""
 
 from __future__ import annotations
 
@@ -18,17 +14,15 @@ from . import __version__
 from . import console as con
 from ._kernels.jit import most_threads
 from .access.oracles import ORACLES, access_sets, exact_oracle, exact_sets
-from .access.quality import with_common_keys
 from .access.sets import AccessSets
 from .access.view import FEE_RECIPIENT, GRANULARITIES, select
 from .bench.report import write_json
 from .errors import BlockError, ScheduleError, UsageError
 from .evm.block import AnyBlock
 from .execute.costs import transaction_costs
-from .execute.machine import EXECUTORS
-from .execute.run import execute, prepare
-from .io.paths import check_target, replacing
-from .io.schedule_file import read_schedule, write_schedule
+from .execute.run import execute
+from .io.paths import check_target
+from .io.schedule_file import write_schedule
 from .machine.ops import Field
 from .schedule.bounds import Bounds, bounds
 from .schedule.check import check_schedule
@@ -40,10 +34,13 @@ from .schedule.policies import POLICIES, POLICY_PRIORITIES, schedule
 from .schedule.simulate import MODELS, Overheads, Simulation, compare
 from .screens import COST_NAMES, amount, print_pairs, schedule_rows, show_runs, wasted_share, workers_text
 
-__all__ = ["View", "executor_of", "run_execute", "run_schedule", "run_simulate"]
+__all__ = ["View", "run_schedule", "run_simulate"]
 
 _MOST_WORKERS: Final = 2**31 - 1
 _MOST_COST: Final = 1e15
+
+#: What a prefetcher may be taken to know.
+PREFETCH_LISTS: Final = ("static", "declared", "eip2930", "union", "observed")
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,11 @@ class View:
     prestate: Path | None = None
     exact: str = "static"
 
+    @property
+    def inputs(self) -> list[Path]:
+        """What no output may overwrite."""
+        return [self.input, *([] if self.prestate is None else [self.prestate])]
+
     def check(self) -> None:
         """Refuse what no block could make good, naming the option.
 
@@ -69,17 +71,16 @@ class View:
         UsageError
         """
         if self.number is not None:
-            _range("--number", self.number, 0, 2**64 - 1)
+            con.check_range("--number", self.number, 0, 2**64 - 1)
         if self.oracle is not None:
-            _choice("--oracle", self.oracle, ORACLES)
-        _range("--miss-rate", self.miss_rate, 0, 1)
+            con.check_choice("--oracle", self.oracle, ORACLES)
+        con.check_range("--miss-rate", self.miss_rate, 0, 1)
         if self.miss_rate and self.oracle != "degraded":
-            oracle = self.oracle or self.exact
-            raise UsageError(f"--miss-rate {self.miss_rate:g} with --oracle {oracle}: only degraded misses accesses")
-        _range("--seed", self.seed, 0, 2**63 - 1)
+            raise UsageError(f"--miss-rate {self.miss_rate:g} without --oracle degraded: only that misses accesses")
+        con.check_range("--seed", self.seed, 0, 2**63 - 1)
         _choices("--fields", self.fields, [field.name.lower() for field in Field])
-        _choice("--granularity", self.granularity, GRANULARITIES)
-        _choice("--fee-recipient", self.fee_recipient, FEE_RECIPIENT)
+        con.check_choice("--granularity", self.granularity, GRANULARITIES)
+        con.check_choice("--fee-recipient", self.fee_recipient, FEE_RECIPIENT)
 
     def read(self) -> tuple[View, AnyBlock, AccessSets]:
         """The view with the block's own oracle, if none is named; the block; and the access sets that are asked for."""
@@ -109,9 +110,14 @@ class View:
     @property
     def scope(self) -> str:
         """What bounds hold for, if not for the block: words to go behind a figure."""
-        words = ["estimate"] if self.oracle not in (self.exact, "observed") else []
+        words = ["estimate"] if self.oracle != self.exact else []
         words += ["selection"] if self.chosen else []
         return f", by this {' and '.join(words)}" if words else ""
+
+    @property
+    def in_block_order_only(self) -> bool:
+        """Whether what is exact holds for block order alone, as what is met in running does."""
+        return self.exact == "observed"
 
     def words(self) -> str:
         """The same for people; only choices that are not the default."""
@@ -132,11 +138,6 @@ class View:
 # -------------------------------------------------------------------- arguments
 
 
-def _choice(option: str, value: str, known: Iterable[str]) -> None:
-    if value not in known:
-        raise UsageError(f"{option} {value!r} is unknown: one of {', '.join(known)}")
-
-
 def _choices(option: str, text: str, known: Iterable[str]) -> list[str]:
     """Names with commas between them, each once; `all` among them is all."""
     words, names = [word.strip() for word in text.split(",")], list(known)
@@ -144,11 +145,6 @@ def _choices(option: str, text: str, known: Iterable[str]) -> list[str]:
         if word not in ("all", *names):
             raise UsageError(f"{option} {text!r}: {word!r} is unknown: all, or some of {', '.join(names)}")
     return names if "all" in words else list(dict.fromkeys(words))
-
-
-def _range(option: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise UsageError(f"{option} {value}: must be in [{low}, {high}]")
 
 
 def _priority(option: str, value: str | None, whose: str, known: tuple[str, ...]) -> None:
@@ -166,95 +162,6 @@ def _costs(block: AnyBlock, kind: str) -> NDArray[np.float64]:
             raise BlockError(f"--cost {kind}: {error}") from None
 
 
-# -------------------------------------------------------------------- execute
-
-
-def run_execute(
-    block: AnyBlock,
-    inputs: list[Path],
-    executor: str,
-    schedule_path: Path | None = None,
-    workers: int | None = None,
-    gantt: Path | None = None,
-) -> None:
-    """Execute, compare with serial execution and the chain, print, and draw if asked.
-
-    Raises
-    ------
-    UsageError
-    ExecutionError
-        If the result differs from serial execution, or from what the chain says; nothing is printed or drawn then.
-    """
-    if workers is not None:
-        _range("--workers", workers, 1, 1024)
-    if gantt is not None:
-        check_target("--gantt", gantt, inputs, (".png", ".svg", ".pdf"))
-    plan = None if schedule_path is None else read_schedule(schedule_path)
-    with con.status("executing"):
-        reference = execute(block, "serial", schedule=plan)
-        about = reference.summary()
-        made = prepare(block, executor, workers, schedule=plan, timed=gantt is not None)
-        for _ in range(2):  # the first loads the kernels, so that the time below is that of executing
-            made.job.reset()
-            counters, times = made.job.run()
-        result = made.job.collect(counters, made.timings | times, made.reason)
-        result.check_equal(reference)
-    if gantt is not None:
-        _draw(result, gantt)
-    told = [(key, text) for key, text in _TOLD.items() if counters[key] and (key != "executions" or counters["reexecuted"])]
-    print_pairs([
-        about[0],
-        ("executor", f"{result.executor}, {workers_text(counters['workers'])}"),
-        *([("why", result.reason)] if result.reason else []),
-        *((key.replace("_", " "), f"{counters[key]:,} {text}") for key, text in told),
-        *about[1:],
-        ("time", f"{result.timings['execute_ns'] / 1e6:.3f} ms, once; see benchmark for medians"),
-        ("verified", "receipts, observed accesses and state equal to serial execution"),
-    ])  # fmt: skip
-
-
-#: Counters that are printed where they are not 0.
-_TOLD: Final = {
-    "waves": "run one after the other",
-    "executions": "of transactions, those thrown away included",
-    "aborts": "results thrown away",
-    "validations": "checks of what was read or left behind",
-    "waits": "times that a transaction was found waiting for an earlier one",
-    "runtime_conflicts": "accesses that the schedule would have let run too early",
-    "fallback": "times given up for dataflow",
-}
-
-
-def executor_of(mode: str | None, executor: str | None) -> str:
-    """The executor that the options name.
-
-    Raises
-    ------
-    UsageError
-    """
-    if mode is not None:
-        _choice("--mode", mode, ("serial", "parallel"))
-        if executor is not None:
-            raise UsageError(f"--mode {mode} with --executor {executor}: give one of them")
-        return "serial" if mode == "serial" else "dataflow"
-    if executor is not None:
-        _choice("--executor", executor, EXECUTORS)
-    return executor or "auto"
-
-
-def _draw(result: Any, path: Path) -> None:
-    """Write the Gantt chart of a timed execution."""
-    from . import plot
-
-    ax = plot.gantt(result.times.timeline(), unit="ns")
-    head = f"block {result.block.number} by {result.executor}: {ax.get_title(loc='left')}"
-    ax.set_title(head, loc="left", fontsize="medium")
-    figure: Any = ax.figure
-    with replacing(path) as (temporary,):
-        figure.savefig(temporary, format=path.suffix[1:], dpi=150, bbox_inches="tight")
-    print(f"{path}: when each of {result.block.n_tx:,} transactions ran")
-
-
 # -------------------------------------------------------------------- schedule
 
 
@@ -269,15 +176,15 @@ def run_schedule(
         On bad arguments or input, or if the schedule is not valid for the access sets it was made from.
     """
     view.check()
-    _choice("--policy", policy, POLICIES)
-    _choice("--cost", cost, COSTS)
+    con.check_choice("--policy", policy, POLICIES)
+    con.check_choice("--cost", cost, COSTS)
     _priority("--priority", priority, f"--policy {policy}", POLICY_PRIORITIES.get(policy, ()))
     count = most_threads() if workers is None else workers
-    _range("--workers", count, 1, _MOST_WORKERS)
+    con.check_range("--workers", count, 1, _MOST_WORKERS)
     if rows < 0:
         raise UsageError(f"--rows {rows}: must be at least 0")
     if output is not None:
-        check_target("--output", output, [view.input], (".json", ".parquet"))
+        check_target("--output", output, view.inputs, (".json", ".parquet"))
     view, block, access = view.read()
     weight = _costs(block, cost)
     with con.status("scheduling"):
@@ -302,13 +209,18 @@ def _proved(view: View, plan: Schedule, access: AccessSets, block: AnyBlock) -> 
             check_schedule(plan, exact_sets(block), block=block)
         except ScheduleError as error:
             first = str(error)
-    against = "all conflicts" if first is None else "the access sets used"
-    return {"checked_against": against, "valid_for_block": first is None, "first_violation": first}
+    if view.in_block_order_only and not plan.block_order:
+        against, valid = "accesses in block order", None if first is None else False
+    else:
+        against, valid = "all conflicts" if first is None else "the access sets used", first is None
+    return {"checked_against": against, "valid_for_block": valid, "first_violation": first}
 
 
 def _checked(of: dict[str, Any]) -> str:
     if of["valid_for_block"]:
         return "yes, against all conflicts"
+    if of["valid_for_block"] is None:
+        return "holds for what is accessed in block order; in an order of its own the block's code may access other keys"
     return f"holds for the access sets used; NOT valid for the block: {of['first_violation']}"
 
 
@@ -338,6 +250,7 @@ def _summary(view: View, block: AnyBlock, plan: Schedule, limit: Bounds, cost: s
 def _schedule_lines(view: View, block: AnyBlock, plan: Schedule, of: dict[str, Any]) -> list[tuple[str, Any]]:
     """The summary in words."""
     kind, any_or_block = of["cost_unit"], "block" if of["block_order"] else "any"
+    scope = view.scope or ("" if of["block_order"] or not view.in_block_order_only else ", by accesses in block order")
     order = "block order kept" if of["block_order"] else "its own order: not a way to validate this block"
     chosen = f", priority {of['priority']}" if of["priority"] else ""
     return [
@@ -345,9 +258,9 @@ def _schedule_lines(view: View, block: AnyBlock, plan: Schedule, of: dict[str, A
         ("dependencies", view.words()),
         ("costs", ": ".join(COST_NAMES[kind])),
         ("policy", f"{plan.policy}{chosen}; {order}"),
-        ("waves", f"{plan.n_waves:,}; {any_or_block} order needs at least {of['waves_bound']:,}{view.scope}"),
+        ("waves", f"{plan.n_waves:,}; {any_or_block} order needs at least {of['waves_bound']:,}{scope}"),
         ("makespan", f"{amount(of['makespan'], kind)} on {workers_text(of['n_workers'])}, barriers and dispatch free"),
-        ("bound", f"{amount(of['bound'], kind)} at least in {any_or_block} order, from costs alone{view.scope}: "
+        ("bound", f"{amount(of['bound'], kind)} at least in {any_or_block} order, from costs alone{scope}: "
                   f"{of['bound_share']:.1%} of it reached"),
         ("speed-up", f"{of['speedup']:.2f} over one worker's {amount(of['total_cost'], kind)}"),
         ("idle", f"{of['idle_share']:.1%} of the time of {workers_text(of['n_workers'])}"),
@@ -360,7 +273,7 @@ def _schedule_lines(view: View, block: AnyBlock, plan: Schedule, of: dict[str, A
 
 def run_simulate(
     view: View, models: str, workers: str, cost: str, priority: str | None, overheads: dict[str, Any], output: Path | None,
-    prefetch_list: str = "static",
+    prefetch_list: str | None = None,
 ) -> None:  # fmt: skip
     """Simulate models on numbers of workers; print a table and write JSON if asked.
 
@@ -371,21 +284,23 @@ def run_simulate(
     """
     view.check()
     chosen, counts = _choices("--models", models, MODELS), con.worker_counts(workers)
-    _choice("--cost", cost, COSTS)
+    con.check_choice("--cost", cost, COSTS)
     having = [name for name in chosen if name in MODEL_PRIORITIES]
     _priority("--priority", priority, f"--models {models}", PRIORITIES if having else ())
     for name, value in overheads.items():
         whole = name == "prefetch"
-        _range(f"--{name.replace('_', '-')}", value, 0, _MOST_WORKERS if whole else _MOST_COST)
-    lists = ("static", "declared", "eip2930", "union")
-    _choice("--prefetch-list", prefetch_list, lists if view.granularity == "slot" else lists[:1])
+        con.check_range(f"--{name.replace('_', '-')}", value, 0, _MOST_WORKERS if whole else _MOST_COST)
+    if prefetch_list is not None:
+        con.check_choice("--prefetch-list", prefetch_list, PREFETCH_LISTS)
     if output is not None:
-        check_target("--json", output, [view.input], (".json",))
+        check_target("--json", output, view.inputs, (".json",))
     view, block, access = view.read()
     weight = _costs(block, cost)
-    known = None
-    if prefetch_list != "static":
-        access, known = with_common_keys(access, access_sets(block, prefetch_list))
+    prefetch_list, known = prefetch_list or view.exact, None
+    if prefetch_list != view.exact:
+        if view.granularity != "slot":
+            raise UsageError(f"--prefetch-list {prefetch_list} with --granularity {view.granularity}: only {view.exact}")
+        known = access_sets(block, prefetch_list)
     over = Overheads(**overheads, prefetch_access=known)
     with con.status("simulating"):
         runs = compare(access, chosen, workers=counts, cost=weight, overheads=over, priority=priority, block=block)

@@ -99,10 +99,35 @@ def read_input(
         try:
             block = read_any_block(path, None if prestate is not None else number, prestate=prestate, fork=fork)
         except FileFormatError as error:
-            raise FileFormatError(str(error).replace("say which with number=", "say which with --number")) from error
+            text = str(error).replace("say which with number=", "say which with --number")
+            if prestate is None and path.is_file() and path.name.endswith((".json", ".json.gz")):
+                text += " (a block as a node gives it needs --prestate)"
+            raise FileFormatError(text) from error
     if number is not None and number != block.number:
         raise UsageError(f"--number {number}: the block of {path} is {block.number}")
     return block
+
+
+def check_choice(option: str, value: str, known: Iterable[str]) -> None:
+    """Refuse what is none of the names known.
+
+    Raises
+    ------
+    UsageError
+    """
+    if value not in known:
+        raise UsageError(f"{option} {value!r} is unknown: one of {', '.join(known)}")
+
+
+def check_range(option: str, value: float, low: float, high: float) -> None:
+    """Refuse a value out of [low, high].
+
+    Raises
+    ------
+    UsageError
+    """
+    if not low <= value <= high:
+        raise UsageError(f"{option} {value}: must be in [{low}, {high}]")
 
 
 def width() -> int:

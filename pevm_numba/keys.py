@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import door
+from .errors import BlockError
 from .machine.ops import Field
 
 __all__ = ["KeyTable", "Keys", "name_of"]
@@ -40,7 +41,7 @@ class Keys(Protocol):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class KeyTable:
-    """Keys that a block's transactions accessed, ordered by address, field and slot.
+    """Keys by number: those of an execution or an estimate are ordered by address, field and slot.
 
     Parameters
     ----------
@@ -50,20 +51,30 @@ class KeyTable:
     slot : (n, 32) uint8
         Big-endian; 0 but for storage.
 
+    whole : bool
+        Whether the numbers are of whole accounts: fields and slots then say nothing.
+
     Raises
     ------
     BlockError
-        If an array is not as described.
+        If an array is not as described, or a key is there twice.
     """
 
     address: NDArray[np.uint8]
     field: NDArray[np.uint8]
     slot: NDArray[np.uint8]
+    whole: bool = False
 
     def __post_init__(self) -> None:
         field = door.array("field", self.field, np.uint8, (None,), high=int(max(Field)))
         address = door.array("address", self.address, np.uint8, (len(field), 20))
-        door.freeze(self, field=field, address=address, slot=door.array("slot", self.slot, np.uint8, (len(field), 32)))
+        slot = door.array("slot", self.slot, np.uint8, (len(field), 32))
+        address, field, slot = (np.array(column, np.uint8, order="C") for column in (address, field, slot))
+        ids, first = door.intern_rows(address, field, slot)
+        if len(first) < len(ids):
+            again = int(np.flatnonzero(ids != np.arange(len(ids)))[0])
+            raise BlockError(f"key {again} is key {int(first[ids[again]])} again: keys must be distinct")
+        door.freeze(self, field=field, address=address, slot=slot, whole=bool(self.whole))
 
     @classmethod
     def from_keys(cls, keys: Iterable[tuple[bytes, int, int]]) -> KeyTable:
@@ -75,6 +86,9 @@ class KeyTable:
         'slot 0x5'
         """
         listed = list(keys)
+        for i, (where, _, place) in enumerate(listed):
+            if not isinstance(where, bytes) or len(where) != 20 or not 0 <= place < 2**256:
+                raise BlockError(f"keys[{i}] = {listed[i]!r:.200}: must be 20 bytes, a field and a slot below 2**256")
         address = np.frombuffer(b"".join(one[0] for one in listed), np.uint8).reshape(-1, 20)
         slot = np.frombuffer(b"".join(one[2].to_bytes(32, "big") for one in listed), np.uint8).reshape(-1, 32)
         return cls(address, np.array([one[1] for one in listed], np.uint8), slot)
@@ -101,7 +115,7 @@ class KeyTable:
 
     def key_name(self, k: int) -> str:
         """Key `k` for people."""
-        return name_of(self, k)
+        return f"0x{self.address[k].tobytes().hex()}" if self.whole else name_of(self, k)
 
     def __len__(self) -> int:
         return len(self.field)
@@ -115,7 +129,8 @@ class KeyTable:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, KeyTable):
             return NotImplemented
-        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in ("address", "field", "slot"))
+        columns = ("address", "field", "slot", "whole")
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in columns)
 
     __hash__ = None  # type: ignore[assignment]  # arrays compare by content
 

@@ -28,7 +28,7 @@ STAGES = [
     ("execute",),
     ("io",),
     ("fields", "metrics", "plot", "inspection", "console", "screens"),
-    ("bench", "commands", "commands_evm", "cli", "__main__"),
+    ("bench", "commands", "commands_execute", "commands_evm", "cli", "__main__"),
 ]
 
 

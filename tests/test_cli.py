@@ -327,7 +327,7 @@ def test_benchmark_needs_exactly_one_block(command, small, two, tmp_path):
     path = tmp_path / "x.json"
     one_line(command("benchmark", "--output", path), 2, "either --preset or --input")
     one_line(command("benchmark", "--preset", "small", "--input", small, "--output", path), 2, "either --preset or --input")
-    one_line(command("benchmark", "--input", two, "--output", path), 2, str(two), "holds 2 blocks")
+    one_line(command("benchmark", "--input", two, "--output", path), 1, str(two), "holds blocks 1, 2", "--number")
     one_line(command("benchmark", "--preset", "tiny", "--output", path), 2, "'tiny'", "one of small, medium")
     assert not path.exists()
 

@@ -138,7 +138,7 @@ def test_whatever_runs_first_the_outcome_is_serial(
 
 def test_a_slot_that_came_before_a_contract_went_is_gone() -> None:
     """The transaction that destroys it runs first, and sees no slot to clear."""
-    target, word = at(CODES.index(FICKLE)), int.from_bytes(MINER, "big")
+    target, word = at(CODES.index(FICKLE)), int.from_bytes(PEOPLE[3], "big")  # an heir that the first does not pay
     block = block_of([(PEOPLE[0], target, 0, 0, 9, 60_000), (PEOPLE[1], target, 0, word, 0, 60_000)], Fork.BERLIN)
     job = EvmJob(
         block, "dataflow", access=pn.AccessSets.from_dicts([{}, {}], n_keys=1), cost=np.array([1.0, 2.0])

@@ -197,10 +197,8 @@ def as_hex(value: int | bytes) -> str:
     return hex(value) if isinstance(value, int) else "0x" + value.hex()
 
 
-def test_a_block_as_a_node_gives_it_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    block = example()
+def write_node_block(folder: Path, block: EvmBlock) -> tuple[Path, Path]:
+    """A block and its prestate as a node gives them."""
     serial = pn.execute(block, "serial")
     txs = [
         {
@@ -230,8 +228,15 @@ def test_a_block_as_a_node_gives_it_runs(
         }
         for address, one in block.state.items()
     }  # fmt: skip
-    (tmp_path / "block.json").write_text(json.dumps(header))
-    (tmp_path / "prestate.json").write_text(json.dumps(accounts))
+    (folder / "block.json").write_text(json.dumps(header))
+    (folder / "prestate.json").write_text(json.dumps(accounts))
+    return folder / "block.json", folder / "prestate.json"
+
+
+def test_a_block_as_a_node_gives_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_node_block(tmp_path, example())
     command = in_process(cli.main, monkeypatch, capsys)
     given = ("evm", "run", "--input", tmp_path / "block.json")
     said = command(*given, "--prestate", tmp_path / "prestate.json", "--executor", "optimistic", "--workers", 2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cli import in_process
-from test_evm_folders import N_TX, example, tables, write
+from test_evm_folders import N_TX, example, tables, write, write_node_block
 
 import pevm_numba as pn
 from pevm_numba import cli
@@ -19,10 +21,15 @@ from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.access.oracles import exact_oracle
 from pevm_numba.access.quality import with_common_keys
 from pevm_numba.bench import __main__ as bench
+from pevm_numba.bench.evm import _side_by_side
 from pevm_numba.bench.scenarios import Scenario
-from pevm_numba.bench.timing import Options, WarmUp, measure
-from pevm_numba.errors import BlockError, FileFormatError
+from pevm_numba.bench.timing import Options, WarmUp, _Subject, measure, warm_up
+from pevm_numba.errors import BlockError, ExecutionError, FileFormatError
+from pevm_numba.evm import engine
 from pevm_numba.evm.block import AnyBlock, EvmBlock
+from pevm_numba.evm.forks import Fork
+from pevm_numba.execute import evm_job
+from pevm_numba.execute.evm_job import EvmJob
 from pevm_numba.execute.machine import EXECUTORS, PARALLEL
 from pevm_numba.execute.machines import MACHINES, machine_of
 from pevm_numba.fields import FIELDS
@@ -78,10 +85,14 @@ def test_schedules_and_simulations_take_a_block(block: AnyBlock) -> None:
         plan = pn.schedule(block, policy, workers=2, cost="accesses")
         assert plan == pn.schedule(access, policy, workers=2, cost="accesses", block=block)
         pn.check_schedule(plan, access, block=block)
-        assert plan.proved_for is block
+        # code may access other keys in an order of its own: nobody has seen it run so
+        proved = plan.block_order or not isinstance(block, EvmBlock)
+        assert plan.proved_for is (block if proved else None)
     runs = [pn.simulate(one, "block-stm", workers=2, cost="accesses") for one in (block, access)]
     assert runs[0].makespan == runs[1].makespan >= runs[0].bound > 0
-    assert pn.optimality(block, 2, measures=["makespan"])
+    best = pn.optimality(block, 2, measures=["makespan"])
+    assert best == pn.optimality(access, 2, measures=["makespan"], block=block)
+    assert {ratio.measure for ratio in best} == {"makespan"}
     built = pn.build_block(access, [1] * block.n_tx, [1] * block.n_tx, gas_limit=block.n_tx, block=block)
     assert sorted(built.chosen.tolist()) == list(range(block.n_tx))
     late = pn.Schedule.from_waves("all at once", [list(range(block.n_tx))])
@@ -136,7 +147,14 @@ def test_whole_accounts_of_an_evm_block() -> None:
     table = everything.table
     assert table is not None
     assert accounts.n_keys == len({address for address, _, _ in table})
-    assert accounts.table is None
+    named = accounts.table
+    assert named is not None
+    assert named.whole
+    assert [named.key_name(k) for k in range(len(named))] == ["0x" + bytes(address).hex() for address in named.address]
+    small = pn.select(pn.access_sets(block, "static"), block, granularity="account")
+    assert 0 < pn.accuracy(small, accounts).recall < 1
+    with pytest.raises(BlockError, match="other keys than the truth"):
+        pn.accuracy(small, everything)
     for whole, parts in zip(accounts, everything):
         assert len(whole) == len({table[key][0] for key in parts})
 
@@ -178,6 +196,62 @@ def test_a_table_must_fit_and_travels_with_the_sets() -> None:
     assert again.table == access.table
     assert access != pn.AccessSets(access.n_keys, access.indptr, access.keys, access.modes)
     assert access.reordered([1, 0]).table is access.table
+    with pytest.raises(BlockError, match="key 1 is key 0 again"):
+        KeyTable.from_keys([(bytes(20), 0, 5), (bytes(20), 0, 5)])
+    with pytest.raises(BlockError, match=r"keys\[0\] = .* must be 20 bytes"):
+        KeyTable.from_keys([(bytes(19), 0, 5)])
+    mine = np.zeros((1, 20), np.uint8)
+    KeyTable(mine, np.zeros(1, np.uint8), np.zeros((1, 32), np.uint8))
+    mine[0, 0] = 7  # still mine
+
+
+def test_a_prefetcher_may_know_other_keys() -> None:
+    block = example()
+    exact = pn.access_sets(block)
+    spans = []
+    for listed in (None, exact, pn.access_sets(block, "union"), pn.access_sets(block, "eip2930")):
+        over = pn.Overheads(cold_read=9000, prefetch=8, prefetch_access=listed)
+        spans.append(pn.simulate(block, "list", workers=2, cost="accesses", overheads=over).makespan)
+    assert spans[0] == spans[1] < spans[2] <= spans[3]
+    bare = pn.AccessSets.from_dicts([{}] * block.n_tx, n_keys=exact.n_keys)
+    with pytest.raises(BlockError, match="prefetch_access has a table of its keys, or none"):
+        pn.simulate(block, "list", overheads=pn.Overheads(prefetch=1, prefetch_access=bare))
+
+
+def test_a_bare_job_owes_no_outcome() -> None:
+    job = machine_of(example()).job(example(), "serial")
+    job.plan()
+    job.collect(*job.run()).check_equal(pn.execute(example(), "serial"))
+    job.bare()
+    with pytest.raises(ExecutionError, match="keeps no record"):
+        job.collect(*job.run())
+
+
+def test_before_byzantium_a_receipts_root_says_nothing() -> None:
+    block = example()
+    for fork, known in ((Fork.LONDON, False), (Fork.SPURIOUS, None)):
+        fee = 7 if fork >= Fork.LONDON else None
+        env = replace(block.env, fork=fork, base_fee=fee, receipts_root=b"\5" * 32)
+        done = pn.execute(EvmBlock(env, block.transactions[:-1], block.state), "serial")
+        assert done.root_is_chains is known
+        assert len(done.differences_from_chain()) == (known is False)
+        assert machine_of(block).facts(done.block, done)["chain_gas_exact"] is None
+    assert dict(done.summary())["as the chain"] == "nothing to compare with"
+
+
+def test_runs_side_by_side_do_not_wait_for_one_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    twins = [EvmJob(example(), "serial") for _ in range(2)]
+    for job in twins:
+        job.plan()
+    assert _side_by_side(twins) > 0
+
+    def broken(plan: object) -> None:
+        raise ExecutionError("no room")
+
+    monkeypatch.setattr(twins[0].engine, "reset", broken)
+    monkeypatch.setattr(threading, "excepthook", lambda given: None)
+    with pytest.raises(ExecutionError, match="a serial run beside another failed"):
+        _side_by_side(twins)
 
 
 def test_a_digest_is_of_the_content() -> None:
@@ -185,6 +259,12 @@ def test_a_digest_is_of_the_content() -> None:
     assert block.digest() == example().digest()
     who = next(iter(block.state))
     richer = {**block.state, who: block.state[who]._replace(balance=block.state[who].balance + 1)}
+    env = replace(block.env, block_hashes={5: bytes(32), 4: b"\1" * 32})
+    other = replace(block.env, block_hashes={4: b"\1" * 32, 5: bytes(32)})
+    assert env == other
+    assert len({EvmBlock(one, block.transactions, block.state).digest() for one in (env, other)}) == 1
+    with pytest.raises(ValueError, match="read-only"):
+        block.nonce[0] = 1
     assert len({block.digest(), EvmBlock(block.env, block.transactions, richer).digest(), example(7).digest()}) == 3
 
 
@@ -200,6 +280,30 @@ def test_an_evm_block_is_measured_as_any_other(executor: str) -> None:
     assert row["intern_ms"] is None
     known = executor in ("waves", "dataflow")
     assert (row["oracle"], row["preexec_recall"]) == (("observed", 1.0) if known else (None, None))
+
+
+@pytest.mark.parametrize("executor", PARALLEL)
+def test_what_is_measured_runs_on_what_it_says(executor: str) -> None:
+    """Optimistic is not given what a run before has seen; what dataflow is given has costs, as in `execute`."""
+    subject = _Subject(example(), Options(executor, workers=2))
+    job = subject.job
+    assert isinstance(job, EvmJob)
+    assert (job.access is None) == (executor in ("optimistic", "bal"))
+    assert (job.cost is None) == (executor in ("optimistic", "bal"))
+    assert (job.access_list is None) == (executor != "bal")
+    assert subject.oracle == (None if executor in ("optimistic", "bal") else "observed")
+
+
+@pytest.mark.skipif(DISABLED, reason="no threads in plain Python")
+def test_the_warm_up_runs_every_executor_on_several_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched = []
+    together = engine.work_together
+    monkeypatch.setattr(evm_job, "LEAST_WORK", 300_000)
+    monkeypatch.setattr(evm_job, "LEAST_GAIN", 1.1)
+    monkeypatch.setattr(engine, "work_together", lambda *given: launched.append(name) or together(*given))
+    for name in (*PARALLEL, "auto"):
+        warm_up([Options(name, workers=2)], evm=True)
+    assert set(launched) == {*PARALLEL, "auto"}
 
 
 @pytest.mark.skipif(DISABLED, reason="measures nothing in plain Python")
@@ -253,9 +357,46 @@ def test_every_command_takes_an_evm_block(
     assert (said.code, said.err) == (0, "")
     said = command("schedule", *given, "--oracle", "eip2930", "--rows", 0)
     assert "NOT valid for the block" in said.out
-    said = command("simulate", *given, "--models", "block-stm,waves", "--prefetch-list", "eip2930", "--prefetch", 2)
-    assert (said.code, said.err) == (0, "")
-    assert "observed access sets" in said.out
+    said = command("schedule", *given, "--policy", "mis", "--rows", 0)
+    assert "in an order of its own the block's code may access other keys" in " ".join(said.out.split())
+    assert "by accesses in block order" in said.out
+    said = command("schedule", *given, "--policy", "mis", "--output", tmp_path / "mis.json")
+    assert json.loads((tmp_path / "mis.json").read_text())["valid_for_block"] is None
+    made = {}
+    for name in ("observed", "static", "union", None):
+        words = ("--models", "list", "--workers", 2, "--cold-read", 9000, "--prefetch", 8, "--json", tmp_path / "s.json")
+        said = command("simulate", *given, *words, *(() if name is None else ("--prefetch-list", name)))
+        assert (said.code, said.err) == (0, "")
+        assert "observed access sets" in said.out
+        (row,) = json.loads((tmp_path / "s.json").read_text())
+        made[name] = row["makespan"]
+        assert row["prefetch_list"] == (name or "observed")
+    assert made[None] == made["observed"] < made["static"]
+    said = command("convert", *given, "--output", tmp_path / "other.parquet")
+    assert (said.code, said.err.count("\n"), "no other form" in said.err) == (2, 1, True)
+
+
+def test_a_block_as_a_node_gives_it_goes_through_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block, prestate = write_node_block(tmp_path, example())
+    command, given = in_process(cli.main, monkeypatch, capsys), ("--input", block, "--prestate", prestate)
+    for words in (("inspect",), ("execute",), ("schedule",), ("simulate", "--models", "waves")):
+        said = command(words[0], *given, *words[1:])
+        assert (said.code, said.err) == (0, "")
+        said = command(words[0], "--input", block, *words[1:])
+        assert (said.code, said.err.count("\n"), "needs --prestate" in said.err) == (1, 1, True)
+    held = prestate.read_bytes()
+    for words in (("schedule", "--output"), ("simulate", "--json"), ("benchmark", "--output")):
+        said = command(words[0], *given, words[1], prestate)
+        assert said.code == 2, words
+        assert prestate.read_bytes() == held
+    if not DISABLED:
+        said = command("benchmark", *given, "--output", tmp_path / "one.json")
+        assert (said.code, said.err) == (0, "")
+        assert json.loads((tmp_path / "one.json").read_text())["scenario"] == f"evm {example().number}"
+    said = command("benchmark", "--preset", "small", "--number", 5, "--output", tmp_path / "one.json")
+    assert (said.code, "only with --input" in said.err) == (2, True)
 
 
 @pytest.mark.skipif(DISABLED, reason="measures nothing in plain Python")

@@ -103,7 +103,7 @@ def access_sets(
 
 
 def exact_oracle(block: AnyBlock) -> str:
-    """The oracle that tells just what a block's transactions access, if none of them fails.
+    """The oracle that tells just what a block's transactions access in block order (of micro-ops: if none of them fails).
 
     Examples
     --------

@@ -75,6 +75,8 @@ def accuracy(estimate: AccessSets, truth: AccessSets, *, max_pairs: int = 5_000_
     need_access("estimate", estimate)
     need_access("truth", truth)
     estimate, truth = with_common_keys(estimate, truth)
+    if estimate.table != truth.table:
+        raise BlockError("estimate with other keys than the truth: both must have a table, of slots or of whole accounts")
     if (estimate.n_tx, estimate.n_keys) != (truth.n_tx, truth.n_keys):
         text = f"{estimate.n_tx} transactions and {estimate.n_keys} keys"
         raise BlockError(f"estimate of {text}: must be of the truth's {truth.n_tx} and {truth.n_keys}")
@@ -110,11 +112,13 @@ def with_common_keys(first: AccessSets, second: AccessSets) -> tuple[AccessSets,
     [{0: <Mode.WRITE: 2>}, {0: <Mode.WRITE: 2>}]
     """
     one, two = first.table, second.table
-    if one is None or two is None or one == two:
+    if one is None or two is None or one == two or one.whole != two.whole:
         return first, second
-    rows = [np.concatenate(pair) for pair in ((one.address, two.address), (one.field, two.field), (one.slot, two.slot))]
-    ids, kept = door.intern_rows(*rows)
-    table = KeyTable(*(column[kept] for column in rows))
+    address, field, slot = (
+        np.concatenate(pair) for pair in ((one.address, two.address), (one.field, two.field), (one.slot, two.slot))
+    )
+    ids, kept = door.intern_rows(address, field, slot)
+    table = KeyTable(address[kept], field[kept], slot[kept], one.whole)
     made = []
     for sets, numbers in ((first, ids[: len(one)]), (second, ids[len(one) :])):
         over = merged(len(table), (sets.indptr, numbers[sets.keys], sets.modes))

@@ -18,7 +18,7 @@ from .._kernels.jit import inputs
 from ..block import Block
 from ..errors import BlockError
 from ..evm.block import AnyBlock, need_block
-from ..keys import Keys
+from ..keys import Keys, KeyTable
 from ..machine.ops import Field, Mode
 from .sets import AccessSets, need_access
 
@@ -158,7 +158,13 @@ def _by_account(access: AccessSets, names: Keys) -> AccessSets:
     ids = account_ids(names)
     n_accounts = int(ids.max(initial=-1)) + 1
     accounts = ids[access.keys]
-    return merged(n_accounts, (access.indptr, accounts, access.modes))
+    made = merged(n_accounts, (access.indptr, accounts, access.modes))
+    if access.table is None:
+        return made
+    address = np.empty((n_accounts, 20), np.uint8)
+    address[ids] = names.key_address
+    table = KeyTable(address, np.zeros(n_accounts, np.uint8), np.zeros((n_accounts, 32), np.uint8), whole=True)
+    return AccessSets.trusted(n_accounts, made.indptr, made.keys, made.modes, table=table)
 
 
 def merged(

@@ -18,7 +18,7 @@ def bench(
     context: typer.Context,
     preset: Annotated[list[str] | None, typer.Option(help="Generated block; may be repeated.")] = None,
     input: Annotated[
-        list[Path] | None, typer.Option(help="Block file, folder of block, cryo or op_trace files, or seed JSON.")
+        list[Path] | None, typer.Option(help="Block file, folder of block, cryo, op_trace files, tables with state, or JSON.")
     ] = None,
     executor: Annotated[
         str, typer.Option(help="serial, waves, dataflow, optimistic, bal, auto, or all.")
@@ -28,7 +28,7 @@ def bench(
     ] = "levels",
     oracle: Annotated[
         str | None,
-        typer.Option(help="Access sets: static (default; none for optimistic), declared, eip2930, union, degraded."),
+        typer.Option(help="static, declared, eip2930, union, degraded, observed; default exact, for optimistic none."),
     ] = None,
     miss_rate: Annotated[float, typer.Option(help="With --oracle degraded: share of accesses missed.")] = 0.0,
     workers: Annotated[int | None, typer.Option(help="Threads; default all that Numba has.")] = None,

@@ -43,6 +43,10 @@ _LARGE, _BOUND = 100_000, 1.5
 _MEGA: Final = 4
 #: Milliseconds of serial execution from which on a block counts as long.
 _LONG_MS: Final = 1
+#: Speed of serial runs side by side, over that of one alone, from which on cores count as whole ones.
+_WHOLE: Final = 0.95
+#: Seconds after which runs that should begin together are given up.
+_LONGEST_WAIT: Final = 60.0
 #: Rounds are repeated, up to so many times those asked for, until enough were quiet; with fewer than so many all count.
 _PATIENCE, _LEAST_QUIET = 3, 3
 #: Share of transactions that a peer must end as we do, for its time to say anything.
@@ -137,10 +141,14 @@ def _prepared(name: str, block: EvmBlock, workers: int) -> _Case:
 
 def _side_by_side(twins: Sequence[EvmJob]) -> float:
     """Mean nanoseconds of serial runs that begin together, on a thread each, and share nothing."""
-    together, taken = Barrier(len(twins)), []
+    together, taken = Barrier(len(twins), timeout=_LONGEST_WAIT), []
 
     def run(job: EvmJob) -> None:
-        taken.append(job.run(together.wait)[1]["execute_ns"])
+        try:
+            taken.append(job.run(together.wait)[1]["execute_ns"])
+        except BaseException:
+            together.abort()  # nobody need wait for this one
+            raise
 
     threads = [Thread(target=run, args=(job,)) for job in twins]
     for thread in threads:
@@ -179,7 +187,8 @@ def _round(case: _Case, workers: int) -> _Round:
             costs = np.minimum(costs, now) if len(costs) else now
         elif name == "optimistic":
             aborts = counters["aborts"]
-    twins = min(_side_by_side(case.twins) for _ in range(2))
+    _side_by_side(case.twins)
+    twins = _side_by_side(case.twins)
     after, elapsed = waited_ns(), perf_counter_ns() - start
     share = 0.0 if waited is None or after is None else (after - waited) / elapsed
     steady = abs(serial[0] - serial[1]) <= MOST_DRIFT * min(serial)
@@ -287,9 +296,27 @@ def _summary(rows: list[dict[str, Any]]) -> list[str]:
             alone = sum(name in row["alone"] for row in rows)
             lines.append(f"{text}; slower than serial in {below} of {len(rows)}; stayed serial in {alone}.")
     if long:
-        twins = 100 * np.median([row["twins"] for row in long])
-        head = f"Serial runs of one of those {len(long)} side by side, a core each, which share nothing"
-        lines.append(f"{head}: {twins:.0f} % of the speed of one alone. That is what the cores leave.")
+        lines += _what_the_cores_leave(long)
+    return lines
+
+
+def _what_the_cores_leave(long: list[dict[str, Any]]) -> list[str]:
+    """Shares of the bound beside the speed of runs that share nothing."""
+    names, twins = (*_KNOWN, "optimistic"), np.array([row["twins"] for row in long])
+    shares = np.array([[row["executors"][name]["share"] for name in names] for row in long])
+
+    def median(of: NDArray[Any]) -> str:
+        return ", ".join(f"{name} {100 * share:.0f} %" for name, share in zip(names, np.median(of, axis=0)))
+
+    lines = [
+        f"Serial runs of one of those {len(long)} side by side, a core each, which share nothing: "
+        f"{100 * np.median(twins):.0f} % of the speed of one alone. Shares of what that leaves of the bound: "
+        f"{median(shares / twins[:, None])}."
+    ]
+    whole = twins >= _WHOLE
+    if whole.any():
+        head = f"Shares of the bound in the {whole.sum()} of them in which it is {100 * _WHOLE:.0f} % of that or more"
+        lines.append(f"{head}: {median(shares[whole])}.")
     return lines
 
 

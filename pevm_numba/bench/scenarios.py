@@ -26,7 +26,7 @@ from ..io.files import FileKind, kind_of
 from ..machine.ops import MAX_COUNT, Mode, Op
 
 __all__ = [
-    "DEFAULT_PRESETS", "Scenario", "add_noops", "block_of", "from_path", "from_presets", "nanoseconds_per_step",
+    "DEFAULT_PRESETS", "Scenario", "add_noops", "block_of", "from_path", "from_presets", "kind_name", "nanoseconds_per_step",
     "tiny_evm_block", "with_work",
 ]  # fmt: skip
 
@@ -52,17 +52,22 @@ def from_presets(names: tuple[str, ...], seed: int = 42) -> Iterator[Scenario]:
 
 def from_path(path: Path) -> Iterator[Scenario]:
     """Blocks of a file or folder, named after the kind of file and their number."""
-    kind = "evm" if is_evm_folder(path) else _KIND_NAMES[kind_of(path)]
+    kind = kind_name(path)
     for block in read_any_blocks(path):
         yield Scenario(f"{kind} {block.number}", block)
 
 
+def kind_name(path: Path) -> str:
+    """The kind of file or folder, as the name of a scenario begins."""
+    return "evm" if is_evm_folder(path) else _KIND_NAMES[kind_of(path)]
+
+
 def tiny_evm_block() -> EvmBlock:
-    """Two transfers."""
-    who = [bytes([i]) * 20 for i in (1, 2)]
-    txs = [Transaction(gas_price=9, gas_limit=21_000, to=bytes(20), value=1, sender=sender) for sender in who]
-    env = BlockEnv(number=1, timestamp=1, fork=Fork.BERLIN)
-    return EvmBlock(env, txs, {sender: AccountState(10**18, 0, b"", {}) for sender in who})
+    """Calls that have nothing in common, and just so many that no executor stays serial."""
+    who = [bytes([i]) * 20 for i in range(1, 100)]
+    state = {sender: AccountState(10**18, 0, b"", {}) for sender in who} | {b"\xcc" * 20: AccountState(0, 1, b"\0", {})}
+    txs = [Transaction(gas_price=9, gas_limit=30_000, to=b"\xcc" * 20, sender=sender) for sender in who]
+    return EvmBlock(BlockEnv(number=1, timestamp=1, fork=Fork.BERLIN), txs, state)
 
 
 def add_noops(block: Block, count: int) -> Block:

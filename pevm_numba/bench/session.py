@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from .._kernels.jit import most_threads
 from ..access.oracles import ORACLES
 from ..console import progress, status
 from ..errors import BlockError, UsageError
+from ..evm.block import AnyBlock, EvmBlock
 from ..execute.auto import PICKS
 from ..execute.launch import default_workers
 from ..execute.machine import EXECUTORS, PARALLEL
@@ -20,11 +21,11 @@ from ..io.any_block import any_block_numbers
 from ..io.evm_tables import is_evm_folder
 from ..schedule.policies import POLICIES
 from .report import comparison_line, show, write_json
-from .scenarios import DEFAULT_PRESETS, Scenario, from_path, from_presets
+from .scenarios import DEFAULT_PRESETS, Scenario, from_path, from_presets, kind_name
 from .tables import check_json
 from .timing import Options, compare_graphs, measure, warm_up
 
-__all__ = ["Request", "run"]
+__all__ = ["Request", "measure_all", "run"]
 
 log = logging.getLogger("pevm_numba")
 
@@ -67,8 +68,7 @@ class Request:
             if not low <= number <= high:
                 raise UsageError(f"{option} {number:g}: must be in [{low}, {high:g}]{what}")
         if self.miss_rate and self.oracle != "degraded":
-            oracle = self.oracle or "static"
-            raise UsageError(f"--miss-rate {self.miss_rate:g} with --oracle {oracle}: only degraded misses accesses")
+            raise UsageError(f"--miss-rate {self.miss_rate:g} without --oracle degraded: only that misses accesses")
         executors = ("serial", *PARALLEL) if self.executor == "all" else (self.executor,)
         return [
             Options(name, self.policy, self.oracle, self.miss_rate, workers, self.repeat, self.work_us)
@@ -93,6 +93,19 @@ def _warming(wanted: list[Options]) -> list[Options]:
     return [replace(w, executor=name) for w in wanted for name in (PICKS if w.executor == "auto" else (w.executor,))]
 
 
+def measure_all(request: Request, blocks: Sequence[AnyBlock], source: Path) -> list[dict[str, Any]]:
+    """Measure blocks that have been read from `source`, and show the result.
+
+    Raises
+    ------
+    PevmError
+        As `run`.
+    """
+    evm = [isinstance(block, EvmBlock) for block in blocks]
+    names = [f"{'evm' if one else kind_name(source)} {block.number}" for one, block in zip(evm, blocks)]
+    return _measured(request.options(), map(Scenario, names, blocks), len(blocks), any(evm), None)
+
+
 def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]:
     """Measure, show, and write JSON if asked.
 
@@ -104,8 +117,14 @@ def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]
     wanted = request.options()
     check_json(json_path, request.inputs)
     scenarios, total = request.scenarios()
+    return _measured(wanted, scenarios, total, any(map(is_evm_folder, request.inputs)), json_path)
+
+
+def _measured(
+    wanted: list[Options], scenarios: Iterable[Scenario], total: int, evm: bool, json_path: Path | None
+) -> list[dict[str, Any]]:
     with status("compiling or loading kernels"):
-        warm = warm_up(_warming(wanted), any(map(is_evm_folder, request.inputs)))
+        warm = warm_up(_warming(wanted), evm)
     log.info("kernels ready in %.0f ms, %d compiled", warm.compile_ms, warm.kernels_compiled)
     results: list[dict[str, Any]] = []
     graphs: list[str] = []

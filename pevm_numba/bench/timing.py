@@ -102,10 +102,10 @@ class _Subject:
         start = perf_counter_ns()
         self.baseline = self.machine.job(block, "serial")
         self.encode_ns = perf_counter_ns() - start
-        #: What only running tells of accesses, as an execution before would: outside all times.
+        #: What the executor cannot do without, and what only running tells of accesses: made outside all times.
+        self.hints = self.machine.hints(block, self.executor)
         observed = "observed" in (options.oracle, exact_oracle(block))
         self.known = execute(block, "serial").observed if observed else None
-        self.hints = self.machine.hints(block, self.executor, access=self.known)
         self.job = self.machine.job(block, self.executor, workers=options.workers, **self.hints)
         self.access = self.estimate()
         self.plan()

@@ -87,6 +87,11 @@ class EvmBlock:
         """Name of the rules."""
         return self.env.fork.name.lower()
 
+    @property
+    def chain_gas_used(self) -> None:
+        """Unknown of each transaction: headers tell sums and roots only."""
+        return None
+
     @cached_property
     def sender(self) -> NDArray[np.uint8]:
         """(n_tx, 20) uint8: who sent each transaction."""
@@ -96,11 +101,15 @@ class EvmBlock:
     @cached_property
     def nonce(self) -> NDArray[np.uint64]:
         """(n_tx,) uint64: nonces of the transactions."""
-        return np.array([tx.nonce for tx in self.transactions], np.uint64)
+        nonces = np.array([tx.nonce for tx in self.transactions], np.uint64)
+        nonces.flags.writeable = False
+        return nonces
 
     def digest(self) -> str:
         """SHA-256 of environment, transactions and state before the block in hexadecimal: equal for equal blocks."""
-        sha = hashlib.sha256(repr((self.env, self.transactions)).encode())
+        env = {name: getattr(self.env, name) for name in self.env.__dataclass_fields__}
+        env |= {"fork": self.fork, "block_hashes": sorted(self.env.block_hashes.items())}
+        sha = hashlib.sha256(repr((sorted(env.items()), self.transactions)).encode())
         for address, account in sorted(self.state.items()):
             sha.update(repr((address, account[:3], sorted(account.storage.items()))).encode())
         return sha.hexdigest()

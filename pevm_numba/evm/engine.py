@@ -162,7 +162,7 @@ class Engine:
                 raise BlockError(f"transaction {i} refused: {reason}")
         self.env, self.txs, self._state = env, list(txs), state
         self._keys, self._codes = list(keys), list(codes)
-        self.n_workers, self._keeps = (1 if DISABLED else workers), records
+        self.n_workers, self.keeps_records = (1 if DISABLED else workers), records
         self._make(room_for(state, len(self.txs), sum(tx.gas_limit for tx in txs if tx.gas_limit < env.gas_limit)))
 
     # ---------------------------------------------------------------- making ready
@@ -205,10 +205,6 @@ class Engine:
 
     def _get(self, name: str) -> int:
         return int(self._block[layout.BLOCK.numbers[name] // 8])
-
-    def keep_records(self, keep: bool) -> None:
-        """Whether serial runs keep what was read and changed, from the next one on."""
-        self._keeps = keep
 
     # ---------------------------------------------------------------- around the transactions
 
@@ -271,7 +267,7 @@ class Engine:
         queue[: len(ready)] = ready  # sorted, so it is a heap
         self._set(
             mode=plan.mode, n_tx=n_tx, n_workers=len(self.workers), txs=self._txs, results=self.results.address,
-            records=int(self._keeps), window=plan.window,
+            records=int(self.keeps_records), window=plan.window,
             chains=int(self._chains.ctypes.data), queue=self._table("plan queue", queue), n_queue=len(ready),
             order=self._table("plan order", plan.order) if len(plan.order) else 0, **tables,
         )  # fmt: skip
@@ -309,6 +305,7 @@ class Engine:
             self.reset(plan)
             if ready is not None:
                 ready()
+                ready = None
             execute_ns, cpu_ns = self._launch(self.workers[:1] if plan.mode == SERIAL else self.workers)
             if self._get("stop") != layout.FULL:
                 break

@@ -6,6 +6,8 @@ import ctypes
 import weakref
 from typing import Final
 
+import numpy as np
+
 from .._kernels.evm import layout
 from .._kernels.evm.blocks import work
 from .._kernels.evm.interpreter import interpret
@@ -17,6 +19,7 @@ from .arena import Arena, Room
 from .encoding import set_environment
 from .header import BlockEnv
 from .precompiles import call
+from .precompiles.bn128_plain import TWIST_B
 from .precompiles.native import natives
 
 __all__ = ["Worker"]
@@ -35,7 +38,8 @@ _NATIVES: Final = (
         "fp_read": "mclBnFp_deserialize", "fp_write": "mclBnFp_serialize", "fp_multiply": "mclBnFp_mul",
         "fp_add": "mclBnFp_add", "fp_equal": "mclBnFp_isEqual", "fr_read": "mclBnFr_setLittleEndianMod",
         "g1_zero": "mclBnG1_isZero", "g1_add": "mclBnG1_add", "g1_multiply": "mclBnG1_mul",
-        "g1_normalize": "mclBnG1_normalize", "g2_valid": "mclBnG2_isValid", "g2_order": "mclBnG2_isValidOrder",
+        "g1_normalize": "mclBnG1_normalize", "fp2_multiply": "mclBnFp2_mul",
+        "fp2_add": "mclBnFp2_add", "fp2_equal": "mclBnFp2_isEqual", "g2_order": "mclBnG2_isValidOrder",
         "miller_loop": "mclBn_millerLoopVec", "final_power": "mclBn_finalExp", "gt_multiply": "mclBnGT_mul",
         "gt_one": "mclBnGT_isOne",
     },
@@ -83,6 +87,8 @@ class Worker:
             if all(found[name] for name in library.values()):
                 for field, name in library.items():
                     self.arena[field] = found[name]
+        constant = b"".join(part.to_bytes(32, "little") for part in TWIST_B)
+        self.arena.buffer("curve")[: len(constant)] = np.frombuffer(constant, np.uint8)
 
     def forget(self) -> None:
         """Drop logs, notes and changes of earlier transactions."""

@@ -28,8 +28,8 @@ def transaction_costs(block: AnyBlock, kind: str = "gas", *, repeat: int = 9) ->
         The latter has neither ``"ops"`` nor ``"chain-gas"``: the chain tells its receipts only.
     kind : str
         ``"gas"``: what serial execution in block order charges under the block's fork, refunds taken off; for a
-        transaction that fails, its gas limit. ``"chain-gas"``: what the chain charged, where the block carries it; the
-        two are equal where a replay is exact. ``"ns"``: measured time of serial execution in block order. ``"ops"``:
+        micro-op transaction that fails, its gas limit. ``"chain-gas"``: what the chain charged, where the block carries it;
+        the two are equal where a replay is exact. ``"ns"``: measured time of serial execution in block order. ``"ops"``:
         micro-ops + 1, a NOOP n counted as n. ``"accesses"``: distinct keys + 1. ``"unit"``: 1 each.
     repeat : int
         Number of measured runs, in [1, 1000], for ``"ns"``; one more goes before them unmeasured.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .._kernels.evm.blocks import SERIAL, WAVES
 from .._kernels.evm.scheduling import WINDOW
 from ..access.sets import AccessSets
-from ..errors import BlockError
+from ..errors import BlockError, ExecutionError
 from ..evm.block import EvmBlock
 from ..evm.engine import CELLS, Engine, Plan, flow_plan, listed_plan, serial_plan, waves_plan
 from ..evm.observation import EvmAccessList, observe
@@ -202,7 +202,7 @@ class EvmJob(Job):
 
     def bare(self) -> None:
         """Serial runs keep neither what was read nor what was changed; others need both."""
-        self.engine.keep_records(False)
+        self.engine.keeps_records = False
 
     def durations(self) -> NDArray[np.int64]:
         """(n_tx,) nanoseconds of each transaction in the last run."""
@@ -220,6 +220,8 @@ class EvmJob(Job):
     def collect(self, counters: dict[str, int], timings: dict[str, int], reason: str = "") -> EvmExecution:
         """The outcome of the last run."""
         engine = self.engine
+        if not engine.keeps_records and self._plan.mode == SERIAL:
+            raise ExecutionError(f"block {self.block.number}: a bare job keeps no record of what was accessed")
         records = engine.records
         success, gas = records["success"] == 1, records["gas_used"].copy()
         first = records["begin"].min(initial=2**63 - 1)

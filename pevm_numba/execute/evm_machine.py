@@ -91,9 +91,8 @@ class EvmMachine(Machine):
         return times
 
     def facts(self, block: EvmBlock, reference: EvmExecution) -> dict[str, Any]:
-        """Opcodes executed and keys accessed; gas is the chain's in every transaction if the receipts root is."""
-        root = block.env.receipts_root
-        exact = None if root is None else block.n_tx if reference.receipts_root() == root else 0
+        """Opcodes executed and keys accessed; gas is known to be the chain's in every transaction if the root is."""
+        exact = block.n_tx if reference.root_is_chains else None
         opcodes = self._bare(block).opcodes() if block.n_tx else 0
         return {"n_ops": opcodes, "n_keys": reference.observed.n_keys, "chain_gas_exact": exact, "intern_ms": None}
 

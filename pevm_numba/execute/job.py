@@ -69,8 +69,14 @@ class Job(ABC):
 
     @abstractmethod
     def collect(self, counters: dict[str, int], timings: dict[str, int], reason: str = "") -> Any:
-        """The execution that the buffers hold after a run; the job may be reset and run again."""
+        """The execution that the buffers hold after a run; the job may be reset and run again.
+
+        Raises
+        ------
+        ExecutionError
+            If the job is bare and has kept no record.
+        """
 
     @abstractmethod
     def bare(self) -> None:
-        """From now on serial runs need keep only what running takes, for a baseline that owes nobody a record."""
+        """From now on serial runs need keep only what running takes, for a baseline that owes nobody an outcome."""

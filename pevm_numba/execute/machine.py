@@ -75,7 +75,9 @@ class Machine(ABC):
         Raises
         ------
         BlockError
-            If an access list is given that is none, or meets another executor than ``bal``.
+            If the access list for ``bal`` is none of this machine's.
+        AccessListError
+            If it is for another number of transactions.
         """
 
     @abstractmethod
@@ -95,7 +97,7 @@ class Machine(ABC):
         schedule, access, access_list
             As in `execute`.
         cost : (n_tx,) numbers, optional
-            What is known of the times that transactions take; a hint.
+            What is known of the times that transactions take: a hint, for machines that cannot guess them.
         timed : bool
             Whether to note when each transaction runs.
         """

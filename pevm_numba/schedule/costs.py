@@ -109,7 +109,7 @@ def cost_of(cost: ArrayLike | str | None, access: AccessSets, block: AnyBlock | 
         if isinstance(block, EvmBlock):
             raise BlockError(f"cost = {cost!r}: an EVM block has no micro-ops")
         return (op_counts(block.op_indptr, block.op_code, block.op_arg) + 1).astype(np.float64)
-    gas = None if isinstance(block, EvmBlock) else block.chain_gas_used
+    gas = block.chain_gas_used
     if gas is None or (gas < 0).any():
         where = "" if gas is None else f" of transaction {int(np.argmax(gas < 0))}"
         raise BlockError(f"cost = {cost!r}: the block does not know the chain's gas{where}: see transaction_costs(block)")

@@ -54,9 +54,9 @@ class Overheads:
         that it touches are there. With 0 none is fetched. For a key that is not fetched, the transaction that touches it
         first in block order waits, in its first execution.
     prefetch_access : AccessSets, optional
-        What the prefetcher knows: of as many transactions and keys as the sets simulated, say ``access_sets(block,
-        "eip2930")``. A key that it names anywhere is fetched, and takes its turn even if nobody touches it. Default: the
-        sets simulated, so that every key is fetched.
+        What the prefetcher knows: of as many transactions and keys as the sets simulated (or each with a table of them),
+        say ``access_sets(block, "eip2930")``. A key that it names anywhere is fetched, and takes its turn even if nobody
+        touches it. Default: the sets simulated, so that every key is fetched.
 
     Raises
     ------

@@ -69,7 +69,7 @@ def optimality(
     Parameters
     ----------
     block_or_access : Block, EvmBlock or AccessSets
-        At most 300 transactions; a block by its exact access sets.
+        At most 300 transactions; a block by its exact access sets (an EVM block's are of block order).
     workers, cost, block, time_limit
         As in `optimal_makespan`; the time limit is for each measure.
     measures : iterable of str

@@ -11,6 +11,7 @@ from .. import door
 from .._kernels import policies as _k
 from .._kernels.jit import inputs, most_threads
 from ..access.sets import AccessSets
+from ..block import Block
 from ..errors import ScheduleError
 from ..evm.block import AnyBlock, need_block
 from .colouring import colour_waves, transaction_order
@@ -100,6 +101,9 @@ def schedule(
 
     Notes
     -----
+    What an EVM block accesses is observed in block order. Run in an order of their own, its transactions may access other
+    keys: order-free policies build a block of it as far as those accesses tell, and nothing proves it.
+
     ``levels``: O(n_accesses + n_keys). ``list``: O(n_accesses + n_tx log n_tx). ``first-fit`` and ``largest-first`` by
     estimated degree work on the keys and build no graph. The others: O(n_tx + edges) beside the graph.
 
@@ -133,7 +137,8 @@ def schedule(
         timeline = list_timeline(deps, priority_order(deps, weight, priority), workers, weight)
     elif workers is not None:
         timeline = wave_timeline(wave_indptr, wave_tx, workers, weight)
-    return Schedule.trusted(policy, wave_indptr, wave_tx, order, access.exact_for, timeline)
+    proved = access.exact_for if POLICIES[policy] or isinstance(access.exact_for, Block) else None
+    return Schedule.trusted(policy, wave_indptr, wave_tx, order, proved, timeline)
 
 
 def _known(policy: str, priority: str | None) -> str:

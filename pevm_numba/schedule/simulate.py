@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import door
 from ..access.oracles import exact_sets
+from ..access.quality import with_common_keys
 from ..access.sets import AccessSets
 from ..errors import BlockError, ScheduleError
 from ..evm.block import AnyBlock, need_block
@@ -297,6 +298,11 @@ def _work(
             raise ScheduleError("schedule: only model waves takes one")
         check_schedule(plan, access, block=block)
     listed = overheads.prefetch_access
+    if listed is not None and listed.table != access.table:
+        access, listed = with_common_keys(access, listed)
+        overheads = replace(overheads, prefetch_access=listed)
+    if listed is not None and listed.table != access.table:
+        raise BlockError("prefetch_access has a table of its keys, or none, unlike the access sets: must be of the same keys")
     if listed is not None and (listed.n_tx, listed.n_keys) != (access.n_tx, access.n_keys):
         what = f"prefetch_access has {listed.n_tx} transactions, {listed.n_keys} keys"
         raise BlockError(f"{what}: must be as many as the access sets have, {access.n_tx} and {access.n_keys}")

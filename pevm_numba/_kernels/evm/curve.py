@@ -17,8 +17,9 @@ _context = CONTEXT.at
 _SIZE, _G1, _G2, _GT = 32, 96, 192, 384
 #: Pairs whose loops run together.
 _PAIRS = 8
-#: Places in the buffer: three words, input, points, and the two values of a pairing.
-_WORD, _RIGHT, _LEFT, _INPUT, _ONE = 0, 32, 64, 96, 224
+#: Places in the buffer: the twist's constant (real part first, little-endian; put there by the host), a word, two coordinates
+#: of G2, input, points, and the two values of a pairing.
+_TWIST, _WORD, _RIGHT, _LEFT, _INPUT, _ONE = 0, 64, 96, 160, 224, 352
 _OTHER = _ONE + _PAIRS * _G1
 _TWO = _OTHER + _PAIRS * _G2
 _TOTAL = _TWO + _GT
@@ -87,8 +88,15 @@ def _twisted(c, place, data):
         if not _coordinate(c, place + i * _SIZE, data + (i ^ 1) * _SIZE):
             return False
     _small(c, place + 4 * _SIZE, 1)
-    valid = call_native_4(context.g2_valid, place, 0, 0, 0) & _INT
-    return valid != 0 and call_native_4(context.g2_order, place, 0, 0, 0) & _INT != 0
+    x, y, right, left, b = place, place + 2 * _SIZE, context.curve + _RIGHT, context.curve + _LEFT, context.curve + _TWIST
+    call_native_4(context.fp2_multiply, right, x, x, 0)
+    call_native_4(context.fp2_multiply, right, right, x, 0)
+    for i in range(2):
+        call_native_4(context.fp_read, left + i * _SIZE, b + i * _SIZE, _SIZE, 0)
+    call_native_4(context.fp2_add, right, right, left, 0)
+    call_native_4(context.fp2_multiply, left, y, y, 0)
+    equal = call_native_4(context.fp2_equal, left, right, 0, 0) & _INT
+    return equal != 0 and call_native_4(context.g2_order, place, 0, 0, 0) & _INT != 0
 
 
 @kernel(bare=True)

@@ -145,8 +145,8 @@ CONTEXT = record(
     "block position chains listed fingers cells cell_end notes note_end lock worker runner interpreter cpu "
     "status fork n_precompiles high_precompile host host_address host_gas host_input host_size host_ok host_used "
     "held n_held stepping steps watcher native secp256k1 parse_signature recover_key write_key sha256 ripemd160 "
-    "curve fp_read fp_write fp_multiply fp_add fp_equal fr_read g1_zero g1_add g1_multiply g1_normalize g2_valid g2_order "
-    "miller_loop final_power gt_multiply gt_one "
+    "curve fp_read fp_write fp_multiply fp_add fp_equal fp2_multiply fp2_add fp2_equal fr_read "
+    "g1_zero g1_add g1_multiply g1_normalize g2_order miller_loop final_power gt_multiply gt_one "
     "block_hashes transaction success gas_left gas_used refusal bare_storage "
     # prices, by their names in `evm.prices`
     + " ".join(prices(Fork.FRONTIER)),

@@ -77,9 +77,11 @@ def _digest(c, number, data, size, gas):
         return -1
     fill(context.returned, 0, 32)
     if number == 2:
-        call_native_3(context.sha256, data, size, context.returned)
+        done = call_native_3(context.sha256, data, size, context.returned)
     else:
-        call_native_3(context.ripemd160, data, size, context.returned + 12)
+        done = call_native_3(context.ripemd160, data, size, context.returned + 12)
+    if done == 0:  # a null pointer: the library could not, so let the host try
+        return -2
     context.returned_size = 32
     return left
 

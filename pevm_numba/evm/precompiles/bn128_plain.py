@@ -11,7 +11,7 @@ from typing import Final
 
 from .curves import BN128, Point, combine
 
-__all__ = ["Plain", "Point2"]
+__all__ = ["TWIST_B", "Plain", "Point2"]
 
 _Fp2 = tuple[int, int]
 _Affine2 = tuple[_Fp2, _Fp2]
@@ -55,7 +55,7 @@ def _power2(a: _Fp2, exponent: int) -> _Fp2:
 
 
 #: 3 / (9 + i), of the twist's equation; and what the Frobenius map multiplies x and y by there.
-_TWIST_B: Final = _times2((3, 0), _inverse2((9, 1)))
+TWIST_B: Final = _times2((3, 0), _inverse2((9, 1)))
 _PSI_X: Final = _power2((9, 1), (_P - 1) // 3)
 _PSI_Y: Final = _power2((9, 1), (_P - 1) // 2)
 
@@ -153,7 +153,7 @@ class Plain:
         if point is None:
             return True
         x, y = point
-        if _minus2(_times2(y, y), _times2(_times2(x, x), x)) != _TWIST_B:
+        if _minus2(_times2(y, y), _times2(_times2(x, x), x)) != TWIST_B:
             return False
         total: Point2 = None
         for bit in bin(6 * _U**2)[2:]:
