@@ -331,6 +331,7 @@ TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "workers": ("workers", "of the executors"),
             "alone": ("", "names of the executors that stayed serial"),
             "bound": ("", "min(workers, serial time / longest chain of conflicts), both in measured ns of each transaction"),
+            "bound_listed": ("", "the bound of bal: min(workers, serial time / longest transaction)"),
             "aborts": ("", "results of optimistic that a check threw away, median"),
             "twins": ("", "speed of serial runs side by side, one a worker, which share nothing, over that of one alone"),
             "rounds": ("", "rounds measured"),

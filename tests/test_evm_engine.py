@@ -14,10 +14,10 @@ from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.errors import AccessListError, BlockError
 from pevm_numba.evm.arena import Room
 from pevm_numba.evm.block import EvmBlock
-from pevm_numba.evm.engine import flow_plan, waves_plan
 from pevm_numba.evm.forks import Fork
 from pevm_numba.evm.header import BlockEnv
 from pevm_numba.evm.machine import Evm
+from pevm_numba.evm.plans import flow_plan, waves_plan
 from pevm_numba.evm.transaction import Transaction
 from pevm_numba.evm.world import AccountState
 from pevm_numba.execute import evm_job
@@ -88,7 +88,7 @@ def block_of(made: list[tuple[bytes, bytes, int, int, int, int]], fork: Fork) ->
     return EvmBlock(env, txs, state())
 
 
-FORKS = [Fork.FRONTIER, Fork.SPURIOUS, Fork.BERLIN, Fork.LONDON, Fork.CANCUN]
+FORKS = [Fork.FRONTIER, Fork.SPURIOUS, Fork.BERLIN, Fork.LONDON, Fork.CANCUN, Fork.PRAGUE]
 EXECUTORS = ("waves", "dataflow", "optimistic", "bal")
 relaxed = settings(
     max_examples=2 if DISABLED else 40, deadline=None,
@@ -212,7 +212,7 @@ def test_a_wrong_access_list_is_found() -> None:
         listed, indptr=np.append(listed.indptr[:-1], listed.n_changes + 1), key=np.insert(listed.key, place, more),
         values=np.insert(listed.values, place, 1, axis=0),
     )  # fmt: skip
-    with pytest.raises(AccessListError, match=rf"transaction {block.n_tx - 1}:"):
+    with pytest.raises(AccessListError, match=rf"transaction {block.n_tx - 1},"):
         pn.execute(block, "bal", access_list=surplus, workers=2)
 
 

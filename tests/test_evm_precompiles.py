@@ -12,7 +12,8 @@ import pytest
 from pevm_numba.evm.forks import Fork
 from pevm_numba.evm.header import BlockEnv
 from pevm_numba.evm.machine import Evm
-from pevm_numba.evm.precompiles import call, precompiles
+from pevm_numba.evm.precompiles import call, precompiles, signatures
+from pevm_numba.evm.precompiles.curves import P256, combine
 from pevm_numba.evm.precompiles.native import natives
 from pevm_numba.evm.transaction import Transaction
 
@@ -81,7 +82,9 @@ def inputs(address: int, rng: random.Random) -> list[bytes]:
         scalar = rng.getrandbits(256).to_bytes(32, "big")
         return [one + two + one + two, one + two + scalar, one + one + scalar, one + two, *some[4:], *words[:2]]
     if address == 9:
-        return [rounds.to_bytes(4, "big") + rng.randbytes(208) + bytes([last]) for rounds in (0, 1, 12) for last in (0, 1, 2)]
+        sizes = (0, 1, 9, 10, 12, 23)
+        made = [rounds.to_bytes(4, "big") + rng.randbytes(208) + bytes([last]) for rounds in sizes for last in (0, 1, 2)]
+        return [*made, made[0][:-1], made[1] + b"\0", b""]
     return some + words
 
 
@@ -130,7 +133,7 @@ def runner(fork: Fork, natively: bool) -> Callable[[int, bytes, int], tuple[bool
 def test_bytecode_gets_the_same(fork: Fork, natively: bool) -> None:
     run, rng = runner(fork, natively), random.Random(7 + int(fork))
     assert natively is False or all(natives().values()), "a library is missing"
-    for address in range(1, 9):
+    for address in range(1, 9 if fork < Fork.ISTANBUL else 10):
         for data in [*inputs(address, rng), *(curve_inputs(rng) if address in (6, 7, 8) else [])]:
             ok, price, output = call(fork, address, data, 10**7)
             assert run(address, data, 10**7) == (ok, output), (address, data.hex())
@@ -239,6 +242,29 @@ def test_bls12_addition_and_multiplication_agree_and_the_pairing_is_bilinear() -
     assert call(Fork.PRAGUE, 0x0F, g1(6) + g2(1) + g1(order - 2) + g2(4), gas)[2] == scalar(0)
     assert call(Fork.PRAGUE, 0x0B, g1(3)[:-1] + b"\x00" + g1(4), gas) == (False, gas, b"")
     assert call(Fork.PRAGUE, 0x0B, g1(3), gas) == (False, gas, b"")
+
+
+def test_signatures_on_p256_are_what_plain_integers_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, order = random.Random(3), P256.order
+    made = []
+    for _ in range(6):
+        secret, nonce, digest = rng.randrange(1, order), rng.randrange(1, order), rng.randbytes(32)
+        key, point = combine(P256, [(secret, P256.generator)]), combine(P256, [(nonce, P256.generator)])
+        assert key is not None
+        assert point is not None
+        r = point[0] % order
+        s = (int.from_bytes(digest, "big") + r * secret) * pow(nonce, -1, order) % order
+        words = [value.to_bytes(32, "big") for value in (r, s, *key)]
+        made += [digest + b"".join(words), digest[::-1] + b"".join(words)]
+        made.append(digest + b"".join([words[1], words[0], *words[2:]]))
+        made.append(digest + words[0] + (order - s).to_bytes(32, "big") + words[2] + words[3])
+        made.append(digest + b"".join([*words[:3], words[2]]))
+        made += [digest + order.to_bytes(32, "big") + b"".join(words[1:]), made[-1][:-1], bytes(160)]
+    assert signatures._p256_library() is not None
+    by_library = [call(Fork.OSAKA, 0x100, data, 10_000) for data in made]
+    monkeypatch.setattr(signatures, "_p256_library", lambda: None)
+    assert by_library == [call(Fork.OSAKA, 0x100, data, 10_000) for data in made]
+    assert [bool(output) for _, _, output in by_library].count(True) == 12  # each signature, and it with the other s
 
 
 def test_huge_lengths_of_modexp_are_refused_by_their_price_alone() -> None:

@@ -21,8 +21,9 @@ from ..block import Block
 from ..errors import BlockError
 from ..evm.block import AnyBlock, EvmBlock, need_block
 from ..evm.declared import declared_sets
-from ..evm.engine import Engine, serial_plan
+from ..evm.engine import Engine
 from ..evm.observation import Observation, observe
+from ..evm.plans import serial_plan
 from ..keys import KeyTable
 from ..machine.ops import Mode
 from .sets import AccessSets, need_access

@@ -23,6 +23,7 @@ from .._kernels.evm.native import NATIVE_ROOM
 from .._kernels.evm.regions import REGIONS
 from .._kernels.evm.scheduling import HELD
 from .._kernels.evm.versions import FINGERS
+from ..door import integer
 from .forks import Fork
 from .hashing import EMPTY_HASH
 from .opcodes import ENVIRONMENT, NEVER, STACK_LIMIT, packed
@@ -38,6 +39,10 @@ _UNSET: Final = frozenset((
     "keys", "codes", "code_top", "accounts", "slots", "journal", "frames", "stack", "memory", "returned", "logs", "log_data",
     "notes", "cells",
 ))  # fmt: skip
+
+#: Counts of bytes, and how far they grow.
+_IN_BYTES: Final = frozenset(("code_bytes", "log_bytes", "memory", "returned"))
+_MOST_BYTES: Final = 1 << 31
 
 #: What workers share.
 _SHARED: Final = ("keys", "values", "n_keys", "codes", "n_codes", "opcodes", "block_hashes", "lock")
@@ -77,9 +82,16 @@ class Room:
     memory: int = 1 << 24
     returned: int = 1 << 22
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            integer(name, value, 64 if name == "returned" else 1, 2**40)
+
     def doubled(self) -> Room:
-        """Twice as much of everything."""
-        return replace(self, **{name: 2 * value for name, value in vars(self).items()})
+        """Twice as much of everything; of bytes no more than 2 GiB, which no gas of a block buys."""
+        return replace(self, **{
+            name: min(2 * value, max(value, _MOST_BYTES)) if name in _IN_BYTES else 2 * value
+            for name, value in vars(self).items()
+        })  # fmt: skip
 
 
 def _forget(addresses: list[int]) -> None:

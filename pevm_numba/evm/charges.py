@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from .forks import Fork, blob_parameters
 from .header import BlockEnv
+from .precompiles.curves import SECP256K1
 from .prices import prices
 from .transaction import Transaction
 
@@ -111,12 +112,24 @@ def _blobs_refused(tx: Transaction, env: BlockEnv) -> str | None:
     return None
 
 
+def _signature_refused(tx: Transaction, fork: Fork) -> str | None:
+    """EIP-155 and EIP-2, of a signature that is given; whose it is, `recover_senders` tells."""
+    if tx.type == 0 and tx.v is not None and tx.v >= 35 and fork < Fork.SPURIOUS:
+        return f"v = {tx.v}: signatures for one chain are not before {Fork.SPURIOUS.name.lower()}"
+    for name, value in (("r", tx.r), ("s", tx.s)):
+        if value is not None and not 0 < value < SECP256K1.order:
+            return f"{name} = {value}: must be in [1, {SECP256K1.order - 1}]"
+    if tx.s is not None and fork >= Fork.HOMESTEAD and tx.s > SECP256K1.order // 2:
+        return f"s = {tx.s}: must be at most half the order of the curve"
+    return None
+
+
 def refusal(tx: Transaction, env: BlockEnv) -> str | None:
     """Why a block may not have this transaction, whatever the state; None if it may.
 
     References
     ----------
-    EIP-1559, 2681, 2930, 3860, 4844, 7623, 7702, 7825.
+    EIP-2, 155, 1559, 2681, 2930, 3860, 4844, 7623, 7702, 7825.
 
     Examples
     --------
@@ -128,6 +141,9 @@ def refusal(tx: Transaction, env: BlockEnv) -> str | None:
         return f"type = {tx.type}: not before {_TYPE_SINCE[tx.type].name.lower()}"
     if tx.chain_id not in (None, env.chain_id):
         return f"chain_id = {tx.chain_id}: the block's is {env.chain_id}"
+    signed = _signature_refused(tx, fork)
+    if signed is not None:
+        return signed
     least = max(intrinsic_gas(tx, fork), floor_gas(tx, fork))
     if tx.gas_limit < least:
         return f"gas_limit = {tx.gas_limit}: must be at least {least}"

@@ -43,8 +43,7 @@ def set_environment(arena: Arena, env: BlockEnv) -> None:
     arena["high_precompile"] = next((address for address in known if address >= 0x100), 0)
 
 
-def _numbers(tx: Transaction, env: BlockEnv) -> dict[str, int]:
-    system = tx.sender == SYSTEM
+def _numbers(tx: Transaction, env: BlockEnv, system: bool) -> dict[str, int]:
     return {
         "creates": tx.to is None, "system": system, "nonce": tx.nonce, "gas_limit": tx.gas_limit,
         "intrinsic": 0 if system else intrinsic_gas(tx, env.fork), "floor": floor_gas(tx, env.fork),
@@ -87,8 +86,13 @@ def _authorizations(txs: Sequence[Transaction], env: BlockEnv) -> tuple[NDArray[
     return np.frombuffer(b"".join(rows), np.uint8), np.array(starts, np.int64) * layout.AUTHORIZATION.size
 
 
-def encode_transactions(arena: Arena, txs: Sequence[Transaction], env: BlockEnv, name: str = "transactions") -> int:
-    """Address of the transactions' records, which the arena keeps under that name until it gets others."""
+def encode_transactions(
+    arena: Arena, txs: Sequence[Transaction], env: BlockEnv, name: str = "transactions", *, system: bool = False
+) -> int:
+    """Address of the transactions' records, which the arena keeps under that name until it gets others.
+
+    `system`: they are calls by the protocol, which pay nothing.
+    """
     records = arena.allocate(name, layout.TX.size * len(txs)).reshape(-1, layout.TX.size)
     sizes = np.array([len(tx.data) + 64 for tx in txs], np.int64)
     starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -113,7 +117,7 @@ def encode_transactions(arena: Arena, txs: Sequence[Transaction], env: BlockEnv,
             "authorizations_end": authorizations.ctypes.data + int(given_at[i + 1]),
         }  # fmt: skip
         fields = record.view(np.uint64)
-        for field, number in (_numbers(tx, env) | places).items():
+        for field, number in (_numbers(tx, env, system) | places).items():
             fields[numbers[field] // 8] = number
         for field, value in _words(tx, env).items():
             record[words[field] : words[field] + 32] = word(value)

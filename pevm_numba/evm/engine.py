@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter_ns
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels.evm import layout
-from .._kernels.evm.blocks import FLOW, INTERRUPTED, LISTED, SERIAL, UNLISTED, WAVES, work
+from .._kernels.evm.blocks import INTERRUPTED, LISTED, SERIAL, UNLISTED, work
 from .._kernels.evm.linking import address_of_kernel
 from .._kernels.evm.team import work_together
 from .._kernels.jit import DISABLED
@@ -23,16 +23,29 @@ from .encoding import SYSTEM, encode_transactions
 from .forks import blob_parameters
 from .header import BlockEnv
 from .machine import ENLARGED, refused
+from .opcodes import packed
 from .outcomes import Results, array_of, dtype_of
+from .plans import CELLS, Plan
 from .transaction import Transaction
 from .worker import Worker
-from .world import AccountState, World, add_keys, add_state, key_number, key_table, read_state, room_for, word, word_value
+from .world import (
+    AccountState,
+    World,
+    add_keys,
+    add_state,
+    key_number,
+    key_table,
+    known_codes,
+    read_state,
+    room_for,
+    word,
+    word_value,
+)
 
-__all__ = ["CELLS", "NOTES", "Engine", "Plan", "flow_plan", "listed_plan", "serial_plan", "waves_plan"]
+__all__ = ["NOTES", "Engine"]
 
-#: Records of reads and changes as NumPy sees them.
+#: Records of reads as NumPy sees them.
 NOTES: Final = dtype_of(layout.NOTE)
-CELLS: Final = dtype_of(layout.CELL)
 
 #: Contracts of the protocol that are called before and after the transactions (EIP-4788, 2935, 7002, 7251).
 _BEACON_ROOTS: Final = bytes.fromhex("000f3df6d732807ef1319fb7b8bb8522d0beac02")
@@ -45,76 +58,6 @@ _GWEI: Final = 10**9
 
 #: Gas that all transactions together may use, from which on a run may be interrupted; others end by themselves soon enough.
 _LONG_GAS: Final = 200_000_000
-
-
-class Plan(NamedTuple):
-    """Which transaction may run when.
-
-    `order` is the order of claiming (empty: whoever is ready, the first by `ranks`); a transaction runs when `starts` of them
-    are done and the `awaited` ones before it. `followers` is a CSR of who waits for it. `cells` are those of an access list.
-    With a `window`, which needs block order as ranks, none runs further ahead of what stands: it shrinks when results do not
-    stand, and grows again.
-    """
-
-    mode: int
-    order: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    ranks: NDArray[np.int64]
-    followers_at: NDArray[np.int64]
-    followers: NDArray[np.int64]
-    awaited: NDArray[np.int64]
-    cells: NDArray[Any]
-    window: int = 0
-
-
-def _plan(mode: int, n_tx: int, **fields: Any) -> Plan:
-    zeros, nothing = np.zeros(n_tx, np.int64), np.empty(0, np.int64)
-    filled: dict[str, Any] = {
-        "order": nothing, "starts": zeros, "ranks": np.arange(n_tx), "followers_at": np.zeros(n_tx + 1, np.int64),
-        "followers": nothing, "awaited": zeros, "cells": np.empty(0, CELLS),
-    }  # fmt: skip
-    return Plan(mode, **(filled | fields))
-
-
-def serial_plan(n_tx: int) -> Plan:
-    """One after the other, on one core."""
-    return _plan(SERIAL, n_tx)
-
-
-def flow_plan(indptr: NDArray[np.int64], indices: NDArray[Any], ranks: NDArray[np.int64] | None = None) -> Plan:
-    """Whoever waits for nobody; `indices` are the transactions that each one waits for, all of them before it.
-
-    Examples
-    --------
-    >>> plan = flow_plan(np.array([0, 0, 0, 2]), np.array([0, 1]))
-    >>> plan.awaited.tolist(), plan.followers_at.tolist(), plan.followers.tolist()
-    ([0, 0, 2], [0, 1, 2, 2], [2, 2])
-    """
-    n_tx = len(indptr) - 1
-    waiting = np.repeat(np.arange(n_tx), np.diff(indptr))
-    by = np.argsort(indices, kind="stable")
-    at = np.concatenate([[0], np.cumsum(np.bincount(indices, minlength=n_tx))]).astype(np.int64)
-    fields = {"followers_at": at, "followers": waiting[by].astype(np.int64), "awaited": np.diff(indptr).astype(np.int64)}
-    return _plan(FLOW, n_tx, ranks=np.arange(n_tx) if ranks is None else ranks.astype(np.int64), **fields)
-
-
-def waves_plan(wave_of: NDArray[Any]) -> Plan:
-    """Wave after wave: nobody begins one before all of the last have run.
-
-    Examples
-    --------
-    >>> plan = waves_plan(np.array([0, 1, 0]))
-    >>> plan.order.tolist(), plan.starts.tolist()
-    ([0, 2, 1], [0, 2, 0])
-    """
-    order = np.argsort(wave_of, kind="stable").astype(np.int64)
-    first = np.searchsorted(wave_of[order], wave_of).astype(np.int64)
-    return _plan(WAVES, len(wave_of), order=order, starts=first)
-
-
-def listed_plan(n_tx: int, cells: NDArray[Any]) -> Plan:
-    """All at once: `cells` say what every transaction makes of which key (`CELLS`)."""
-    return _plan(LISTED, n_tx, order=np.arange(n_tx, dtype=np.int64), cells=cells)
 
 
 class Engine:
@@ -147,6 +90,7 @@ class Engine:
     >>> env = BlockEnv(number=1, timestamp=1, fork=Fork.SHANGHAI, base_fee=7)
     >>> tx = Transaction(gas_price=9, gas_limit=21_000, to=b"\\x02" * 20, value=5, sender=b"\\x01" * 20)
     >>> engine = Engine(env, [tx], {b"\\x01" * 20: (10**18, 0, b"", {})})
+    >>> from .plans import serial_plan
     >>> _ = engine.run(serial_plan(1))
     >>> engine.records["gas_used"].tolist(), engine.state()[b"\\x02" * 20].balance
     ([21000], 5)
@@ -172,25 +116,28 @@ class Engine:
             first = Worker(self.env, room)
             add_state(first.arena, self._state)
             if first.arena["status"] == layout.OK:
-                add_keys(first.arena, self._keys)
+                add_keys(first.arena, [*self._keys, *((one.address, None) for one in self.env.withdrawals)])
                 for code in self._codes:
                     first.arena.add_code(code)
             if first.arena["status"] == layout.OK:
-                break
+                self._use(first, room)
+                if self._call_system(self._before(), "before"):
+                    break
             room = room.doubled()
         else:
             raise ExecutionError(f"state of {len(self._state)} accounts: no room for it in {room}")
+        #: Values of all keys before the block, (n, 4) uint64.
+        self.before = self.arena.words("values")[: len(key_table(self.arena)[1])].copy()
+
+    def _use(self, first: Worker, room: Room) -> None:
         self.workers = [first, *(Worker(self.env, beside=first.arena, number=i) for i in range(1, self.n_workers))]
-        self.arena, n_tx = first.arena, len(self.txs)
-        self.results = Results(self.arena, n_tx)
+        self.arena = first.arena
+        self.results = Results(self.arena, len(self.txs))
         self._txs = encode_transactions(self.arena, self.txs, self.env)
         self._block = self.arena.allocate("block", layout.BLOCK.size).view(np.int64)
         self._chains = self.arena.allocate("chains", 8 * (room.keys + 3)).view(np.int64)
         self._tables: dict[str, NDArray[np.uint8]] = {}
         self._ended = False
-        self._call_system(self._before(), "before")
-        #: Values of all keys before the block, (n, 4) uint64.
-        self.before = self.arena.words("values")[: len(key_table(self.arena)[1])].copy()
 
     def _table(self, name: str, given: NDArray[Any]) -> int:
         """Address of a copy of an array that kernels may change."""
@@ -228,16 +175,25 @@ class Engine:
     def _system(self, to: bytes, data: bytes) -> Transaction:
         return Transaction(gas_price=0, gas_limit=_SYSTEM_GAS, to=to, data=data, sender=SYSTEM)
 
-    def _call_system(self, calls: list[Transaction], name: str) -> None:
+    def _call_system(self, calls: list[Transaction], name: str, checked: bool = False) -> bool:
+        """Whether there was room for them. Those that are `checked` must succeed."""
         if not calls:
-            return
+            return True
         results = Results(self.arena, len(calls))
         self._block[:] = 0
-        txs = encode_transactions(self.arena, calls, self.env, name)
+        txs = encode_transactions(self.arena, calls, self.env, name, system=True)
         self._set(mode=SERIAL, n_tx=len(calls), txs=txs, results=results.address)
         self.workers[0].work(int(self._block.ctypes.data))
         self.workers[0].forget()
-        self.results = Results(self.arena, len(self.txs))
+        stop = self._get("stop")
+        if stop == layout.REJECTED:
+            why = refused(calls[0], self.env, layout.BLOCK_HASH)
+            raise BlockError(f"block {self.env.number}: a call by the protocol refused: {why}")
+        failed = np.flatnonzero(results.records["success"] != 1)
+        if checked and stop == layout.OK and len(failed):
+            to = calls[int(failed[0])].to or b""
+            raise BlockError(f"block {self.env.number} refused: the protocol's call of 0x{to.hex()} fails (EIP-7002, 7251)")
+        return stop == layout.OK
 
     def _pay_out(self) -> None:
         """Withdrawals (EIP-4895)."""
@@ -301,18 +257,19 @@ class Engine:
         ExecutionError
             If it needs more room than enlarged arenas have, or a library that is not installed.
         """
+        self._last = plan
         for _ in range(ENLARGED):
             self.reset(plan)
             if ready is not None:
                 ready()
                 ready = None
             execute_ns, cpu_ns = self._launch(self.workers[:1] if plan.mode == SERIAL else self.workers)
-            if self._get("stop") != layout.FULL:
+            stop, failed = self._get("stop"), self._get("failed")
+            if stop != layout.FULL:
                 break
             self._make(self.arena.room.doubled())
-        stop, failed = self._get("stop"), self._get("failed")
-        if stop == layout.FULL:
-            raise ExecutionError(f"block {self.env.number}: no room for what transaction {failed} does in {self.arena.room}")
+        else:
+            raise ExecutionError(f"block {self.env.number}: no room for what transaction {failed} does")
         if stop == UNLISTED:
             raise AccessListError(f"transaction {failed}: what it does is not what the access list says")
         if stop == layout.REJECTED:
@@ -357,18 +314,37 @@ class Engine:
         return perf_counter_ns() - start
 
     def _interruptible(self, workers: list[Worker]) -> int:
-        """On a helper thread: whatever wakes this one before the end stops the run."""
-        taken: list[int] = []
-        helper = threading.Thread(target=lambda: taken.append(self._work(workers)), name="pevm_numba run", daemon=True)
-        helper.start()
-        try:
-            while helper.is_alive():
-                helper.join(0.05)
-        except BaseException:
-            self._set(stop=INTERRUPTED)
-            helper.join()
-            raise
-        return taken[0]
+        """On a helper thread: whatever wakes this one before the end stops the run.
+
+        The wait is for an event, since joining a thread forgets it when it is interrupted (Python 3.11). Calls in progress
+        end at their next opcode, as none is known any more.
+        """
+        taken, ended = list[int | BaseException](), threading.Event()
+
+        def work() -> None:
+            try:
+                taken.append(self._work(workers))
+            except BaseException as problem:  # raised by whoever waits
+                taken.append(problem)
+            finally:
+                ended.set()
+
+        threading.Thread(target=work, name="pevm_numba run", daemon=True).start()
+        interrupted: BaseException | None = None
+        while not ended.is_set():
+            try:
+                ended.wait(0.05)
+            except BaseException as problem:  # kept until nobody works any more: all that they use lives here
+                interrupted = problem
+                self._set(stop=INTERRUPTED)
+                table = self.arena.buffer("opcodes").view(np.int64)
+                table[:] = packed(self.env.fork)[0xFE]
+        if interrupted is not None:
+            self.arena.buffer("opcodes").view(np.int64)[:] = packed(self.env.fork)
+        found = taken[0] if interrupted is None else interrupted
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
     # ---------------------------------------------------------------- what came out
 
@@ -380,17 +356,33 @@ class Engine:
     def state(self) -> dict[bytes, AccountState]:
         """All accounts after the last run, system calls and withdrawals included; rewards for mining are not paid.
 
-        What `records` and `transaction_state` said of the run has to be taken before.
+        What `records` and `transaction_state` said of the run has to be taken before. Contracts of the protocol that the
+        block's state does not know are not called; where there was no room for what they do, the block is run again.
+
+        Raises
+        ------
+        BlockError
+            If a call of the protocol after the transactions fails.
         """
-        if not self._ended:
+        for _ in range(ENLARGED):
+            if self._ended:
+                break
             self._ended = True
-            self._call_system(self._after(), "after")
             self._pay_out()
+            if not self._call_system(self._after(), "after", checked=True):  # no room: all anew, with more
+                self._make(self.arena.room.doubled())
+                self.run(self._last)
+        else:
+            raise ExecutionError(f"block {self.env.number}: no room for what the protocol's calls do")
         return read_state(*(worker.arena for worker in self.workers))
 
     def transaction_state(self) -> dict[bytes, AccountState]:
         """All accounts after the last transaction."""
         return read_state(*(worker.arena for worker in self.workers))
+
+    def codes(self) -> dict[int, bytes]:
+        """All code that the run has met or made, by its hash."""
+        return known_codes(tuple(worker.arena for worker in self.workers))
 
     def numbers(self, keys: Iterable[tuple[bytes, int, int]]) -> NDArray[np.int64]:
         """The arena's numbers of keys (address, `Field`, slot), which must have been named when the engine was made."""

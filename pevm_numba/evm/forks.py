@@ -138,5 +138,5 @@ def blob_parameters(fork: Fork, timestamp: int | None = None) -> tuple[int, int,
     rows = {Fork.CANCUN: 0, Fork.PRAGUE: 1, Fork.OSAKA: 1}
     row = BLOB_SCHEDULE[rows.get(fork, 0)]
     if fork >= Fork.OSAKA and timestamp is not None:
-        row = max(row, *(entry for entry in BLOB_SCHEDULE if entry[0] <= timestamp), key=lambda entry: entry[0])
+        row = max([row, *(entry for entry in BLOB_SCHEDULE if entry[0] <= timestamp)], key=lambda entry: entry[0])
     return row[1], row[2], row[3]

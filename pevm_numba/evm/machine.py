@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from .._kernels.evm import layout, transactions
+from .._kernels.evm import layout
 from .._kernels.evm.blocks import SERIAL
 from ..errors import BlockError, ExecutionError
 from .arena import Room
@@ -26,12 +26,13 @@ __all__ = ["ENLARGED", "Evm", "Outcome", "refused"]
 
 #: Refusals that depend on the state.
 _REFUSALS: Final = {
-    transactions.NONCE: "nonce = {nonce}: is not the sender's",
-    transactions.FUNDS: "the sender cannot pay {most} wei",
-    transactions.SENDER_CODE: "the sender has code (EIP-3607)",
+    layout.NONCE: "nonce = {nonce}: is not the sender's",
+    layout.FUNDS: "the sender cannot pay {most} wei",
+    layout.SENDER_CODE: "the sender has code (EIP-3607)",
+    layout.BLOCK_HASH: "it asks for the hash of a block before that env.block_hashes does not have",
 }
-#: Most times that an arena is enlarged: to 256 times its room.
-ENLARGED: Final = 8
+#: Most times that an arena is enlarged: to 2,048 times its room, of some things less: see `Room.doubled`.
+ENLARGED: Final = 12
 
 
 class Outcome(NamedTuple):
@@ -50,7 +51,7 @@ def refused(tx: Transaction, env: BlockEnv, why: int) -> str:
     --------
     >>> from .forks import Fork
     >>> env = BlockEnv(number=1, timestamp=1, fork=Fork.BERLIN)
-    >>> refused(Transaction(gas_price=2, gas_limit=21_000, to=bytes(20)), env, transactions.FUNDS)
+    >>> refused(Transaction(gas_price=2, gas_limit=21_000, to=bytes(20)), env, layout.FUNDS)
     'the sender cannot pay 42000 wei'
     """
     return _REFUSALS[why].format(nonce=tx.nonce, most=charges(tx, env).most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +13,8 @@ from .. import door
 from ..errors import BlockError
 from ..keys import KeyTable
 from ..machine.ops import Field, Mode
-from .engine import CELLS, NOTES, Engine
+from .engine import NOTES, Engine
+from .plans import CELLS
 from .world import key_table
 
 __all__ = ["EvmAccessList", "Observation", "access_list", "observe"]
@@ -34,7 +36,7 @@ class EvmAccessList:
     values : (n, 32) uint8
         Big-endian values after the transaction; for code its hash.
     codes : tuple of bytes
-        Code that was not there before the block.
+        Code that the changes put somewhere.
 
     Raises
     ------
@@ -68,6 +70,11 @@ class EvmAccessList:
         """Number of transactions."""
         return len(self.indptr) - 1
 
+    def entries(self, tx: int) -> Iterator[tuple[int, int]]:
+        """Place and key of each change of a transaction."""
+        start, end = int(self.indptr[tx]), int(self.indptr[tx + 1])
+        return zip(range(start, end), self.key[start:end].tolist())
+
     @property
     def n_changes(self) -> int:
         """Number of (transaction, key) pairs that change."""
@@ -88,6 +95,8 @@ class Observation(NamedTuple):
     changes: NDArray[Any]
     #: Values of the keys before the block, (n, 32) uint8 little-endian.
     before: NDArray[np.uint8]
+    #: Code that transactions have put somewhere, even if it was gone again after the block.
+    codes: tuple[bytes, ...]
 
 
 _CHANGE: Final = np.dtype([("tx", "i8"), ("key", "i8"), ("kind", "i8"), ("value", "u1", (32,))])
@@ -140,10 +149,13 @@ def observe(engine: Engine) -> Observation:
     old = used < len(engine.before)
     before[place[old]] = engine.before[used[old]].view(np.uint8)
     columns = indptr.astype(np.int64), (pairs % max(1, len(keys))).astype(np.int32), merged
-    return Observation(keys, *columns, changes, before)
+    placed = changes[keys.field[changes["key"]] == Field.CODE]["value"]
+    hashes = {int.from_bytes(value.tobytes(), "little") for value in placed}
+    known = engine.codes() if hashes else {}
+    return Observation(keys, *columns, changes, before, tuple(sorted({known.get(one, b"") for one in hashes} - {b""})))
 
 
-def access_list(seen: Observation, n_tx: int, codes: tuple[bytes, ...]) -> EvmAccessList:
+def access_list(seen: Observation, n_tx: int) -> EvmAccessList:
     """Changes with the values that they lead to; credits are added up."""
     now = {int(k): int.from_bytes(seen.before[k].tobytes(), "little") for k in np.unique(seen.changes["key"])}
     order = np.lexsort((seen.changes["key"], seen.changes["tx"]))
@@ -154,4 +166,4 @@ def access_list(seen: Observation, n_tx: int, codes: tuple[bytes, ...]) -> EvmAc
         now[key] = (now[key] + value) % 2**256 if change["kind"] == _CREDIT else value
         values[i] = np.frombuffer(now[key].to_bytes(32, "big"), np.uint8)
     indptr = np.searchsorted(changes["tx"], np.arange(n_tx + 1)).astype(np.int64)
-    return EvmAccessList(seen.keys, indptr, changes["key"].astype(np.int32), values, codes)
+    return EvmAccessList(seen.keys, indptr, changes["key"].astype(np.int32), values, seen.codes)

@@ -12,11 +12,13 @@ import numpy as np
 from .._kernels.evm import layout
 from ..door import integer
 from .block import EvmBlock
-from .engine import Engine, serial_plan
+from .engine import Engine
 from .forks import Fork
 from .machine import Evm, Outcome
 from .opcodes import name_of
 from .outcomes import dtype_of
+from .plans import serial_plan
+from .trie import world_root
 
 __all__ = ["Step", "Trace", "trace"]
 
@@ -48,6 +50,8 @@ class Trace(NamedTuple):
     fork: Fork
     steps: list[Step]
     outcome: Outcome
+    #: Root of the accounts known after the transaction: the chain's only where all are.
+    state_root: bytes
 
     def lines(self) -> Iterator[str]:
         """JSON lines of EIP-3155: one for each step, and the summary."""
@@ -58,7 +62,10 @@ class Trace(NamedTuple):
                 "returnData": "0x" + step.returned.hex(), "refund": hex(step.refund), "opName": name_of(step.op, self.fork),
             })  # fmt: skip
         done = self.outcome
-        yield json.dumps({"output": "0x" + done.output.hex(), "gasUsed": hex(done.gas_used), "pass": done.success})
+        yield json.dumps({
+            "stateRoot": "0x" + self.state_root.hex(), "output": "0x" + done.output.hex(), "gasUsed": hex(done.gas_used),
+            "pass": done.success,
+        })  # fmt: skip
 
 
 class _Watcher:
@@ -145,5 +152,5 @@ def trace(block: EvmBlock, index: int) -> Trace:
         if watcher.problem is not None:
             raise watcher.problem
         if machine.arena is arena:
-            return Trace(block.env.fork, [*_costed(watcher.steps, arena["gas_left"])], outcome)
+            return Trace(block.env.fork, [*_costed(watcher.steps, arena["gas_left"])], outcome, world_root(machine.state()))
         room = machine.arena.room  # it was run again, unwatched, in a roomier one

@@ -12,7 +12,7 @@ from ..errors import BlockError
 from .hashing import EMPTY_HASH, keccak, keccak_many
 from .rlp import encode_bytes, join_list
 
-__all__ = ["EMPTY_ROOT", "Account", "ordered_root", "state_root", "storage_root", "trie_root"]
+__all__ = ["EMPTY_ROOT", "Account", "ordered_root", "state_root", "storage_root", "trie_root", "world_root"]
 
 #: Root of the trie without pairs: hash of the RLP of no bytes.
 EMPTY_ROOT: Final = bytes.fromhex("56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421")
@@ -244,3 +244,16 @@ def _account(place: str, nonce: int, balance: int, code_hash: bytes, root: bytes
             raise BlockError(f"{place}: {name} = {digest!r:.80}: must be 32 bytes")
     heads = (_number(f"{place}: nonce", nonce), _number(f"{place}: balance", balance))
     return join_list((*heads, b"\xa0" + root, b"\xa0" + code_hash))
+
+
+def world_root(state: Mapping[bytes, tuple[int, int, bytes, Mapping[int, int]]]) -> bytes:
+    """Root of a state as blocks have it: address to (balance, nonce, code, storage).
+
+    Examples
+    --------
+    >>> world_root({bytes(20): (1, 0, b"", {})}) == state_root({bytes(20): Account(balance=1)})
+    True
+    """
+    return state_root({
+        address: (nonce, balance, keccak(code), dict(storage)) for address, (balance, nonce, code, storage) in state.items()
+    })  # fmt: skip

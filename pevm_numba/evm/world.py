@@ -16,8 +16,8 @@ from .forks import Fork
 from .hashing import EMPTY_HASH
 
 __all__ = [
-    "AccountState", "World", "add_keys", "add_state", "key_number", "key_table", "read_state", "room_for", "word",
-    "word_value",
+    "AccountState", "World", "add_keys", "add_state", "key_number", "key_table", "known_codes", "read_state", "room_for",
+    "word", "word_value",
 ]  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def read_state(*arenas: Arena) -> dict[bytes, AccountState]:
     """All accounts that exist now; the arenas are those of all workers, who share keys and values."""
     words, owners = key_table(arenas[0])
     values = arenas[0].buffer("values").reshape(-1, 32)
-    codes = _codes(arenas)
+    codes = known_codes(arenas)
     storages: dict[int, dict[int, int]] = {}
     used = values[: len(owners)].any(axis=1)
     for k in np.flatnonzero((owners >= 0) & used).tolist():
@@ -132,7 +132,7 @@ def read_state(*arenas: Arena) -> dict[bytes, AccountState]:
     return found
 
 
-def _codes(arenas: tuple[Arena, ...]) -> dict[int, bytes]:
+def known_codes(arenas: tuple[Arena, ...]) -> dict[int, bytes]:
     """All code by its hash."""
     n_codes = int(arenas[0].buffer("n_codes").view(np.int64)[0])
     records = arenas[0].buffer("codes").reshape(-1, layout.CODE.size)[:n_codes]

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from .._kernels.evm.blocks import SERIAL, WAVES
 from .._kernels.evm.scheduling import WINDOW
 from ..access.sets import AccessSets
-from ..errors import BlockError, ExecutionError
+from ..errors import AccessListError, BlockError, ExecutionError
 from ..evm.block import EvmBlock
-from ..evm.engine import CELLS, Engine, Plan, flow_plan, listed_plan, serial_plan, waves_plan
+from ..evm.engine import Engine
 from ..evm.observation import EvmAccessList, observe
 from ..evm.outcomes import read_logs
+from ..evm.plans import CELLS, Plan, flow_plan, listed_plan, serial_plan, waves_plan
+from ..keys import KeyTable
 from ..machine.ops import Field
 from ..schedule.dependencies import Dependencies, dependencies
 from ..schedule.plan import Schedule
@@ -190,7 +192,10 @@ class EvmJob(Job):
 
     def run(self, ready: Callable[[], object] | None = None) -> tuple[dict[str, int], dict[str, int]]:
         """Run once, untimed resetting included; `ready` is called between the two."""
-        found = self.engine.run(self._plan, ready)
+        try:
+            found = self.engine.run(self._plan, ready)
+        except AccessListError as error:
+            raise AccessListError(f"block {self.block.number}: access list rejected: {self._difference() or error}") from None
         executions = found["executions"] or self.block.n_tx
         waves = len(np.unique(self._plan.starts)) if self._plan.mode == WAVES else 0
         counters = dict.fromkeys(COUNTERS, 0) | {
@@ -199,6 +204,26 @@ class EvmJob(Job):
             "waves": waves, "parallel_waves": waves,
         }  # fmt: skip
         return counters, {name: found[name] for name in ("execute_ns", "cpu_ns")}
+
+    def _difference(self) -> str | None:
+        """The first (transaction, key) in which a serial run and the list differ, in words."""
+        job = EvmJob(self.block, "serial")
+        job.plan()
+        mine = job.collect(*job.run()).block_access_list()
+        done, said = (
+            {(t, one.keys[int(k)]): one.values[i].tobytes() for t in range(one.n_tx) for i, k in one.entries(t)}
+            for one in (mine, self.access_list)
+        )
+        for t, key in sorted(done.keys() | said.keys()):
+            left, listed = done.get((t, key)), said.get((t, key))
+            if left == listed:
+                continue
+            head = f"transaction {t}, {KeyTable.from_keys([key]).key_name(0)}"
+            if left is None:
+                return f"{head}: listed, but the transaction does not change it"
+            said_of = "which is not listed" if listed is None else f"listed is 0x{listed.hex()}"
+            return f"{head}: the transaction leaves 0x{left.hex()}, {said_of}"
+        return None
 
     def bare(self) -> None:
         """Serial runs keep neither what was read nor what was changed; others need both."""

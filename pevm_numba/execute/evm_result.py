@@ -15,10 +15,9 @@ from ..access.sets import AccessSets
 from ..errors import ExecutionError
 from ..evm.block import EvmBlock
 from ..evm.forks import Fork
-from ..evm.hashing import keccak
 from ..evm.observation import EvmAccessList, Observation, access_list
 from ..evm.receipts import Log, Receipt, logs_bloom, receipts_root
-from ..evm.trie import state_root
+from ..evm.trie import world_root
 from ..evm.world import AccountState
 from ..keys import KeyTable
 from ..schedule.plan import Schedule
@@ -111,22 +110,18 @@ class EvmExecution:
 
     def state_root(self) -> bytes:
         """Root of the state after the block: the chain's, if the block knows all accounts and no reward is due."""
-        return state_root({
-            address: (account.nonce, account.balance, keccak(account.code), dict(account.storage))
-            for address, account in self.state.items()
-        })  # fmt: skip
+        return world_root(self.state)
 
     def block_access_list(self) -> EvmAccessList:
         """What each transaction changed: what ``execute(block, "bal", access_list=...)`` runs from."""
-        known = {account[2] for account in self.block.state.values()}
-        codes = sorted({account.code for account in self.after_transactions.values()} - known - {b""})
-        return access_list(self.seen, self.block.n_tx, tuple(codes))
+        return access_list(self.seen, self.block.n_tx)
 
-    def differences_from_chain(self) -> list[str]:
-        """What is not as the block's header and the state after it say; empty if all that is known is right.
+    def differences_from_chain(self, *, whole_state: bool = False) -> list[str]:
+        """What is not as the block's header and the state after it say; empty if all that is looked at is right.
 
-        Looked at, as far as the block knows them: gas used, receipts root (from Byzantium on), logs bloom; and of every
-        account in ``block.after`` balance, nonce and storage.
+        Looked at, as far as the block knows them: gas used, receipts root (from Byzantium on), logs bloom; of every
+        account in ``block.after`` balance, nonce and storage; and the state root where `whole_state` says that the block's
+        state has all accounts and no reward is due.
         """
         env, found = self.block.env, []
         gas = int(self.gas_used.sum())
@@ -137,6 +132,8 @@ class EvmExecution:
             found.append(f"receipts root 0x{self.receipts_root().hex()}: the header says 0x{wanted}")
         if env.logs_bloom is not None and self.logs_bloom() != env.logs_bloom:
             found.append("logs bloom is not the header's")
+        if whole_state and env.state_root is not None and self.state_root() != env.state_root:
+            found.append(f"state root 0x{self.state_root().hex()}: the header says 0x{env.state_root.hex()}")
         for address, expected in (self.block.after or {}).items():
             account = self.after_transactions.get(address)
             if account is None or account[:2] != expected[:2] or account.storage != expected[3]:

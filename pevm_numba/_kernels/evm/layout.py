@@ -65,6 +65,9 @@ TX = record(
     "sender to value fee tip most_upfront blob_fee",
 )
 
+#: Why a transaction is refused, as far as the state decides it; the last: a block hash that it asks for is not given.
+NONCE, FUNDS, SENDER_CODE, BLOCK_HASH = 1, 2, 3, 4
+
 #: One entry of a transaction's access list: an address, or a slot of it.
 LIST_ENTRY = record("LIST_ENTRY", "has_slot", "address slot")
 

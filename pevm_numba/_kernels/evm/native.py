@@ -6,7 +6,8 @@ Where a library was not found, its first address is 0, and the host has to serve
 from __future__ import annotations
 
 from ...evm.forks import Fork
-from ..jit import kernel
+from ..jit import DISABLED, kernel
+from .blake2 import BLAKE2_SIZE, blake2, last_flag
 from .curve import curve_add, curve_multiply, curve_pairing
 from .hashing import keccak
 from .layout import CONTEXT, FULL
@@ -17,6 +18,7 @@ from .memory import (
     copy,
     fill,
     load,
+    load_byte,
     store,
     word_fits,
     word_from_bytes,
@@ -87,6 +89,21 @@ def _digest(c, number, data, size, gas):
 
 
 @kernel(bare=True)
+def _blake2(c, data, size, gas):
+    """One for each round: the gas left, none of which a call with bad input leaves."""
+    if size != BLAKE2_SIZE:
+        return -1
+    rounds = 0
+    for i in range(4):
+        rounds = 256 * rounds + load_byte(data + i)
+    last = last_flag(data)
+    if rounds > gas or last < 0:
+        return -1
+    blake2(c, data, rounds, last)
+    return gas - rounds
+
+
+@kernel(bare=True)
 def _on_curve(c, number, data, size, gas):
     """A precompile of alt_bn128: the gas left, none of which a call with bad points leaves."""
     late = _context(c).fork >= _ISTANBUL
@@ -123,4 +140,6 @@ def run_natively(c, number, data, size, gas):
         return _digest(c, number, data, size, gas)
     if 6 <= number <= 8 and context.fp_read != 0:
         return _on_curve(c, number, data, size, gas)
+    if number == 9 and not DISABLED:  # in plain Python additions of words would not wrap around
+        return _blake2(c, data, size, gas)
     return -2

@@ -9,8 +9,8 @@ from ..jit import kernel
 from .calls import access_gas, address_at
 from .existence import is_empty
 from .expansion import copy_to_memory, end_of_range, grow
-from .layout import ACCOUNT, CODE, CONTEXT, FRAME, FULL, LOG, TX
-from .memory import copy, load, word_copy, word_fits, word_set
+from .layout import ACCOUNT, BLOCK_HASH, CODE, CONTEXT, FRAME, FULL, LOG, OK, REJECTED, TX
+from .memory import copy, load, word_copy, word_fits, word_set, word_zero
 from .state import code_of, load_balance
 
 __all__ = ["blob_hash", "block_hash", "code_copy", "log_at", "memory_copy", "of_account"]
@@ -106,13 +106,16 @@ def code_copy(c, f, sp, gas):
 
 @kernel(bare=True)
 def block_hash(c, word):
-    """BLOCKHASH: of one of the 256 blocks before, else 0."""
+    """BLOCKHASH: of one of the 256 blocks before, else 0. One that nobody has given ends the run: to guess would be wrong."""
     context = _context(c)
     number = load(context.environment + 32 * 4)
     if not word_fits(word) or load(word) >= number or load(word) < number - 256:
         word_set(word, 0)
-    else:
-        word_copy(word, context.block_hashes + 32 * (number - 1 - load(word)))
+        return
+    word_copy(word, context.block_hashes + 32 * (number - 1 - load(word)))
+    if word_zero(word) and context.status == OK:
+        context.refusal = BLOCK_HASH
+        context.status = REJECTED
 
 
 @kernel(bare=True)

@@ -197,7 +197,8 @@ def code_of(c, a):
         while True:
             known = load_acquire(context.code_table + 8 * place)
             if known == 0:
-                context.status = UNKNOWN
+                if context.status == OK:
+                    context.status = UNKNOWN
                 break
             if word_equal(_code(context.codes + _CODE_SIZE * known).hash, account.code_hash):
                 account.code = known

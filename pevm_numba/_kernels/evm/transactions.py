@@ -8,7 +8,7 @@ from .calls import ENTERED, new_address, set_code_to_run, start_creation
 from .delegation import authorize, delegate_of
 from .existence import clear_empty, has_code, is_taken, touch
 from .frames import enter
-from .layout import ACCOUNT, CONTEXT, FRAME, KEY, LIST_ENTRY, OK, REJECTED, SLOT, TX
+from .layout import ACCOUNT, CONTEXT, FRAME, FUNDS, KEY, LIST_ENTRY, NONCE, OK, REJECTED, SENDER_CODE, SLOT, TX
 from .linking import call_kernel_1
 from .memory import (
     load,
@@ -36,7 +36,7 @@ from .state import (
 )  # fmt: skip
 from .versions import fetch
 
-__all__ = ["FUNDS", "NONCE", "SENDER_CODE", "run_transaction"]
+__all__ = ["run_transaction"]
 
 _context, _frame, _account, _entry, _tx, _key, _slot = (
     layout.at for layout in (CONTEXT, FRAME, ACCOUNT, LIST_ENTRY, TX, KEY, SLOT)
@@ -46,9 +46,6 @@ _BERLIN, _SHANGHAI = (
     int(fork) for fork in (Fork.BERLIN, Fork.SHANGHAI)
 )
 _ENTRY = LIST_ENTRY.size
-
-#: Why a transaction is refused, as far as the state decides it.
-NONCE, FUNDS, SENDER_CODE = 1, 2, 3
 
 
 @kernel(bare=True)
@@ -96,6 +93,8 @@ def _begin(c, t):
     load_balance(c, sender)
     nonce = load_nonce(c, sender)
     context.refusal = 0
+    if context.status != OK:  # no room for the sender: what was read is not his
+        return False
     if nonce != tx.nonce:
         context.refusal = NONCE
     elif word_under(_account(sender).balance, tx.most_upfront):

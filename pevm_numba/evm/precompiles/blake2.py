@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..._kernels.evm.blake2 import IV, SIGMA
+
 __all__ = ["compress", "gas"]
 
 _LENGTH: Final = 213
@@ -15,22 +17,6 @@ _LANE: Final = 128
 #: The 64 bits of each lane that hold the value.
 _MASK: Final = sum((2**64 - 1) << _LANE * i for i in range(4))
 _WHOLE: Final = 2 ** (4 * _LANE) - 1
-_IV: Final = (
-    0x6A09E667F3BCC908, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B, 0xA54FF53A5F1D36F1,
-    0x510E527FADE682D1, 0x9B05688C2B3E6C1F, 0x1F83D9ABFB41BD6B, 0x5BE0CD19137E2179,
-)  # fmt: skip
-_SIGMA: Final = (
-    (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-    (14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3),
-    (11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4),
-    (7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8),
-    (9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13),
-    (2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9),
-    (12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11),
-    (13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10),
-    (6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5),
-    (10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0),
-)
 
 
 def gas(data: bytes) -> int:
@@ -110,8 +96,8 @@ def compress(data: bytes) -> bytes | None:
         for start, stop in ((4, 68), (68, 196), (196, 212))
     )
     last = (2**64 - 1) * data[-1]
-    a, b, c, d = _row(h[:4]), _row(h[4:]), _row(_IV[:4]), _row([_IV[4] ^ t[0], _IV[5] ^ t[1], _IV[6] ^ last, _IV[7]])
-    schedule = [[_row([m[s[2 * i + j]] for i in range(k, k + 4)]) for k in (0, 4) for j in (0, 1)] for s in _SIGMA[:rounds]]
+    a, b, c, d = _row(h[:4]), _row(h[4:]), _row(IV[:4]), _row([IV[4] ^ t[0], IV[5] ^ t[1], IV[6] ^ last, IV[7]])
+    schedule = [[_row([m[s[2 * i + j]] for i in range(k, k + 4)]) for k in (0, 4) for j in (0, 1)] for s in SIGMA[:rounds]]
     for number in range(rounds):
         even, odd, diagonal_even, diagonal_odd = schedule[number % 10]
         a, b, c, d = _half_round(a, b, c, d, even, odd)

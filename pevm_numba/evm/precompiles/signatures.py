@@ -5,6 +5,7 @@ ecrecover takes any s below the group's order, the upper half too, which transac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -156,6 +157,28 @@ def ecrecover(data: bytes) -> bytes:
     return b"" if key is None else bytes(12) + keccak(key)[12:]
 
 
+@cache
+def _p256_library() -> Callable[[bytes, int, int, int, int], bool] | None:
+    """Verification by the package cryptography, a hundred times as fast as ours; None if it is not installed."""
+    try:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric import ec, utils
+        from cryptography.hazmat.primitives.hashes import SHA256
+    except ImportError:
+        return None
+    curve, by_digest = ec.SECP256R1(), ec.ECDSA(utils.Prehashed(SHA256()))
+
+    def verify(digest: bytes, r: int, s: int, x: int, y: int) -> bool:
+        key = ec.EllipticCurvePublicNumbers(x, y, curve).public_key()
+        try:
+            key.verify(utils.encode_dss_signature(r, s), digest, by_digest)
+        except InvalidSignature:
+            return False
+        return True
+
+    return verify
+
+
 def p256_verify(data: bytes) -> bytes:
     """Whether a secp256r1 signature fits: input hash, r, s, and the key's x and y, each 32 bytes, 160 in all and no others.
 
@@ -187,6 +210,9 @@ def p256_verify(data: bytes) -> bytes:
     order = P256.order
     if not (0 < r < order and 0 < s < order and P256.contains(x, y)):
         return b""
+    found = _p256_library()
+    if found is not None:
+        return (1).to_bytes(32, "big") if found(data[:32], r, s, x, y) else b""
     inverse = pow(s, -1, order)
     nonce = combine(P256, [(message * inverse, P256.generator), (r * inverse, (x, y))])
     return (1).to_bytes(32, "big") if nonce is not None and nonce[0] % order == r else b""

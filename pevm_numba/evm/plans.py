@@ -1,0 +1,87 @@
+"""Which transaction of a block may run when: a plan decides how fast it goes, never what comes out."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._kernels.evm import layout
+from .._kernels.evm.blocks import FLOW, LISTED, SERIAL, WAVES
+from .outcomes import dtype_of
+
+__all__ = ["CELLS", "Plan", "flow_plan", "listed_plan", "serial_plan", "waves_plan"]
+
+#: Records of changes as NumPy sees them.
+CELLS: Final = dtype_of(layout.CELL)
+
+
+class Plan(NamedTuple):
+    """Which transaction may run when.
+
+    `order` is the order of claiming (empty: whoever is ready, the first by `ranks`); a transaction runs when `starts` of them
+    are done and the `awaited` ones before it. `followers` is a CSR of who waits for it. `cells` are those of an access list.
+    With a `window`, which needs block order as ranks, none runs further ahead of what stands: it shrinks when results do not
+    stand, and grows again.
+    """
+
+    mode: int
+    order: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+    followers_at: NDArray[np.int64]
+    followers: NDArray[np.int64]
+    awaited: NDArray[np.int64]
+    cells: NDArray[Any]
+    window: int = 0
+
+
+def _plan(mode: int, n_tx: int, **fields: Any) -> Plan:
+    zeros, nothing = np.zeros(n_tx, np.int64), np.empty(0, np.int64)
+    filled: dict[str, Any] = {
+        "order": nothing, "starts": zeros, "ranks": np.arange(n_tx), "followers_at": np.zeros(n_tx + 1, np.int64),
+        "followers": nothing, "awaited": zeros, "cells": np.empty(0, CELLS),
+    }  # fmt: skip
+    return Plan(mode, **(filled | fields))
+
+
+def serial_plan(n_tx: int) -> Plan:
+    """One after the other, on one core."""
+    return _plan(SERIAL, n_tx)
+
+
+def flow_plan(indptr: NDArray[np.int64], indices: NDArray[Any], ranks: NDArray[np.int64] | None = None) -> Plan:
+    """Whoever waits for nobody; `indices` are the transactions that each one waits for, all of them before it.
+
+    Examples
+    --------
+    >>> plan = flow_plan(np.array([0, 0, 0, 2]), np.array([0, 1]))
+    >>> plan.awaited.tolist(), plan.followers_at.tolist(), plan.followers.tolist()
+    ([0, 0, 2], [0, 1, 2, 2], [2, 2])
+    """
+    n_tx = len(indptr) - 1
+    waiting = np.repeat(np.arange(n_tx), np.diff(indptr))
+    by = np.argsort(indices, kind="stable")
+    at = np.concatenate([[0], np.cumsum(np.bincount(indices, minlength=n_tx))]).astype(np.int64)
+    fields = {"followers_at": at, "followers": waiting[by].astype(np.int64), "awaited": np.diff(indptr).astype(np.int64)}
+    return _plan(FLOW, n_tx, ranks=np.arange(n_tx) if ranks is None else ranks.astype(np.int64), **fields)
+
+
+def waves_plan(wave_of: NDArray[Any]) -> Plan:
+    """Wave after wave: nobody begins one before all of the last have run.
+
+    Examples
+    --------
+    >>> plan = waves_plan(np.array([0, 1, 0]))
+    >>> plan.order.tolist(), plan.starts.tolist()
+    ([0, 2, 1], [0, 2, 0])
+    """
+    order = np.argsort(wave_of, kind="stable").astype(np.int64)
+    first = np.searchsorted(wave_of[order], wave_of).astype(np.int64)
+    return _plan(WAVES, len(wave_of), order=order, starts=first)
+
+
+def listed_plan(n_tx: int, cells: NDArray[Any]) -> Plan:
+    """All at once: `cells` say what every transaction makes of which key (`CELLS`)."""
+    return _plan(LISTED, n_tx, order=np.arange(n_tx, dtype=np.int64), cells=cells)
