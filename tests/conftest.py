@@ -23,11 +23,12 @@ settings.register_profile(
     "quick", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.register_profile("soak", parent=settings.get_profile("quick"), max_examples=1000)
+settings.register_profile("brief", parent=settings.get_profile("quick"), max_examples=15)
 settings.register_profile("plain", parent=settings.get_profile("quick"), max_examples=10)
 if os.environ.get("NUMBA_DISABLE_JIT") == "1":  # kernels as plain Python: hundreds of times slower
     settings.load_profile("plain")
 else:
-    settings.load_profile("soak" if os.environ.get("PEVM_NUMBA_SOAK") else "quick")
+    settings.load_profile(next((name for name in ("soak", "brief") if os.environ.get(f"PEVM_NUMBA_{name.upper()}")), "quick"))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import console as con
-from .._kernels.jit import most_threads
+from .._kernels.jit import most_threads, was_compiled
 from ..errors import BlockError, ExecutionError
 from ..evm.block import EvmBlock
 from ..evm.header import BlockEnv
@@ -32,6 +32,7 @@ from .evm_peers import PEERS, peer_missing
 from .quiet import LEAST_PAIR, MOST_DRIFT, MOST_WAIT, look, waited_ns
 from .report import write_json
 from .rounds import Spread
+from .scenarios import tiny_evm_block
 from .tables import check_json, check_range, print_paragraph, print_table
 
 __all__ = ["Request", "chained", "run"]
@@ -323,6 +324,17 @@ def _what_the_cores_leave(long: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def _made_ready(workers: int) -> str:
+    """Load or compile all kernels, before anything is read or timed; what that took."""
+    start, before = perf_counter_ns(), was_compiled()
+    with con.status("compiling or loading kernels"):
+        serial = execute(tiny_evm_block(), "serial")
+        for executor in (*_KNOWN, "optimistic"):
+            execute(tiny_evm_block(), executor, workers=workers).check_equal(serial)
+    taken = (perf_counter_ns() - start) / 1e9
+    return f"Kernels ready in {taken:.1f} s ({was_compiled() - before} compiled), a block run by every executor included."
+
+
 def run(request: Request, json: Path | None = None) -> list[dict[str, Any]]:
     """Measure, print and maybe write all figures.
 
@@ -338,6 +350,7 @@ def run(request: Request, json: Path | None = None) -> list[dict[str, Any]]:
     workers = most_threads() if request.workers is None else request.workers
     check_range("--workers", workers, 1, 1024)
     numbers = request.numbers or tuple(evm_numbers(request.path))
+    ready = _made_ready(workers)
     rows, group = [], list[EvmBlock]()
     for block in con.progress(read_evm_blocks(request.path, numbers), "measuring", len(numbers)):
         if not block.n_tx:
@@ -351,7 +364,7 @@ def run(request: Request, json: Path | None = None) -> list[dict[str, Any]]:
     if not rows:
         raise BlockError(f"{request.path}: no block with transactions among those asked for")
     _show(rows, workers)
-    for line in _summary(rows):
+    for line in [*_summary(rows), ready]:
         print_paragraph(line)
     if json is not None:
         write_json(json, rows)
