@@ -20,6 +20,7 @@ from .. import console as con
 from .._kernels.jit import most_threads, was_compiled
 from ..errors import BlockError, ExecutionError
 from ..evm.block import EvmBlock
+from ..evm.hashing import keccak
 from ..evm.header import BlockEnv
 from ..evm.world import AccountState
 from ..execute.evm_job import EvmJob
@@ -71,7 +72,8 @@ def chained(blocks: Sequence[EvmBlock]) -> EvmBlock:
     """One block of the transactions of several, on the environment of the last: what a larger block would look like.
 
     The state is the union of the states before them, the first that names an account or slot being right; senders get the
-    nonces that they then need. What it does to receipts is not what the chain had.
+    nonces that they then need; hashes of earlier blocks that the last one does not know are made up. What comes out is not
+    what the chain had.
     """
     last = blocks[-1].env
     state: dict[bytes, Any] = {}
@@ -95,6 +97,8 @@ def chained(blocks: Sequence[EvmBlock]) -> EvmBlock:
         txs.append(_replaced(tx, nonce=nonce, **prices))
         state[sender] = owner._replace(balance=max(owner.balance, 10**24))
     fields = {name: getattr(last, name) for name in BlockEnv.__dataclass_fields__}
+    hashes = {n: keccak(n.to_bytes(8, "big")) for n in range(max(0, last.number - 256), last.number)}
+    fields["block_hashes"] = {**hashes, **last.block_hashes}
     dropped = {"gas_used": None, "receipts_root": None, "logs_bloom": None, "state_root": None}
     env = BlockEnv(**(fields | dropped | {"gas_limit": 2 * sum(block.env.gas_limit for block in blocks)}))
     return EvmBlock(env, txs, state)
