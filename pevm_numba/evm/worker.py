@@ -12,6 +12,7 @@ from .._kernels.evm import layout
 from .._kernels.evm.blocks import work
 from .._kernels.evm.interpreter import interpret
 from .._kernels.evm.linking import address_of_kernel
+from .._kernels.evm.native import run_precompile
 from .._kernels.evm.regions import REGIONS
 from .._kernels.evm.transactions import run_transaction
 from ..errors import ExecutionError
@@ -75,6 +76,7 @@ class Worker:
         self._set_natives()
         self.arena["interpreter"] = address_of_kernel(interpret, 1)
         self.arena["runner"] = address_of_kernel(run_transaction)
+        self.arena["server"] = address_of_kernel(run_precompile, 1)
         #: Where an arena begins to fill with what transactions leave behind.
         self._tops = {name: self.arena[name] for name in ("logs", "log_data", "log_room", "notes", "cells")}
         if beside is not None:

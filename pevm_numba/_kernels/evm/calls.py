@@ -10,8 +10,8 @@ from .expansion import end_of_range, grow
 from .frames import DEPTH_LIMIT, enter, jumps_of, prepare_code
 from .hashing import keccak
 from .layout import ACCOUNT, CODE, CONTEXT, FRAME, FULL
+from .linking import call_kernel_1
 from .memory import (
-    call_native_1,
     copy,
     load,
     shift_right,
@@ -25,7 +25,6 @@ from .memory import (
     word_under,
     word_zero,
 )  # fmt: skip
-from .native import run_natively
 from .state import (
     account_of,
     add_balance,
@@ -77,19 +76,16 @@ def access_gas(c, a, price):
 
 @kernel(bare=True)
 def _run_precompile(c, account, data, size, gas):
-    """Run a precompile, by the host if need be; what it returns is in `returned`; whether it succeeded, and the gas used."""
+    """Run a precompile; what it returns is in `returned`; whether it succeeded, and the gas used."""
     context = _context(c)
     context.returned_size = 0
-    left = run_natively(c, load(_account(account).address), data, size, gas)
-    if left > -2:
-        return left >= 0, gas - max(left, 0)
     context.host_address = load(_account(account).address)
     context.host_input = data
     context.host_size = size
     context.host_gas = gas
     context.host_ok = 0
     context.host_used = gas
-    call_native_1(context.host, c)
+    call_kernel_1(context.server, c)
     return context.host_ok != 0, context.host_used
 
 

@@ -145,7 +145,7 @@ CONTEXT = record(
     "journal n_journal journal_room logs n_logs log_room log_data log_end "
     # the machine
     "frames depth stack memory memory_end returned returned_size returned_room scratch sponge opcodes environment refund "
-    "block position chains listed fingers cells cell_end notes note_end lock worker runner interpreter cpu "
+    "block position chains listed fingers cells cell_end notes note_end lock worker runner interpreter server cpu "
     "status fork n_precompiles high_precompile host host_address host_gas host_input host_size host_ok host_used "
     "held n_held stepping steps watcher native secp256k1 parse_signature recover_key write_key sha256 ripemd160 "
     "curve fp_read fp_write fp_multiply fp_add fp_equal fp2_multiply fp2_add fp2_equal fr_read "

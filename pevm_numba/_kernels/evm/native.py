@@ -12,6 +12,7 @@ from .curve import curve_add, curve_multiply, curve_pairing
 from .hashing import keccak
 from .layout import CONTEXT, FULL
 from .memory import (
+    call_native_1,
     call_native_3,
     call_native_4,
     call_native_5,
@@ -26,7 +27,7 @@ from .memory import (
     word_to_bytes,
 )  # fmt: skip
 
-__all__ = ["NATIVE_ROOM", "run_natively"]
+__all__ = ["NATIVE_ROOM", "run_precompile"]
 
 _context = CONTEXT.at
 
@@ -119,7 +120,7 @@ def _on_curve(c, number, data, size, gas):
 
 
 @kernel(bare=True)
-def run_natively(c, number, data, size, gas):
+def _natively(c, number, data, size, gas):
     """Run a precompile: the gas left, below 0 if there was too little; less than -1 if it is none of these."""
     context = _context(c)
     if number == 1 and context.secp256k1 != 0:
@@ -143,3 +144,15 @@ def run_natively(c, number, data, size, gas):
     if number == 9 and not DISABLED:  # in plain Python additions of words would not wrap around
         return _blake2(c, data, size, gas)
     return -2
+
+
+@kernel(bare=True)
+def run_precompile(c):
+    """Run the precompile that the context asks for, by the host if need be: whether it succeeded, and the gas used."""
+    context = _context(c)
+    left = _natively(c, context.host_address, context.host_input, context.host_size, context.host_gas)
+    if left == -2:
+        call_native_1(context.host, c)
+        return
+    context.host_ok = 1 if left >= 0 else 0
+    context.host_used = context.host_gas - max(left, 0)
