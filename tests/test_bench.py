@@ -231,7 +231,7 @@ def test_auto_reports_the_executor_that_it_picked(bench, folder, tmp_path):
         (["--preset", "small", "--executor", "gpu"], ["--executor 'gpu' is unknown", "all, auto, serial, waves"]),
         (["--preset", "small", "--policy", "best"], ["--policy 'best' is unknown", "levels, list, mis, mis-"]),
         (["--preset", "small", "--oracle", "delphi"], ["--oracle 'delphi' is unknown", "static"]),
-        (["--preset", "small", "--miss-rate", "0.5"], ["--miss-rate 0.5 with --oracle static", "degraded"]),
+        (["--preset", "small", "--miss-rate", "0.5"], ["--miss-rate 0.5 without --oracle degraded", "degraded"]),
         (["--preset", "small", "--oracle", "degraded", "--miss-rate", "2"], ["--miss-rate 2", "[0, 1]"]),
         (["--preset", "small", "--repeat", "-3"], ["--repeat -3", "[1, "]),
         (["--preset", "small", "--repeat", "0"], ["--repeat 0", "[1, "]),

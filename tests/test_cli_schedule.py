@@ -218,7 +218,7 @@ def test_a_block_without_transactions_can_be_looked_at(command: Command, tmp_pat
         (["--oracle", "dream"], "--oracle 'dream' is unknown: one of static"),
         (["--oracle", "degraded", "--miss-rate", "1.5"], "--miss-rate 1.5: must be in [0, 1]"),
         (["--oracle", "degraded", "--miss-rate", "nan"], "--miss-rate nan: must be in [0, 1]"),
-        (["--miss-rate", "0.5"], "--miss-rate 0.5 with --oracle static: only degraded"),
+        (["--miss-rate", "0.5"], "--miss-rate 0.5 without --oracle degraded: only"),
         (["--seed", "-1"], "--seed -1: must be in [0, "),
         (["--number", "-1"], "--number -1: must be in [0, "),
         (["--fields", "storage,,code"], "--fields 'storage,,code': '' is unknown"),
