@@ -185,11 +185,12 @@ class Engine:
         self._set(mode=SERIAL, n_tx=len(calls), txs=txs, results=results.address)
         self.workers[0].work(int(self._block.ctypes.data))
         self.workers[0].forget()
+        failed = np.flatnonzero(results.records["success"] != 1)
+        self.results = Results(self.arena, len(self.txs))  # the arena has one place for results
         stop = self._get("stop")
         if stop == layout.REJECTED:
             why = refused(calls[0], self.env, layout.BLOCK_HASH)
             raise BlockError(f"block {self.env.number}: a call by the protocol refused: {why}")
-        failed = np.flatnonzero(results.records["success"] != 1)
         if checked and stop == layout.OK and len(failed):
             to = calls[int(failed[0])].to or b""
             raise BlockError(f"block {self.env.number} refused: the protocol's call of 0x{to.hex()} fails (EIP-7002, 7251)")
