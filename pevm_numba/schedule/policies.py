@@ -137,7 +137,8 @@ def schedule(
         timeline = list_timeline(deps, priority_order(deps, weight, priority), workers, weight)
     elif workers is not None:
         timeline = wave_timeline(wave_indptr, wave_tx, workers, weight)
-    proved = access.exact_for if POLICIES[policy] or isinstance(access.exact_for, Block) else None
+    kept = bool((order == np.arange(access.n_tx)).all())
+    proved = access.exact_for if kept or isinstance(access.exact_for, Block) else None
     return Schedule.trusted(policy, wave_indptr, wave_tx, order, proved, timeline)
 
 
