@@ -298,6 +298,7 @@ from pevm_numba.evm.header import BlockEnv
 from pevm_numba.evm.transaction import Transaction
 from pevm_numba.execute import evm_job
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 evm_job.LEAST_WORK = evm_job.LEAST_GAIN = 0
 executor, gas = sys.argv[1], int(sys.argv[2])
 code, who = b"\\xc0" * 20, [bytes([i]) * 20 for i in range(1, 41)]

@@ -16,11 +16,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PARALLEL = ("waves", "dataflow", "optimistic", "bal")
 
 HEAD = """
-import sys, threading, time
+import signal, sys, threading, time
 import numpy as np
 import pevm_numba as pn
 from pevm_numba.execute import dataflow, waves
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 waves.LEAST_WORK = dataflow.LEAST_WORK = dataflow.LEAST_GAIN = 0
 EXECUTORS = ("waves", "dataflow", "optimistic", "bal")
 block = pn.generate(n_tx=400, key_space=20, conflict_ratio=0.8, seed=5)
@@ -46,7 +47,7 @@ def run(code: str, timeout: float = 300, **environment: str) -> str:
 
 
 INTERRUPT = """
-import os, signal
+import os
 from pevm_numba.access.block_list import BlockAccessList
 
 executor, shape = sys.argv[1:]
@@ -101,7 +102,6 @@ def test_ctrl_c_stops_the_workers_within_a_second_and_later_runs_are_right(execu
 
 
 ERROR = """
-import signal
 
 class Alarm(Exception):
     pass
@@ -121,7 +121,7 @@ check(repeat=1, workers=2)
 
 
 SECOND_RUN = """
-import os, signal
+import os
 from pevm_numba.execute import micro_ops
 
 long = pn.Block.from_programs([[("NOOP", 2**31 - 1)]] * 40, gas_limits=[2**62] * 40)
