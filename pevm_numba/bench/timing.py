@@ -102,12 +102,13 @@ class _Subject:
         start = perf_counter_ns()
         self.baseline = self.machine.job(block, "serial")
         self.encode_ns = perf_counter_ns() - start
-        #: What the executor cannot do without, and what only running tells of accesses: made outside all times.
-        self.hints = self.machine.hints(block, self.executor)
         observed = "observed" in (options.oracle, exact_oracle(block))
         self.known = execute(block, "serial").observed if observed else None
-        self.job = self.machine.job(block, self.executor, workers=options.workers, **self.hints)
         self.access = self.estimate()
+        estimated = options.oracle not in (None, "observed", exact_oracle(block))
+        #: What the executor cannot do without, and what only running tells of accesses: made outside all times.
+        self.hints = self.machine.hints(block, self.executor, access=self.access if estimated else None)
+        self.job = self.machine.job(block, self.executor, workers=options.workers, **self.hints)
         self.plan()
         self.machine.check(block, schedule=self.job.schedule, access=None, gas=None)
         self.baseline.plan()
@@ -148,7 +149,7 @@ class _Subject:
             job.shares, self.reason = choice.shares, f"auto: {choice.reason}"
         if self.scheduled:
             job.schedule = schedule(self.access, self.options.policy, block=self.block)
-        elif self.executor == "dataflow" or (self.options.oracle is not None and self.executor != "bal"):
+        if self.executor == "dataflow" or (self.options.oracle is not None and self.executor not in ("waves", "bal")):
             job.access = self.access
         job.plan()
         self.baseline.schedule = job.schedule

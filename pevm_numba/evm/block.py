@@ -39,8 +39,8 @@ class EvmBlock:
         All accounts that exist before the block, by their 20 bytes; what is not named is absent, and zero. Balances in wei,
         storage from slot to value, both below 2**256.
     after : mapping, optional
-        Accounts after the last transaction, as far as known, to compare with; storage of those in it is complete as far as
-        it is in `state` or changed.
+        Accounts after the last transaction, to compare with: all of those that are in `state` or made, if they still exist.
+        Storage of those in it is complete as far as it is in `state` or changed.
 
     Raises
     ------

@@ -56,7 +56,7 @@ _AFTER: Final = (
 _SYSTEM_GAS: Final = 30_000_000
 _GWEI: Final = 10**9
 
-#: Gas that all transactions together may use, from which on a run may be interrupted; others end by themselves soon enough.
+#: Gas that all transactions together may use, from which on a run may be interrupted; others end by themselves in seconds.
 _LONG_GAS: Final = 200_000_000
 
 
@@ -138,6 +138,7 @@ class Engine:
         self._chains = self.arena.allocate("chains", 8 * (room.keys + 3)).view(np.int64)
         self._tables: dict[str, NDArray[np.uint8]] = {}
         self._ended = False
+        self._refused: Exception | None = None
 
     def _table(self, name: str, given: NDArray[Any]) -> int:
         """Address of a copy of an array that kernels may change."""
@@ -159,8 +160,10 @@ class Engine:
         env, calls = self.env, []
         if env.parent_beacon_block_root is not None:
             calls.append((_BEACON_ROOTS, env.parent_beacon_block_root))
-        parent = env.block_hashes.get(env.number - 1)
-        if env.fork.name in ("PRAGUE", "OSAKA") and parent is not None:
+        if env.fork.name in ("PRAGUE", "OSAKA") and env.number > 0 and self._has_code(_HISTORY):
+            parent = env.block_hashes.get(env.number - 1)
+            if parent is None:
+                raise BlockError(f"block {env.number}: env.block_hashes without its parent's, which is to be kept (EIP-2935)")
             calls.append((_HISTORY, parent))
         return [self._system(*one) for one in calls if self._has_code(one[0])]
 
@@ -184,13 +187,17 @@ class Engine:
         txs = encode_transactions(self.arena, calls, self.env, name, system=True)
         self._set(mode=SERIAL, n_tx=len(calls), txs=txs, results=results.address)
         self.workers[0].work(int(self._block.ctypes.data))
+        problems = self.workers[0].problems
         self.workers[0].forget()
         failed = np.flatnonzero(results.records["success"] != 1)
         self.results = Results(self.arena, len(self.txs))  # the arena has one place for results
         stop = self._get("stop")
         if stop == layout.REJECTED:
-            why = refused(calls[0], self.env, layout.BLOCK_HASH)
-            raise BlockError(f"block {self.env.number}: a call by the protocol refused: {why}")
+            at = self._get("failed")
+            why = int(results.records["refusal"][at])
+            if why == layout.HOST:
+                raise problems[at]
+            raise BlockError(f"block {self.env.number}: a call by the protocol refused: {refused(calls[at], self.env, why)}")
         if checked and stop == layout.OK and len(failed):
             to = calls[int(failed[0])].to or b""
             raise BlockError(f"block {self.env.number} refused: the protocol's call of 0x{to.hex()} fails (EIP-7002, 7251)")
@@ -199,9 +206,11 @@ class Engine:
     def _pay_out(self) -> None:
         """Withdrawals (EIP-4895)."""
         values = self.arena.words("values")
-        for one in self.env.withdrawals:
+        for i, one in enumerate(self.env.withdrawals):
             key = key_number(self.arena, one.address, Field.BALANCE, 0)
             balance = word_value(values[key].view(np.uint8)) + one.amount * _GWEI
+            if balance >= 2**256:
+                raise BlockError(f"block {self.env.number}: withdrawal {i}: makes a balance of {balance}: above 2²⁵⁶ - 1")
             values[key] = word(balance).view(np.uint64)
 
     # ---------------------------------------------------------------- running
@@ -216,7 +225,7 @@ class Engine:
         for worker in self.workers:
             worker.forget()
         self._block[:] = 0
-        self._ended = False
+        self._ended, self._refused = False, None
         tables = {name: self._table(f"plan {name}", getattr(plan, name)) for name in Plan._fields[1:-2] if name != "order"}
         ready = np.flatnonzero(plan.awaited == 0)
         ready = ready[np.argsort(plan.ranks[ready], kind="stable")]
@@ -274,8 +283,10 @@ class Engine:
         if stop == UNLISTED:
             raise AccessListError(f"transaction {failed}: what it does is not what the access list says")
         if stop == layout.REJECTED:
-            why = refused(self.txs[failed], self.env, int(self.records["refusal"][failed]))
-            raise BlockError(f"transaction {failed} refused: {why}")
+            why = int(self.records["refusal"][failed])
+            if why == layout.HOST:
+                raise self.workers[int(self.records["worker"][failed])].problems[failed]
+            raise BlockError(f"transaction {failed} refused: {refused(self.txs[failed], self.env, why)}")
         self._check_gas()
         counts = {name: self._get(name) for name in ("executions", "aborts", "validations")}
         return counts | {"execute_ns": execute_ns, "cpu_ns": cpu_ns}
@@ -320,23 +331,28 @@ class Engine:
         The wait is for an event, since joining a thread forgets it when it is interrupted (Python 3.11). Calls in progress
         end at their next opcode, as none is known any more.
         """
-        taken, ended = list[int | BaseException](), threading.Event()
+        taken, ended, given_up = list[int | BaseException](), threading.Event(), threading.Event()
 
         def work() -> None:
             try:
-                taken.append(self._work(workers))
+                if not given_up.is_set():  # as it is where starting this thread was interrupted
+                    taken.append(self._work(workers))
             except BaseException as problem:  # raised by whoever waits
                 taken.append(problem)
             finally:
                 ended.set()
 
-        threading.Thread(target=work, name="pevm_numba run", daemon=True).start()
+        helper = threading.Thread(target=work, name="pevm_numba run", daemon=True)
         interrupted: BaseException | None = None
-        while not ended.is_set():
+        while interrupted is None or (helper.ident is not None and not ended.is_set()):
             try:
-                ended.wait(0.05)
+                if helper.ident is None:
+                    helper.start()
+                if ended.wait(0.05):
+                    break
             except BaseException as problem:  # kept until nobody works any more: all that they use lives here
                 interrupted = problem
+                given_up.set()
                 self._set(stop=INTERRUPTED)
                 table = self.arena.buffer("opcodes").view(np.int64)
                 table[:] = packed(self.env.fork)[0xFE]
@@ -365,12 +381,19 @@ class Engine:
         BlockError
             If a call of the protocol after the transactions fails.
         """
+        if self._refused is not None:
+            raise self._refused
         for _ in range(ENLARGED):
             if self._ended:
                 break
             self._ended = True
-            self._pay_out()
-            if not self._call_system(self._after(), "after", checked=True):  # no room: all anew, with more
+            try:
+                self._pay_out()
+                enough = self._call_system(self._after(), "after", checked=True)
+            except Exception as error:
+                self._refused = error
+                raise
+            if not enough:  # all anew, with more room
                 self._make(self.arena.room.doubled())
                 self.run(self._last)
         else:

@@ -122,7 +122,10 @@ class Evm:
         else:
             raise ExecutionError(f"transaction: no room for what it does in {self.arena.room}")
         if stopped == layout.REJECTED:
-            raise BlockError(f"transaction refused: {refused(tx, self.env, self.arena['refusal'])}")
+            why = self.arena["refusal"]
+            if why == layout.HOST:
+                raise self._worker.problems[0]
+            raise BlockError(f"transaction refused: {refused(tx, self.env, why)}")
         arena, record = self.arena, self._results.records[0]
         output = b"" if tx.to is None else arena.buffer("returned")[: arena["returned_size"]].tobytes()
         return Outcome(bool(record["success"]), int(record["gas_used"]), output, read_logs(record))

@@ -52,7 +52,7 @@ def serial_plan(n_tx: int) -> Plan:
 
 
 def flow_plan(indptr: NDArray[np.int64], indices: NDArray[Any], ranks: NDArray[np.int64] | None = None) -> Plan:
-    """Whoever waits for nobody; `indices` are the transactions that each one waits for, all of them before it.
+    """Whoever waits for nobody; `indices` are the transactions that each one waits for, nobody for himself in the end.
 
     Examples
     --------

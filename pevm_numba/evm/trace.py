@@ -151,6 +151,8 @@ def trace(block: EvmBlock, index: int) -> Trace:
         outcome = machine.run(block.transactions[index])
         if watcher.problem is not None:
             raise watcher.problem
+        if len(watcher.steps) < arena["steps"]:  # a signal's handler raised as a step was to be shown, and Python went on
+            raise KeyboardInterrupt("while a transaction was traced")
         if machine.arena is arena:
             return Trace(block.env.fork, [*_costed(watcher.steps, arena["gas_left"])], outcome, world_root(machine.state()))
         room = machine.arena.room  # it was run again, unwatched, in a roomier one

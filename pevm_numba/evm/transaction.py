@@ -122,7 +122,7 @@ class Transaction:
         for name in ("to", "sender"):
             if getattr(self, name) is not None:
                 sized(name, getattr(self, name), 20)
-        if any(getattr(self, name) for name in _LISTS):
+        if any(getattr(self, name) != () for name in _LISTS):
             freeze(self, **_checked_lists(self))
         self._check_signature()
 

@@ -62,7 +62,9 @@ class Worker:
     def __init__(self, env: BlockEnv, room: Room | None = None, beside: Arena | None = None, number: int = 0) -> None:
         self.env = env
         self.arena = Arena(env.fork, room, beside)
-        self._problem: BaseException | None = None
+        #: Why precompiles could not be run, by transaction.
+        self.problems: dict[int, Exception] = {}
+        self._interruption: BaseException | None = None
         this = weakref.ref(self)  # a strong one would be a cycle, and keep the arena until the collector comes by
 
         def serve(_: int) -> int:
@@ -96,7 +98,8 @@ class Worker:
         """Drop logs, notes and changes of earlier transactions."""
         for name, value in self._tops.items():
             self.arena[name] = value
-        self.arena["status"] = layout.OK
+        self.arena["status"], self.arena["host_ok"] = layout.OK, layout.HOST_FAILED
+        self.problems, self._interruption = {}, None
         self.arena.buffer("fingers")[:] = 0
 
     def work(self, block: int) -> None:
@@ -104,33 +107,46 @@ class Worker:
 
         Raises
         ------
+        KeyboardInterrupt
+            Or what else a signal's handler raised while a precompile was served.
         ExecutionError
-            If a library is not installed, or (in builds that check it) if the kernels reached for memory not theirs.
+            If (in builds that check it) the kernels reached for memory not theirs.
         """
         work(self.arena.address, block)
         self.check()
 
     def check(self) -> None:
-        """Raise what went wrong while kernels ran; `work` does."""
-        problem, self._problem = self._problem, None
-        if problem is not None:
-            raise problem
+        """Raise what went wrong while kernels ran; `work` does.
+
+        A signal's handler may run as the host is called, before anything there could catch what it raises: Python reports
+        that and goes on. That a call did not come back is all there is to see then.
+        """
+        if self._interruption is not None:
+            raise self._interruption
+        if self.arena["host_ok"] == layout.HOST_LOST:
+            raise KeyboardInterrupt("while a precompile was served")
         outside = REGIONS.violation()
         if outside:
             raise ExecutionError(f"the machine reached for address {outside:#x}, which is not its own: a defect")
 
     def _precompile(self) -> int:
-        """Called by the kernels, without the interpreter's lock; what goes wrong here is raised when they have returned."""
+        """Called by the kernels, without the interpreter's lock; what goes wrong here is raised when they have returned.
+
+        An error is the transaction's, which may have been run too early, on what is not so; an interruption ends the run.
+        """
         arena = self.arena
         try:
             data = ctypes.string_at(arena["host_input"], arena["host_size"])
             ok, used, output = call(self.env.fork, arena["host_address"], data, arena["host_gas"])
             if len(output) > arena["returned_room"]:
-                arena["status"] = layout.FULL
+                arena["status"], arena["host_ok"] = layout.FULL, layout.HOST_FAILED
                 return 0
             ctypes.memmove(arena["returned"], output, len(output))
-            arena["host_ok"], arena["host_used"], arena["returned_size"] = int(ok), used, len(output)
-        except BaseException as problem:
-            self._problem = problem
-            arena["status"] = layout.FULL  # ends the run; `work` raises
+            arena["host_used"], arena["returned_size"] = used, len(output)
+            arena["host_ok"] = layout.HOST_DONE if ok else layout.HOST_FAILED
+        except Exception as problem:
+            self.problems[arena["position"]] = problem
+            arena["host_ok"] = layout.HOST_CANNOT
+        except BaseException as interruption:
+            self._interruption = interruption
         return 0

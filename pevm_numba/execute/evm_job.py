@@ -21,11 +21,12 @@ from ..keys import KeyTable
 from ..machine.ops import Field
 from ..schedule.dependencies import Dependencies, dependencies
 from ..schedule.plan import Schedule
+from ..schedule.timeline import Timeline
 from .evm_result import EvmExecution
 from .job import COUNTERS, Job
 from .result import TxTimes
 
-__all__ = ["LEAST_GAIN", "LEAST_WORK", "EvmJob", "guessed_ns", "predecessors", "senders_known"]
+__all__ = ["LEAST_GAIN", "LEAST_WORK", "EvmJob", "ended_before", "guessed_ns", "predecessors", "senders_known"]
 
 #: Guessed nanoseconds of a transfer, and of a call that runs code (on mainnet some 5 to 100 us).
 _TRANSFER_NS, _CALL_NS = 1_500, 30_000
@@ -82,9 +83,43 @@ def predecessors(deps: Dependencies) -> tuple[NDArray[np.int64], NDArray[np.int6
     return indptr, np.array([p for row in rows for p in sorted(row)], np.int64)
 
 
+def ended_before(line: Timeline) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Who waits for whom as a CSR, if nobody may start before those that the timeline has ended by then.
+
+    Of each worker's transactions the last such one stands for those before it.
+
+    Examples
+    --------
+    >>> line = Timeline(2, [0, 1, 0, 1], [0, 0, 2, 3], [2, 3, 4, 4], 4)
+    >>> [part.tolist() for part in ended_before(line)]
+    [[0, 0, 0, 1, 3], [0, 0, 1]]
+    """
+    n, order = line.n_tx, np.lexsort((line.end, line.start))
+    rank = np.empty(n, np.int64)
+    rank[order] = np.arange(n)
+    waits, for_whom = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for worker in np.unique(line.worker):
+        lane = order[line.worker[order] == worker]
+        last = np.searchsorted(line.end[lane], line.start, "right") - 1
+        last = np.minimum(last, np.searchsorted(rank[lane], rank) - 1)  # what takes no time may start as it ends
+        waiting = np.flatnonzero(last >= 0)
+        waits.append(waiting)
+        for_whom.append(lane[last[waiting]])
+    by = np.argsort(np.concatenate(waits), kind="stable")
+    indptr = np.searchsorted(np.concatenate(waits)[by], np.arange(n + 1))
+    return indptr.astype(np.int64), np.concatenate(for_whom)[by]
+
+
 def _cells(engine: Engine, listed: EvmAccessList) -> NDArray[Any]:
     """What a list says, as the engine's own records."""
     numbers = engine.numbers(listed.keys)
+    known = engine.codes()
+    for i in np.flatnonzero(listed.keys.field[listed.key] == Field.CODE).tolist():
+        digest = listed.values[i].tobytes()
+        if int.from_bytes(digest, "big") not in known:
+            t, key = int(np.searchsorted(listed.indptr, i, "right")) - 1, listed.keys.key_name(int(listed.key[i]))
+            what = f"transaction {t}, {key}: listed is 0x{digest.hex()}"
+            raise AccessListError(f"{what}, the hash of code that is neither in the list's codes nor in the block's state")
     cells = np.zeros(listed.n_changes, CELLS)
     cells["key"] = numbers[listed.key]
     cells["position"] = np.repeat(np.arange(listed.n_tx), np.diff(listed.indptr))
@@ -102,7 +137,8 @@ class EvmJob(Job):
         One of `machine.EXECUTORS` but ``auto``.
     workers : int
     schedule : Schedule, optional
-        Its waves for ``waves``, its timeline, if it has one, as ranks for ``dataflow``.
+        What ``waves`` follows, and ``dataflow`` where `access` is not given: its timeline, if it has one, or its waves. With
+        `access`, the timeline decides who goes first of those who wait for nobody.
     access : AccessSets, optional
         What waves and dataflow take for known, hints for optimistic.
     cost : (n_tx,) numbers, optional
@@ -149,8 +185,11 @@ class EvmJob(Job):
         guess = guessed_ns(block)
         if guess < LEAST_WORK and self.engine.n_workers > 1:
             return self._serial(f"guessed work {guess / 1e3:,.0f} us, less than {LEAST_WORK / 1e3:,.0f}")
-        if self.name == "waves" and self.schedule is not None:
-            return waves_plan(self.schedule.wave_of)
+        if self.schedule is not None and (self.name == "waves" or (self.name == "dataflow" and self.access is None)):
+            line = self.schedule.timeline
+            if self.name == "waves" or line is None:
+                return waves_plan(self.schedule.wave_of)
+            return flow_plan(*ended_before(line), self._ranks_by(line.start))
         if self.access is None:
             if self.name == "waves":
                 raise BlockError("executor 'waves' without schedule or access: needs one")
@@ -176,15 +215,16 @@ class EvmJob(Job):
         if self.name == "optimistic":
             return None
         if self.schedule is not None and self.schedule.timeline is not None:
-            order = np.argsort(self.schedule.timeline.start, kind="stable")
-        else:
-            behind = deps.remaining(self.cost)[:n]
-            total = float(n if self.cost is None else np.sum(self.cost))
-            # else in block order, in which results are settled and chains of changes grow at their head
-            step = max(total / (_STEPS * self.workers), 1e-9)
-            order = np.argsort(-np.floor(behind / step), kind="stable")
-        ranks = np.empty(n, np.int64)
-        ranks[order] = np.arange(n)
+            return self._ranks_by(self.schedule.timeline.start)
+        behind = deps.remaining(self.cost)[:n]
+        total = float(n if self.cost is None else np.sum(self.cost))
+        # else in block order, in which results are settled and chains of changes grow at their head
+        step = max(total / (_STEPS * self.workers), 1e-9)
+        return self._ranks_by(-np.floor(behind / step))
+
+    def _ranks_by(self, when: NDArray[Any]) -> NDArray[np.int64]:
+        ranks = np.empty(self.block.n_tx, np.int64)
+        ranks[np.argsort(when, kind="stable")] = np.arange(self.block.n_tx)
         return ranks
 
     def reset(self) -> None:

@@ -46,8 +46,10 @@ class EvmMachine(Machine):
             return Choice("bal", "an access list is given")
         if workers < 2 or block.n_tx < _LEAST_TXS * workers:
             return Choice("serial", f"{block.n_tx:,} transactions on {workers} workers: too few to share out")
-        if schedule is not None or access is not None:
+        if access is not None:
             return Choice("dataflow", "what transactions access is given")
+        if schedule is not None:
+            return Choice("waves" if schedule.timeline is None else "dataflow", "a schedule is given")
         return Choice("optimistic", "nothing is known of what transactions access")
 
     def hints(
@@ -59,7 +61,7 @@ class EvmMachine(Machine):
             door.instance("access_list", access_list, EvmAccessList)
             if access_list.n_tx != block.n_tx:
                 raise AccessListError(f"access_list of {access_list.n_tx} transactions: the block has {block.n_tx}")
-        unknown = access is None and (executor == "dataflow" or (executor == "waves" and schedule is None))
+        unknown = access is None and schedule is None and executor in ("waves", "dataflow")
         if not unknown and (executor != "bal" or access_list is not None):
             return {"access": access, "access_list": access_list}
         job = self.job(block, "serial")

@@ -82,7 +82,8 @@ def execute(
         Notes.
     access : AccessSets, optional
         Estimated access sets: what levels are made of without a schedule, what dataflow takes for known, and hints for
-        optimistic. Default: exact, for optimistic none.
+        optimistic. Default: exact, for optimistic none. Of an EVM block, exact is what a serial run beforehand observes,
+        outside the timings; nothing but the schedule is known where there is one.
     access_list : BlockAccessList or EvmAccessList, optional
         For ``"bal"``; default: that of a serial run beforehand, outside the timings.
     workers : int, optional

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..jit import U64, kernel
-from .layout import CONTEXT
-from .memory import copy, load_byte, load_u64, store_u64
+from .layout import BLOCK, CONTEXT
+from .memory import copy, load_acquire, load_byte, load_u64, store_u64
 
 __all__ = ["BLAKE2_SIZE", "IV", "SIGMA", "blake2", "last_flag"]
 
@@ -29,6 +29,9 @@ SIGMA = (
 )
 
 _context = CONTEXT.at
+_STOP = BLOCK.numbers["stop"]
+#: Rounds after which it looks whether the run was stopped: some ten milliseconds.
+_PACE = 1 << 18
 
 #: Bytes of the input: rounds (4, big-endian), h (64), m (128), t (16, little-endian), and the flag of the last block.
 BLAKE2_SIZE = 213
@@ -77,6 +80,8 @@ def blake2(c, data, rounds, last):
     if last:
         v14 = ~v14
     for i in range(rounds):
+        if i % _PACE == _PACE - 1 and load_acquire(context.block + _STOP) != 0:
+            break
         s = 16 * (i % 10)
         v0, v4, v8, v12 = _mixed(v0, v4, v8, v12, _word(m, s), _word(m, s + 1))
         v1, v5, v9, v13 = _mixed(v1, v5, v9, v13, _word(m, s + 2), _word(m, s + 3))

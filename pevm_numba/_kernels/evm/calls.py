@@ -9,7 +9,7 @@ from .existence import exists, is_taken, touch
 from .expansion import end_of_range, grow
 from .frames import DEPTH_LIMIT, enter, jumps_of, prepare_code
 from .hashing import keccak
-from .layout import ACCOUNT, CODE, CONTEXT, FRAME, FULL
+from .layout import ACCOUNT, CODE, CONTEXT, FRAME, FULL, HOST_DONE, HOST_FAILED
 from .linking import call_kernel_1
 from .memory import (
     copy,
@@ -83,10 +83,10 @@ def _run_precompile(c, account, data, size, gas):
     context.host_input = data
     context.host_size = size
     context.host_gas = gas
-    context.host_ok = 0
+    context.host_ok = HOST_FAILED
     context.host_used = gas
     call_kernel_1(context.server, c)
-    return context.host_ok != 0, context.host_used
+    return context.host_ok == HOST_DONE, context.host_used
 
 
 @kernel(bare=True)

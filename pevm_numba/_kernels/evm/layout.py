@@ -16,6 +16,7 @@ __all__ = [
     "AUTHORIZATION",
     "BALANCE_LOADED",
     "BLOCK",
+    "BLOCK_HASH",
     "CELL",
     "CODE",
     "CODE_LOADED",
@@ -25,6 +26,12 @@ __all__ = [
     "ESTIMATE",
     "FRAME",
     "FULL",
+    "FUNDS",
+    "HOST",
+    "HOST_CANNOT",
+    "HOST_DONE",
+    "HOST_FAILED",
+    "HOST_LOST",
     "JOURNAL",
     "J_ACCOUNT_FLAGS",
     "J_BALANCE",
@@ -35,11 +42,13 @@ __all__ = [
     "KEY",
     "LIST_ENTRY",
     "LOG",
+    "NONCE",
     "NONCE_LOADED",
     "NOTE",
     "OK",
     "REJECTED",
     "RESULT",
+    "SENDER_CODE",
     "SLOT",
     "TX",
     "UNKNOWN",
@@ -65,8 +74,13 @@ TX = record(
     "sender to value fee tip most_upfront blob_fee",
 )
 
-#: Why a transaction is refused, as far as the state decides it; the last: a block hash that it asks for is not given.
-NONCE, FUNDS, SENDER_CODE, BLOCK_HASH = 1, 2, 3, 4
+#: Why a transaction is refused, as far as the state decides it; the last two: a block hash that it asks for is not given; the
+#: host cannot run a precompile.
+NONCE, FUNDS, SENDER_CODE, BLOCK_HASH, HOST = 1, 2, 3, 4, 5
+
+#: What the host has made of a precompile (`host_ok`): not come back, as when a signal ended its call; cannot run it; it has
+#: failed; it has succeeded.
+HOST_LOST, HOST_CANNOT, HOST_FAILED, HOST_DONE = -2, -1, 0, 1
 
 #: One entry of a transaction's access list: an address, or a slot of it.
 LIST_ENTRY = record("LIST_ENTRY", "has_slot", "address slot")
@@ -87,7 +101,8 @@ ACCOUNT = record(
     "address balance balance_before code_hash code_before",
 )
 
-#: A storage slot that the transaction has touched; `account` 0 marks transient storage, of the account `owner`.
+#: A storage slot of the account `owner` that the transaction has touched; `account` 0 marks transient storage, and what an
+#: access list has named and nobody asked for.
 SLOT = record("SLOT", "owner account key warm", "word value before")
 
 JOURNAL = record("JOURNAL", "kind item extra", "old")

@@ -10,7 +10,7 @@ from ..jit import DISABLED, kernel
 from .blake2 import BLAKE2_SIZE, blake2, last_flag
 from .curve import curve_add, curve_multiply, curve_pairing
 from .hashing import keccak
-from .layout import CONTEXT, FULL
+from .layout import CONTEXT, FULL, HOST, HOST_CANNOT, HOST_LOST, OK, REJECTED
 from .memory import (
     call_native_1,
     call_native_3,
@@ -152,7 +152,13 @@ def run_precompile(c):
     context = _context(c)
     left = _natively(c, context.host_address, context.host_input, context.host_size, context.host_gas)
     if left == -2:
+        context.host_ok = HOST_LOST
         call_native_1(context.host, c)
+        if context.host_ok == HOST_LOST:
+            context.status = FULL  # ends the run; `Worker.check` raises what came between
+        elif context.host_ok == HOST_CANNOT and context.status == OK:
+            context.refusal = HOST
+            context.status = REJECTED
         return
     context.host_ok = 1 if left >= 0 else 0
     context.host_used = context.host_gas - max(left, 0)

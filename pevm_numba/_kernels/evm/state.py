@@ -47,7 +47,7 @@ from .versions import fetch
 __all__ = [
     "account_of", "add_balance", "code_of", "load_balance", "load_code", "load_nonce",
     "new_transaction", "note", "note_flags", "set_balance_zero", "set_code", "set_nonce", "slot_of", "transient_of", "unwind",
-    "warm_account", "warm_slot", "write_slot",
+    "warm_account", "warm_listed_slot", "warm_slot", "write_slot",
 ]  # fmt: skip
 
 _context, _account, _slot, _code, _journal = CONTEXT.at, ACCOUNT.at, SLOT.at, CODE.at, JOURNAL.at
@@ -267,7 +267,7 @@ def warm_slot(c, s):
 
 @kernel(bare=True)
 def _slot_record(c, a, transient, word):
-    """The transaction's record of a slot and whether it is new."""
+    """The transaction's record of a slot, made at the first touch."""
     context = _context(c)
     owner = a + transient
     place = hash_word(word, owner) & context.slot_mask
@@ -277,12 +277,12 @@ def _slot_record(c, a, transient, word):
             break
         found = context.slots + _SLOT_SIZE * (entry & 0xFFFFFFFF)
         if _slot(found).owner == owner and word_equal(_slot(found).word, word):
-            return found, False
+            return found
         place = (place + 1) & context.slot_mask
     number = context.n_slots
     if number >= context.slot_room:
         context.status = FULL
-        return context.slots, False
+        return context.slots
     context.n_slots = number + 1
     store(context.slot_table + 8 * place, context.epoch << 32 | number)
     found = context.slots + _SLOT_SIZE * number
@@ -290,15 +290,15 @@ def _slot_record(c, a, transient, word):
     slot = _slot(found)
     slot.owner = owner
     word_copy(slot.word, word)
-    return found, True
+    return found
 
 
 @kernel(bare=True)
 def slot_of(c, a, word):
-    """The transaction's slot of an account, fetched at the first touch."""
-    found, new = _slot_record(c, a, 0, word)
-    if new:
-        slot = _slot(found)
+    """The transaction's slot of an account, fetched when it is first needed."""
+    found = _slot_record(c, a, 0, word)
+    slot = _slot(found)
+    if slot.account == 0:
         slot.account = a
         slot.key = find_key(c, _account(a).key, word, 1)
         fetch(c, slot.key, slot.before)
@@ -309,8 +309,13 @@ def slot_of(c, a, word):
 @kernel(bare=True)
 def transient_of(c, a, word):
     """The transaction's transient slot of an account (EIP-1153): 0 at first, and never written to the state."""
-    found, _ = _slot_record(c, a, 1, word)
-    return found
+    return _slot_record(c, a, 1, word)
+
+
+@kernel(bare=True)
+def warm_listed_slot(c, a, word):
+    """A slot of an account is warm from the beginning (EIP-2930); whether it is needed will be seen."""
+    warm_slot(c, _slot_record(c, a, 0, word))
 
 
 @kernel(bare=True)

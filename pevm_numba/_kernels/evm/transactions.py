@@ -32,7 +32,7 @@ from .state import (
     set_nonce,
     slot_of,
     warm_account,
-    warm_slot,
+    warm_listed_slot,
 )  # fmt: skip
 from .versions import fetch
 
@@ -67,7 +67,7 @@ def _warm_up(c, t, sender):
         entry = _entry(at)
         account = account_of(c, entry.address)
         if entry.has_slot:
-            warm_slot(c, slot_of(c, account, entry.slot))
+            warm_listed_slot(c, account, entry.slot)
         else:
             warm_account(c, account)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from ...errors import ExecutionError
+
 __all__ = ["gas_berlin", "gas_byzantium", "gas_osaka", "power", "power_osaka"]
 
 #: Osaka's limit for each of the three numbers, in bytes.
 _LIMIT: Final = 1024
-#: Bytes beyond which no block's gas reaches, by far: the work is declined before anything is allocated.
-_BEYOND: Final = 2**27
+#: Bytes of a base or modulus, and of an exponent that is not 0, beyond which there is not the memory. They would cost some
+#: 10¹³ and, in the cheapest case, which is Byzantium's, 430 million gas.
+_MOST: Final = 2**27
+_MOST_EXPONENT: Final = 2**30
 
 
 def _lengths(data: bytes) -> tuple[int, int, int]:
@@ -104,7 +108,7 @@ def gas_osaka(data: bytes) -> int:
     return max(500, complexity * _iterations(data, base, exponent, 16))
 
 
-def power(data: bytes) -> bytes | None:
+def power(data: bytes) -> bytes:
     """base ** exponent % modulus: input their lengths (32 bytes each), then the numbers; short input is filled with zeros.
 
     Parameters
@@ -114,8 +118,13 @@ def power(data: bytes) -> bytes | None:
 
     Returns
     -------
-    bytes or None
-        In the modulus's length, all zeros for a modulus of 0; None if a number has more bytes than any gas could pay for.
+    bytes
+        In the modulus's length, all zeros for a modulus of 0.
+
+    Raises
+    ------
+    ExecutionError
+        If a number has too many bytes for a machine's memory. Gas has been paid: no block had so much.
 
     References
     ----------
@@ -131,11 +140,14 @@ def power(data: bytes) -> bytes | None:
     base, exponent, modulus = _lengths(data)
     if modulus == 0:
         return b""
-    if max(base, exponent, modulus) > _BEYOND:
-        return None
+    for name, size in (("base", base), ("modulus", modulus)):
+        if size > _MOST:
+            raise ExecutionError(f"modexp: {name} of {size} bytes: more than {_MOST}")
     divisor = _number(data, 96 + base + exponent, modulus)
     if divisor == 0:
         return bytes(modulus)
+    if exponent > _MOST_EXPONENT and any(data[96 + base : 96 + base + exponent]):
+        raise ExecutionError(f"modexp: exponent of {exponent} bytes, not all 0: more than {_MOST_EXPONENT}")
     result = pow(_number(data, 96, base), _number(data, 96 + base, exponent), divisor)
     return result.to_bytes(modulus, "big")
 
@@ -151,7 +163,7 @@ def power_osaka(data: bytes) -> bytes | None:
     Returns
     -------
     bytes or None
-        As for `power`.
+        As for `power`, None for a number that is too long.
 
     References
     ----------
