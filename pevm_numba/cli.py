@@ -92,6 +92,7 @@ def execute(
     ] = None,
     number: _Number = None,
     prestate: _Prestate = None,
+    fork: _Fork = None,
     verbose: _Verbose = 0,
 ) -> None:
     """Execute a block, compare with serial execution, and show what was done."""
@@ -99,7 +100,7 @@ def execute(
     from .commands_execute import executor_of, run_execute
 
     name, inputs = executor_of(mode, executor), [input, *([] if prestate is None else [prestate])]
-    run_execute(con.read_input(input, number, prestate), inputs, name, schedule, workers, gantt)
+    run_execute(con.read_input(input, number, prestate, fork), inputs, name, schedule, workers, gantt)
 
 
 @app.command()
@@ -110,6 +111,7 @@ def benchmark(
     workers: Annotated[int | None, typer.Option(help="Threads; default all that Numba has.")] = None,
     number: _Number = None,
     prestate: _Prestate = None,
+    fork: _Fork = None,
     verbose: _Verbose = 0,
 ) -> None:
     """Measure one block, parallel against serial, and write its metrics (one JSON object)."""
@@ -123,11 +125,11 @@ def benchmark(
     given = [path for path in (input, prestate) if path is not None]
     check_target("--output", output, given, (".json",))
     if input is None:
-        if number is not None or prestate is not None:
-            raise UsageError("--number, --prestate: only with --input")
+        if number is not None or prestate is not None or fork is not None:
+            raise UsageError("--number, --prestate, --fork: only with --input")
         rows = run(Request((preset or "",), workers=workers))
     else:
-        rows = measure_all(Request(workers=workers), [con.read_input(input, number, prestate)], input)
+        rows = measure_all(Request(workers=workers), [con.read_input(input, number, prestate, fork)], input)
     write_json(output, rows[0])
 
 
@@ -136,6 +138,7 @@ def inspect(
     input: _Input,
     number: _Number = None,
     prestate: _Prestate = None,
+    fork: _Fork = None,
     top: Annotated[int, typer.Option(help="Hot keys to show.")] = 5,
     verbose: _Verbose = 0,
 ) -> None:
@@ -145,7 +148,7 @@ def inspect(
 
     if top < 0:
         raise UsageError(f"--top {top}: must be at least 0")
-    block = con.read_input(input, number, prestate)
+    block = con.read_input(input, number, prestate, fork)
     with con.status("analysing"):
         lines = inspect_lines(block, top)
     _print_pairs(lines)
@@ -171,6 +174,7 @@ def schedule(
     rows: Annotated[int, typer.Option(help="Transactions to show, by start.")] = 10,
     number: _Number = None,
     prestate: _Prestate = None,
+    fork: _Fork = None,
     oracle: _Oracle = None,
     miss_rate: _MissRate = 0.0,
     seed: _Seed = 0,
@@ -183,7 +187,7 @@ def schedule(
     con.log_to_stderr(verbose)
     from .commands import View, run_schedule
 
-    view = View(input, number, oracle, miss_rate, seed, fields, granularity, fee_recipient, prestate)
+    view = View(input, number, oracle, miss_rate, seed, fields, granularity, fee_recipient, prestate, fork)
     run_schedule(view, policy, workers, cost, priority, output, rows)
 
 
@@ -206,6 +210,7 @@ def simulate(
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
     number: _Number = None,
     prestate: _Prestate = None,
+    fork: _Fork = None,
     fields: _Fields = "all",
     granularity: _Granularity = "slot",
     fee_recipient: _FeeRecipient = "commutative",
@@ -216,7 +221,7 @@ def simulate(
     from .commands import View, run_simulate
 
     view = View(
-        input, number, fields=fields, granularity=granularity, fee_recipient=fee_recipient, prestate=prestate
+        input, number, fields=fields, granularity=granularity, fee_recipient=fee_recipient, prestate=prestate, fork=fork
     )
     over = {
         "barrier": barrier, "dispatch": dispatch, "validation": validation, "cold_read": cold_read, "prefetch": prefetch,

@@ -56,6 +56,7 @@ class View:
     granularity: str = "slot"
     fee_recipient: str = "commutative"
     prestate: Path | None = None
+    fork: str | None = None
     exact: str = "static"
 
     @property
@@ -86,7 +87,7 @@ class View:
         """The view with the block's own oracle, if none is named; the block; and the access sets that are asked for."""
         known = [field.name.lower() for field in Field]
         fields = _choices("--fields", self.fields, known)
-        block = con.read_input(self.input, self.number, self.prestate)
+        block = con.read_input(self.input, self.number, self.prestate, self.fork)
         exact = exact_oracle(block)
         view = replace(self, exact=exact, oracle=self.oracle or exact)
         with con.status("finding accesses"):
@@ -300,7 +301,7 @@ def run_simulate(
     if prefetch_list != view.exact:
         if view.granularity != "slot":
             raise UsageError(f"--prefetch-list {prefetch_list} with --granularity {view.granularity}: only {view.exact}")
-        known = access_sets(block, prefetch_list)
+        known = execute(block, "serial").observed if prefetch_list == "observed" else access_sets(block, prefetch_list)
     over = Overheads(**overheads, prefetch_access=known)
     with con.status("simulating"):
         runs = compare(access, chosen, workers=counts, cost=weight, overheads=over, priority=priority, block=block)

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from . import console as con
-from .errors import BlockError, ExecutionError, UsageError
+from .errors import BlockError, ExecutionError, FileFormatError, UsageError
 from .evm.block import EvmBlock
 from .evm.forks import Fork
 from .evm.trace import trace
@@ -67,6 +67,8 @@ def run_state_tests(path: Path, forks: str, every: int, verbose: bool) -> None:
         counts[case.fork][found.split(":")[0]] += 1
         if found != "passed":
             failed.append(f"{case.fork} {case.name}: {found}")
+    if not any(counts[name] for name in names):
+        raise FileFormatError(f"{path}: has no state test of {', '.join(names).lower()}")
     for name in names:
         total = counts[name].total()
         share = f"{100 * counts[name]['passed'] / total:.2f} %" if total else "none"

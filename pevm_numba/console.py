@@ -82,15 +82,18 @@ def read_input(
     """
     from .io.any_block import read_any_block
     from .io.evm_tables import is_evm_folder
+    from .io.paths import existing
     from .io.schedule_file import is_schedule_file
 
     if number is not None and not 0 <= number < 2**64:
         raise UsageError(f"--number {number}: must be in [0, {2**64 - 1}]")
+    existing(path)
     tables = is_evm_folder(path)
     if tables and (prestate is not None or fork is not None):
         raise UsageError("--prestate, --fork: a folder of tables has both")
     if evm and path.is_dir() and not tables:
-        raise UsageError(f"{path}: has no tables that blocks are executed from (state/…__headers.parquet)")
+        needed = "state/…__headers.parquet and cryo/…__transactions__….parquet"
+        raise UsageError(f"{path}: has not both tables that blocks are executed from: {needed}")
     if prestate is None and not tables and (evm or fork is not None):
         raise UsageError(f"{path}: a block without state: give --prestate, what a node's prestateTracer says of it")
     if is_schedule_file(path):
@@ -100,6 +103,7 @@ def read_input(
             block = read_any_block(path, None if prestate is not None else number, prestate=prestate, fork=fork)
         except FileFormatError as error:
             text = str(error).replace("say which with number=", "say which with --number")
+            text = text.replace("say which with fork=", "say which with --fork")
             if prestate is None and path.is_file() and path.name.endswith((".json", ".json.gz")):
                 text += " (a block as a node gives it needs --prestate)"
             raise FileFormatError(text) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from .errors import BlockError
 from .machine.ops import Field
 
 __all__ = ["KeyTable", "Keys", "name_of"]
+
+_FIELDS: Final = tuple(Field)
 
 
 class Keys(Protocol):
@@ -86,9 +88,11 @@ class KeyTable:
         'slot 0x5'
         """
         listed = list(keys)
-        for i, (where, _, place) in enumerate(listed):
-            if not isinstance(where, bytes) or len(where) != 20 or not 0 <= place < 2**256:
-                raise BlockError(f"keys[{i}] = {listed[i]!r:.200}: must be 20 bytes, a field and a slot below 2**256")
+        for i, key in enumerate(listed):
+            where, field, place = key if isinstance(key, tuple) and len(key) == 3 else (None, None, None)
+            known = field in _FIELDS and isinstance(place, int | np.integer) and 0 <= place < 2**256
+            if not isinstance(where, bytes) or len(where) != 20 or not known:
+                raise BlockError(f"keys[{i}] = {key!r:.200}: must be 20 bytes, a Field and a slot below 2**256")
         address = np.frombuffer(b"".join(one[0] for one in listed), np.uint8).reshape(-1, 20)
         slot = np.frombuffer(b"".join(one[2].to_bytes(32, "big") for one in listed), np.uint8).reshape(-1, 32)
         return cls(address, np.array([one[1] for one in listed], np.uint8), slot)

@@ -92,12 +92,12 @@ def tables(block: EvmBlock) -> Rows:
         "receipts_root": done.receipts_root(), "logs_bloom": done.logs_bloom(),
     }  # fmt: skip
     return {
-        "state/x__headers": [header],
-        "state/x__codes": [{"code_hash": keccak(bytes.fromhex(code)), "code": bytes.fromhex(code)} for code in CODES],
-        "state/x__access_lists": listed,
-        f"state/x__pre_state__{span}": state_rows(block.state),
-        f"state/x__post_state__{span}": state_rows(done.after_transactions),
-        f"cryo/x__transactions__{span}": transactions,
+        "state/ethereum__headers": [header],
+        "state/ethereum__codes": [{"code_hash": keccak(bytes.fromhex(code)), "code": bytes.fromhex(code)} for code in CODES],
+        "state/ethereum__access_lists": listed,
+        f"state/ethereum__pre_state__{span}": state_rows(block.state),
+        f"state/ethereum__post_state__{span}": state_rows(done.after_transactions),
+        f"cryo/ethereum__transactions__{span}": transactions,
     }
 
 
@@ -159,6 +159,38 @@ def test_damage_is_named(
     place = column if "hash of" not in rule else "code_hash"
     with pytest.raises(FileFormatError, match=rf"{name}.*row {row}, {place} = .*{rule}"):
         list(read_evm_blocks(write(tmp_path, rows)))
+
+
+def test_what_is_there_twice_or_of_another_chain_is_named(tmp_path: Path, given: Rows) -> None:
+    headers = given["state/ethereum__headers"]
+    twice = write(tmp_path / "a", given | {"state/ethereum__headers": headers * 2})
+    with pytest.raises(FileFormatError, match=rf"row 1, block_number = {NUMBER}: is that of row 0, too"):
+        list(read_evm_blocks(twice))
+    place = next(place for place in given if "pre_state" in place)
+    rows = write(tmp_path / "b", given | {place: [*given[place], given[place][0]]})
+    with pytest.raises(FileFormatError, match=rf"pre_state.*row {len(given[place])}, address = .*: is there twice"):
+        list(read_evm_blocks(rows))
+    other = write(tmp_path / "c", {place.replace("ethereum__", "sepolia__"): rows for place, rows in given.items()})
+    with pytest.raises(FileFormatError, match="tables of 'sepolia': only the forks of 'ethereum' are known"):
+        list(read_evm_blocks(other))
+
+
+def test_tables_that_are_missing_or_none_are_named_once(tmp_path: Path, given: Rows) -> None:
+    folder = write(tmp_path, given)
+    (state,) = folder.glob("state/*pre_state*")
+    state.write_bytes(b"PAR1")
+    with pytest.raises(FileFormatError, match=r"pre_state.*\.parquet: not a readable table: "):
+        list(read_evm_blocks(folder))
+    state.unlink()
+    with pytest.raises(FileFormatError, match=r"pre_state.*\.parquet: no such file or folder$"):
+        list(read_evm_blocks(folder))
+    changed_nonce = dict(given)
+    changed("transactions", 1, "nonce", -1)(changed_nonce)
+    with pytest.raises(FileFormatError) as caught:
+        list(read_evm_blocks(write(tmp_path, changed_nonce)))
+    assert str(caught.value).count("row 1") == 1
+    with pytest.raises(BlockError, match="numbers = 5: must be a list of heights"):
+        list(read_evm_blocks(folder, 5))  # type: ignore[arg-type]
 
 
 def test_a_column_or_a_block_that_is_missing_is_named(tmp_path: Path, given: Rows) -> None:
@@ -246,6 +278,41 @@ def test_a_block_as_a_node_gives_it_runs(
     assert (said.code, "give --prestate" in said.err) == (2, True)
     said = command(*given, "--prestate", tmp_path / "prestate.json", "--number", 5)
     assert (said.code, "the block of" in said.err) == (2, True)
+    said = command("evm", "run", "--input", tmp_path / "nosuch.json")
+    assert (said.code, "nosuch.json: no such file or folder" in said.err) == (1, True)
+    header = json.loads((tmp_path / "block.json").read_text())
+    for tx in header["transactions"]:
+        tx["chainId"] = "0x5"
+    (tmp_path / "other.json").write_text(json.dumps(header))
+    of_another_chain = ("--input", tmp_path / "other.json", "--prestate", tmp_path / "prestate.json")
+    said = command("inspect", *of_another_chain)
+    assert said.code == 1
+    assert "other.json: a block of chain 5: only chain 1 has rules known by height: say which with --fork" in said.err
+    for words in (("inspect",), ("execute",), ("schedule",), ("simulate",), ("benchmark", "--output", tmp_path / "m.json")):
+        if not (DISABLED and words[0] == "benchmark"):
+            said = command(*words, *of_another_chain, "--fork", "london")
+            assert said.code == 0, said.err
+
+
+def test_a_folder_without_transactions_says_so(
+    tmp_path: Path, given: Rows, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(tmp_path, {place: rows for place, rows in given.items() if "transactions" not in place})
+    said = in_process(cli.main, monkeypatch, capsys)("evm", "run", "--input", folder)
+    assert said.code == 2
+    assert "cryo/…__transactions__….parquet" in said.err
+
+
+def test_no_state_test_is_no_success(
+    tmp_path: Path, given: Rows, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = in_process(cli.main, monkeypatch, capsys)
+    said = command("evm", "state-test", write(tmp_path / "blocks", given))
+    assert (said.code, "has no state test of berlin, london, paris" in said.err) == (1, True)
+    block, _ = write_node_block(tmp_path, example())
+    said = command("evm", "state-test", block)
+    assert (said.code, said.err.count("block.json")) == (1, 1)
+    assert "is no state test: must be objects by name, each with 'env', 'pre'" in said.err
 
 
 @pytest.mark.parametrize(
@@ -278,6 +345,19 @@ def test_a_wrong_header_ends_a_run(
     said = in_process(cli.main, monkeypatch, capsys)("evm", "run", "--input", write(tmp_path, rows))
     assert said.code == 3
     assert "the header says 5" in said.err
+
+
+@pytest.mark.skipif(DISABLED, reason="measures nothing in plain Python")
+@pytest.mark.parametrize("column", ["receipts_root", "logs_bloom"])
+def test_a_wrong_header_is_not_benchmarked(
+    tmp_path: Path, given: Rows, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], column: str
+) -> None:
+    rows = dict(given)
+    changed("headers", 0, column, b"\x01" * (32 if column == "receipts_root" else 256))(rows)
+    command, output = in_process(cli.main, monkeypatch, capsys), tmp_path / "out.json"
+    said = command("benchmark", "--input", write(tmp_path / "blocks", rows), "--output", output)
+    assert (said.code, f"block {NUMBER}: " in said.err, "header" in said.err) == (3, True, True)
+    assert not output.exists()
 
 
 @pytest.mark.skipif(DISABLED, reason="measures nothing in plain Python")

@@ -131,7 +131,7 @@ def test_refused_transactions_change_nothing_and_say_why() -> None:
     before = machine.state()
     good: dict[str, Any] = {"sender": rich, "to": poor, "nonce": 5, "gas_limit": 21_000, "gas_price": 7}
     for change, text in (
-        ({"nonce": 4}, "nonce = 4: is not the sender's"),
+        ({"nonce": 4}, "nonce = 4: the sender's is 5"),
         ({"sender": poor, "nonce": 0}, "the sender cannot pay 147000 wei"),
         ({"sender": contract, "nonce": 0}, "the sender has code"),
         ({"gas_limit": 20_999}, "gas_limit = 20999: must be at least 21000"),

@@ -30,7 +30,7 @@ from pevm_numba.evm.block import AnyBlock, EvmBlock
 from pevm_numba.evm.forks import Fork
 from pevm_numba.execute import evm_job
 from pevm_numba.execute.evm_job import EvmJob
-from pevm_numba.execute.machine import EXECUTORS, PARALLEL
+from pevm_numba.execute.machine import EXECUTORS, PARALLEL, Choice
 from pevm_numba.execute.machines import MACHINES, machine_of
 from pevm_numba.fields import FIELDS
 from pevm_numba.io.any_block import any_block_numbers, read_any_block, read_any_blocks
@@ -236,7 +236,11 @@ def test_before_byzantium_a_receipts_root_says_nothing() -> None:
         done = pn.execute(EvmBlock(env, block.transactions[:-1], block.state), "serial")
         assert done.root_is_chains is known
         assert len(done.differences_from_chain()) == (known is False)
-        assert machine_of(block).facts(done.block, done)["chain_gas_exact"] is None
+        if known is None:
+            assert machine_of(block).facts(done.block, done)["chain_gas_exact"] is None
+        else:
+            with pytest.raises(ExecutionError, match=r"receipts root 0x.*: the header says 0x0505"):
+                machine_of(block).facts(done.block, done)
     assert dict(done.summary())["as the chain"] == "nothing to compare with"
 
 
@@ -414,3 +418,54 @@ def test_the_benchmark_takes_an_evm_block(
     rows = json.loads((tmp_path / "all.json").read_text())
     assert [row["executor"] for row in rows] == ["serial", *PARALLEL]
     assert all(row["verified"] and row["chain_gas_exact"] == N_TX for row in rows)
+
+
+def test_whole_accounts_have_no_fields_to_choose_from() -> None:
+    block = example()
+    whole = pn.access_sets(block, granularity="account")
+    for chosen in ({"fields": ["balance"]}, {"fee_recipient": "ignored"}):
+        with pytest.raises(BlockError, match="access sets of whole accounts: which fields an access was of"):
+            pn.select(whole, block, **chosen)  # type: ignore[arg-type]
+    assert pn.select(whole, block) == whole
+
+
+@either
+def test_executions_of_different_blocks_say_so(block: AnyBlock) -> None:
+    done = pn.execute(block, "serial")
+    other = example(13_000_001) if isinstance(block, EvmBlock) else pn.generate(n_tx=5, key_space=3, conflict_ratio=0.5)
+    with pytest.raises(ExecutionError, match="different blocks: "):
+        done.check_equal(pn.execute(other, "serial"))
+
+
+@pytest.mark.parametrize("key", [(bytes(20), 300, 1), (bytes(20), -1, 1), (bytes(20), 0, "x"), (bytes(20), 0), (b"", 0, 0)])
+def test_what_is_no_key_is_named(key: Any) -> None:
+    with pytest.raises(BlockError, match=r"keys\[1\] = .*: must be 20 bytes, a Field and a slot below"):
+        KeyTable.from_keys([(bytes(20), 0, 1), key])
+
+
+def test_any_block_can_be_prefetched_by_what_it_does(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pn.write_blocks(tmp_path / "micro.parquet", of_both()[0])
+    for path in (tmp_path / "micro.parquet", folder):
+        words = ("simulate", "--input", path, "--prefetch-list", "observed", "--prefetch", 4, "--cold-read", 5)
+        said = in_process(cli.main, monkeypatch, capsys)(*words)
+        assert said.code == 0, said.err
+
+
+@pytest.mark.skipif(DISABLED, reason="measures nothing in plain Python")
+def test_a_policy_does_not_hide_a_poor_estimate() -> None:
+    scenario = Scenario("evm", example())
+    subject = _Subject(scenario.block, Options("dataflow", policy="list", oracle="degraded", miss_rate=0.9, workers=2))
+    assert subject.job.access == subject.access
+    assert subject.access.n_accesses < 0.3 * pn.execute(scenario.block, "serial").observed.n_accesses
+    assert subject.job.schedule is not None
+    assert "cost" not in subject.hints
+
+
+def test_auto_says_what_is_given() -> None:
+    block = example()
+    plans = [pn.schedule(block, policy, workers=2) for policy in ("levels", "list")]
+    for plan, executor in zip(plans, ("waves", "dataflow")):
+        given_plan = replace(plan, timeline=None) if executor == "waves" else plan
+        assert machine_of(block).pick(block, 2, schedule=given_plan) == Choice(executor, "a schedule is given")

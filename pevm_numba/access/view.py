@@ -83,6 +83,8 @@ def select(
     names = _names(access, block)
     door.choice("granularity", granularity, GRANULARITIES)
     door.choice("fee_recipient", fee_recipient, FEE_RECIPIENT)
+    if isinstance(names, KeyTable) and names.whole and (fields is not None or fee_recipient == "ignored"):
+        raise BlockError("access sets of whole accounts: which fields an access was of is not known any more")
     keep = np.ones(access.n_keys, bool) if fields is None else np.isin(names.key_field, _fields(fields))
     if fee_recipient == "ignored":
         keep &= ~_fee_balance(block, names)

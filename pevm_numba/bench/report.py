@@ -115,6 +115,9 @@ def _comparison(rows: Sequence[dict[str, Any]], head: str) -> list[str]:
         lines.append(f"In {alone} of {len(waves)} no wave held enough work for more than one thread.")
     for reason, count in Counter(r["reason"] for r in rows if r["reason"].startswith("serial")).most_common(3):
         lines.append(f"In {count} of {len(rows)} run on one thread: {reason.removeprefix('serial: ')}.")
+    seen = sum(r["oracle"] == "observed" for r in rows)
+    if seen:
+        lines.append(f"In {seen} of {len(rows)} a serial run told the access sets beforehand, which no time includes.")
     again = sum(r["reexecuted"] for r in rows)
     if again:
         lines.append(f"Thrown away and run again: {again:,}; given up for dataflow: {sum(r['fallback'] for r in rows)}.")

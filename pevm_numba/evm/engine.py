@@ -25,7 +25,8 @@ from .header import BlockEnv
 from .machine import ENLARGED, refused
 from .opcodes import packed
 from .outcomes import Results, array_of, dtype_of
-from .plans import CELLS, Plan
+from .patience import interruptible
+from .plans import CELLS, Plan, serial_plan
 from .transaction import Transaction
 from .worker import Worker
 from .world import (
@@ -103,7 +104,7 @@ class Engine:
         for i, tx in enumerate(txs):
             reason = "sender = None: must be given, or recovered" if tx.sender is None else refusal(tx, env)
             if reason is not None:
-                raise BlockError(f"transaction {i} refused: {reason}")
+                raise BlockError(f"block {env.number}: transaction {i} refused: {reason}")
         self.env, self.txs, self._state = env, list(txs), state
         self._keys, self._codes = list(keys), list(codes)
         self.n_workers, self.keeps_records = (1 if DISABLED else workers), records
@@ -197,7 +198,8 @@ class Engine:
             why = int(results.records["refusal"][at])
             if why == layout.HOST:
                 raise problems[at]
-            raise BlockError(f"block {self.env.number}: a call by the protocol refused: {refused(calls[at], self.env, why)}")
+            text = refused(calls[at], self.env, why, {})
+            raise BlockError(f"block {self.env.number}: a call by the protocol refused: {text}")
         if checked and stop == layout.OK and len(failed):
             to = calls[int(failed[0])].to or b""
             raise BlockError(f"block {self.env.number} refused: the protocol's call of 0x{to.hex()} fails (EIP-7002, 7251)")
@@ -281,15 +283,25 @@ class Engine:
         else:
             raise ExecutionError(f"block {self.env.number}: no room for what transaction {failed} does")
         if stop == UNLISTED:
-            raise AccessListError(f"transaction {failed}: what it does is not what the access list says")
+            raise AccessListError(f"{self._place(failed)}: what it does is not what the access list says")
         if stop == layout.REJECTED:
             why = int(self.records["refusal"][failed])
             if why == layout.HOST:
                 raise self.workers[int(self.records["worker"][failed])].problems[failed]
-            raise BlockError(f"transaction {failed} refused: {refused(self.txs[failed], self.env, why)}")
+            text = refused(self.txs[failed], self.env, why, self._state_at(failed))
+            raise BlockError(f"{self._place(failed)} refused: {text}")
         self._check_gas()
         counts = {name: self._get(name) for name in ("executions", "aborts", "validations")}
         return counts | {"execute_ns": execute_ns, "cpu_ns": cpu_ns}
+
+    def _place(self, t: int) -> str:
+        return f"block {self.env.number}: transaction {t}"
+
+    def _state_at(self, t: int) -> dict[bytes, AccountState]:
+        """Accounts before a transaction, by running those before it anew."""
+        before = Engine(self.env, self.txs[:t], self._state)
+        before.run(serial_plan(t))
+        return before.transaction_state()
 
     def _check_gas(self) -> None:
         """Each transaction's gas must fit in what those before it have left (Yellow Paper, equation 65), blobs in a block."""
@@ -299,12 +311,12 @@ class Engine:
         if len(over):
             t = int(over[0])
             left = self.env.gas_limit - int(before[t])
-            raise BlockError(f"transaction {t} refused: gas_limit = {limits[t]}: the block has {left} left")
+            raise BlockError(f"{self._place(t)} refused: gas_limit = {limits[t]}: the block has {left} left")
         blobs = sum(len(tx.blob_versioned_hashes) for tx in self.txs)
         if blobs:
             most = blob_parameters(self.env.fork, self.env.timestamp if self.env.chain_id == 1 else None)[1]
             if blobs > most:
-                raise BlockError(f"{blobs} blobs: a block has {most} at most")
+                raise BlockError(f"block {self.env.number}: {blobs} blobs: a block has {most} at most")
 
     def _launch(self, workers: list[Worker]) -> tuple[int, int]:
         """Have them work; nanoseconds, and those of all threads' CPU time."""
@@ -325,43 +337,16 @@ class Engine:
         work_together(address_of_kernel(work), contexts, block)
         return perf_counter_ns() - start
 
+    def _stop(self) -> None:
+        """Calls in progress end at their next opcode, as none is known any more."""
+        self._set(stop=INTERRUPTED)
+        self.arena.buffer("opcodes").view(np.int64)[:] = packed(self.env.fork)[0xFE]
+
     def _interruptible(self, workers: list[Worker]) -> int:
-        """On a helper thread: whatever wakes this one before the end stops the run.
-
-        The wait is for an event, since joining a thread forgets it when it is interrupted (Python 3.11). Calls in progress
-        end at their next opcode, as none is known any more.
-        """
-        taken, ended, given_up = list[int | BaseException](), threading.Event(), threading.Event()
-
-        def work() -> None:
-            try:
-                if not given_up.is_set():  # as it is where starting this thread was interrupted
-                    taken.append(self._work(workers))
-            except BaseException as problem:  # raised by whoever waits
-                taken.append(problem)
-            finally:
-                ended.set()
-
-        helper = threading.Thread(target=work, name="pevm_numba run", daemon=True)
-        interrupted: BaseException | None = None
-        while interrupted is None or (helper.ident is not None and not ended.is_set()):
-            try:
-                if helper.ident is None:
-                    helper.start()
-                if ended.wait(0.05):
-                    break
-            except BaseException as problem:  # kept until nobody works any more: all that they use lives here
-                interrupted = problem
-                given_up.set()
-                self._set(stop=INTERRUPTED)
-                table = self.arena.buffer("opcodes").view(np.int64)
-                table[:] = packed(self.env.fork)[0xFE]
-        if interrupted is not None:
+        try:
+            return interruptible(lambda: self._work(workers), self._stop)
+        finally:
             self.arena.buffer("opcodes").view(np.int64)[:] = packed(self.env.fork)
-        found = taken[0] if interrupted is None else interrupted
-        if isinstance(found, BaseException):
-            raise found
-        return found
 
     # ---------------------------------------------------------------- what came out
 

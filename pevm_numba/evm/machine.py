@@ -5,6 +5,7 @@ A transaction that the rules refuse is no failed one: it cannot be in a block, r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -26,8 +27,8 @@ __all__ = ["ENLARGED", "Evm", "Outcome", "refused"]
 
 #: Refusals that depend on the state.
 _REFUSALS: Final = {
-    layout.NONCE: "nonce = {nonce}: is not the sender's",
-    layout.FUNDS: "the sender cannot pay {most} wei",
+    layout.NONCE: "nonce = {nonce}: the sender's is {owner.nonce}",
+    layout.FUNDS: "the sender cannot pay {most} wei: has {owner.balance}",
     layout.SENDER_CODE: "the sender has code (EIP-3607)",
     layout.BLOCK_HASH: "it asks for the hash of a block before that env.block_hashes does not have",
 }
@@ -44,17 +45,18 @@ class Outcome(NamedTuple):
     logs: tuple[Log, ...]
 
 
-def refused(tx: Transaction, env: BlockEnv, why: int) -> str:
-    """Why the kernels refused a transaction, for people.
+def refused(tx: Transaction, env: BlockEnv, why: int, state: Mapping[bytes, AccountState]) -> str:
+    """Why the kernels refused a transaction, for people; `state` is that before it.
 
     Examples
     --------
     >>> from .forks import Fork
     >>> env = BlockEnv(number=1, timestamp=1, fork=Fork.BERLIN)
-    >>> refused(Transaction(gas_price=2, gas_limit=21_000, to=bytes(20)), env, layout.FUNDS)
-    'the sender cannot pay 42000 wei'
+    >>> refused(Transaction(gas_price=2, gas_limit=21_000, to=bytes(20)), env, layout.FUNDS, {})
+    'the sender cannot pay 42000 wei: has 0'
     """
-    return _REFUSALS[why].format(nonce=tx.nonce, most=charges(tx, env).most)
+    owner = state.get(tx.sender or b"", AccountState(0, 0, b"", {}))
+    return _REFUSALS[why].format(nonce=tx.nonce, most=charges(tx, env).most, owner=owner)
 
 
 class Evm:
@@ -125,7 +127,7 @@ class Evm:
             why = self.arena["refusal"]
             if why == layout.HOST:
                 raise self._worker.problems[0]
-            raise BlockError(f"transaction refused: {refused(tx, self.env, why)}")
+            raise BlockError(f"transaction refused: {refused(tx, self.env, why, self.state())}")
         arena, record = self.arena, self._results.records[0]
         output = b"" if tx.to is None else arena.buffer("returned")[: arena["returned_size"]].tobytes()
         return Outcome(bool(record["success"]), int(record["gas_used"]), output, read_logs(record))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .. import door
 from ..access.sets import AccessSets
-from ..errors import AccessListError, BlockError
+from ..errors import AccessListError, BlockError, ExecutionError
 from ..evm.block import EvmBlock
 from ..evm.observation import EvmAccessList
 from ..schedule.plan import Schedule
@@ -93,7 +93,16 @@ class EvmMachine(Machine):
         return times
 
     def facts(self, block: EvmBlock, reference: EvmExecution) -> dict[str, Any]:
-        """Opcodes executed and keys accessed; gas is known to be the chain's in every transaction if the root is."""
+        """Opcodes executed and keys accessed; gas is known to be the chain's in every transaction if the root is.
+
+        Raises
+        ------
+        ExecutionError
+            If something is not as the block's header and the state after it say.
+        """
+        found = reference.differences_from_chain()
+        if found:
+            raise ExecutionError(f"block {block.number}: {found[0]}")
         exact = block.n_tx if reference.root_is_chains else None
         opcodes = self._bare(block).opcodes() if block.n_tx else 0
         return {"n_ops": opcodes, "n_keys": reference.observed.n_keys, "chain_gas_exact": exact, "intern_ms": None}

@@ -173,13 +173,16 @@ class EvmExecution:
     def difference(self, other: EvmExecution) -> str | None:
         """First difference of outcomes between two executions, None if there is none."""
         door.instance("other", other, EvmExecution)
+        ours, theirs = ((one.block.env, one.block.transactions) for one in (self, other))
+        if self.block is not other.block and ours != theirs:
+            return f"different blocks: {self.block!r} and {other.block!r}"
         for name in ("success", "gas_used"):
             unlike = np.flatnonzero(getattr(self, name) != getattr(other, name))
             if len(unlike):
                 t = int(unlike[0])
                 return f"transaction {t}, {name}: {getattr(self, name)[t]} and {getattr(other, name)[t]}"
-        for t, (mine, theirs) in enumerate(zip(self.logs, other.logs)):
-            if mine != theirs:
+        for t, (mine, logs) in enumerate(zip(self.logs, other.logs)):
+            if mine != logs:
                 return f"transaction {t}: other logs"
         if self.keys != other.keys or self.observed != other.observed:
             return "observed access sets"

@@ -17,6 +17,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..door import items
 from ..errors import BlockError, FileFormatError
 from ..evm.block import EvmBlock
 from ..evm.forks import Fork, fork_at
@@ -31,6 +32,8 @@ __all__ = ["evm_numbers", "is_evm_folder", "read_evm_blocks"]
 log = logging.getLogger("pevm_numba")
 
 _U64: Final = 2**64 - 1
+#: Whose tables these are: what rules hold is told by height and time.
+_NETWORK: Final = "ethereum"
 #: Columns that are needed.
 _HEADER: Final = (
     "block_number", "timestamp", "miner", "gas_limit", "gas_used", "difficulty", "mix_hash", "base_fee_per_gas",
@@ -87,7 +90,7 @@ class _Row:
 
 def _rows(path: Path, names: Iterable[str]) -> Iterator[_Row]:
     """All rows, with those columns."""
-    with reading(path, "a table"):
+    with reading(existing(path), "not a readable table"):
         table: pa.Table = pq.read_table(path)
     missing = [name for name in names if name not in table.column_names]
     if missing:
@@ -107,8 +110,15 @@ class _Folder:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = existing(path)
-        self.network = self._network()
-        self.headers = {row.integer("block_number"): row for row in _rows(self._table("headers"), _HEADER)}
+        self.network = _headers_of(self.path).name.split("__")[0]
+        if self.network != _NETWORK:
+            raise FileFormatError(f"{self.path}: tables of {self.network!r}: only the forks of {_NETWORK!r} are known")
+        self.headers: dict[int, _Row] = {}
+        for row in _rows(self._table("headers"), _HEADER):
+            number = row.integer("block_number")
+            if number in self.headers:
+                raise row.fail("block_number", f"is that of row {self.headers[number].place}, too")
+            self.headers[number] = row
         self.codes = {keccak(_BEACON_ROOTS_CODE): _BEACON_ROOTS_CODE}
         for row in _rows(self._table("codes"), ("code_hash", "code")):
             code = row.octets("code")
@@ -134,12 +144,6 @@ class _Folder:
             raise row.fail("slot", "must follow its address")
         else:
             entries[-1][1].append(row.word("slot"))
-
-    def _network(self) -> str:
-        found = sorted(self.path.glob("state/*__headers.parquet"))
-        if not found:
-            raise FileFormatError(f"{self.path}: has no table state/…__headers.parquet")
-        return found[0].name.split("__")[0]
 
     def _table(self, kind: str, number: int | None = None, folder: str = "state") -> Path:
         name = kind if number is None else f"{kind}__{number:08d}_to_{number:08d}"
@@ -169,6 +173,8 @@ class _Folder:
                 gas_used=row.integer("gas_used"), logs_bloom=row.octets("logs_bloom", 256),
                 receipts_root=row.octets("receipts_root", 32) if fork >= Fork.BYZANTIUM else None,
             )  # fmt: skip
+        except FileFormatError:  # says where already
+            raise
         except BlockError as error:
             raise FileFormatError(f"{row.path}: row {row.place}: {error}") from None
 
@@ -181,6 +187,8 @@ class _Folder:
                 raise row.fail("transaction_index", f"must be {i}, of block {number}")
             try:
                 made.append(Transaction(**self._fields(row, (number, i))))
+            except FileFormatError:
+                raise
             except BlockError as error:
                 raise FileFormatError(f"{row.path}: row {row.place}: {error}") from None
         return made
@@ -217,6 +225,8 @@ class _Folder:
                 if value:
                     slots[address][row.word("slot")] = value
             elif row.has("exists") and row._values["exists"]:
+                if address in found:
+                    raise row.fail("address", "is there twice")
                 code = self._code(row) if row.has("code_hash") else b""
                 found[address] = AccountState(row.word("balance"), row.integer("nonce"), code, slots[address])
         return found
@@ -236,6 +246,13 @@ def _place(row: _Row) -> tuple[int, int]:
     return row.integer("block_number"), row.integer("transaction_index")
 
 
+def _headers_of(folder: Path) -> Path:
+    found = sorted(folder.glob("state/*__headers.parquet"))
+    if not found:
+        raise FileFormatError(f"{folder}: has no table state/…__headers.parquet")
+    return found[0]
+
+
 def evm_numbers(path: str | PathLike[str]) -> list[int]:
     """Numbers of the blocks in a folder, ascending.
 
@@ -244,11 +261,7 @@ def evm_numbers(path: str | PathLike[str]) -> list[int]:
     FileFormatError
         Naming file, row, column, value and rule.
     """
-    folder = existing(path)
-    found = sorted(folder.glob("state/*__headers.parquet"))
-    if not found:
-        raise FileFormatError(f"{folder}: has no table state/…__headers.parquet")
-    return sorted(row.integer("block_number") for row in _rows(found[0], ("block_number",)))
+    return sorted(row.integer("block_number") for row in _rows(_headers_of(existing(path)), ("block_number",)))
 
 
 def read_evm_blocks(path: str | PathLike[str], numbers: Iterable[int] | None = None) -> Iterator[EvmBlock]:
@@ -275,7 +288,7 @@ def read_evm_blocks(path: str | PathLike[str], numbers: Iterable[int] | None = N
         If a block is not there.
     """
     folder = _Folder(path)
-    for number in sorted(folder.headers) if numbers is None else numbers:
+    for number in sorted(folder.headers) if numbers is None else items("numbers", numbers, "heights"):
         env = folder.environment(number)
         after = folder.state("post_state", number) if folder._table("post_state", number).exists() else None
         block = EvmBlock(env, folder.transactions(number), folder.state("pre_state", number), after)

@@ -103,8 +103,8 @@ class _Reader:
     def need_octets(self, place: str, parent: Mapping[str, Any], *names: str, size: int | None = None) -> bytes:
         return self.octets(*self.member(place, parent, *names), size)
 
-    def may_integer(self, place: str, parent: Mapping[str, Any], name: str) -> int | None:
-        return None if parent.get(name) is None else self.need_integer(place, parent, name)
+    def may_integer(self, place: str, parent: Mapping[str, Any], name: str, high: int = _U256) -> int | None:
+        return None if parent.get(name) is None else self.need_integer(place, parent, name, high=high)
 
     def may_octets(self, place: str, parent: Mapping[str, Any], name: str, size: int) -> bytes | None:
         return None if parent.get(name) is None else self.need_octets(place, parent, name, size=size)
@@ -142,12 +142,12 @@ def _opened(name: str, source: Any) -> tuple[_Reader, Any]:
 
 # -------------------------------------------------------------------- transactions
 
-#: Quantities of a transaction: field, member, and the types that have it (gasPrice of later types is a result, not a field).
+#: Quantities of a transaction: field, member, types that have it (gasPrice of later types is a result, not a field), most.
 _QUANTITIES: Final = (
-    ("nonce", "nonce", range(5)), ("gas_limit", "gas", range(5)), ("value", "value", range(5)),
-    ("gas_price", "gasPrice", range(2)), ("chain_id", "chainId", range(1, 5)),
-    ("max_priority_fee_per_gas", "maxPriorityFeePerGas", range(2, 5)), ("max_fee_per_gas", "maxFeePerGas", range(2, 5)),
-    ("max_fee_per_blob_gas", "maxFeePerBlobGas", range(3, 4)),
+    ("nonce", "nonce", range(5), _U64), ("gas_limit", "gas", range(5), _U64), ("value", "value", range(5), _U256),
+    ("gas_price", "gasPrice", range(2), _U256), ("chain_id", "chainId", range(1, 5), _U256),
+    ("max_priority_fee_per_gas", "maxPriorityFeePerGas", range(2, 5), _U256),
+    ("max_fee_per_gas", "maxFeePerGas", range(2, 5), _U256), ("max_fee_per_blob_gas", "maxFeePerBlobGas", range(3, 4), _U256),
 )  # fmt: skip
 
 
@@ -155,11 +155,9 @@ def _transaction(reader: _Reader, place: str, value: Any) -> Transaction:
     if isinstance(value, str):
         raise reader.wrong(place, value, "must be an object: ask the node for full transactions, not for hashes")
     given = reader.object(place, value)
-    kind = reader.may_integer(place, given, "type") or 0
-    if kind > 4:
-        raise reader.wrong(f"{place}.type", given["type"], "must be a type from 0 to 4")
+    kind = reader.may_integer(place, given, "type", high=4) or 0
     fields: dict[str, Any] = {
-        field: reader.need_integer(place, given, name) for field, name, types in _QUANTITIES if kind in types
+        field: reader.need_integer(place, given, name, high=most) for field, name, types, most in _QUANTITIES if kind in types
     }
     fields |= _signature(reader, place, given, kind)
     if kind >= 1:
@@ -253,16 +251,14 @@ def _hashes(reader: _Reader, given: list[Any], txs: list[Transaction]) -> list[b
 def _account(reader: _Reader, place: str, value: Any) -> AccountState:
     given, at = reader.object(place, value), f"{place}.storage"
     storage: dict[int, int] = {}
-    for name, word in reader.object(at, given.get("storage") or {}).items():
+    for name, word in reader.object(at, {} if given.get("storage") is None else given["storage"]).items():
         slot = reader.integer(f"{at}, slot", name)
         if slot in storage:
             raise reader.wrong(f"{at}, slot", name, "is given twice")
         storage[slot] = reader.integer(f"{at}.{name}", word)
     code = b"" if given.get("code") is None else reader.octets(f"{place}.code", given["code"])
-    balance, nonce = (reader.may_integer(place, given, name) or 0 for name in ("balance", "nonce"))
-    if nonce > _U64:
-        raise reader.wrong(f"{place}.nonce", given["nonce"], f"must be at most {_U64:#x}")
-    return AccountState(balance, nonce, code, storage)
+    nonce = reader.may_integer(place, given, "nonce", high=_U64) or 0
+    return AccountState(reader.may_integer(place, given, "balance") or 0, nonce, code, storage)
 
 
 def _accounts(reader: _Reader, place: str, value: Any) -> _State:
@@ -309,7 +305,7 @@ def _merged(reader: _Reader, entries: list[Any], txs: list[Transaction], hashes:
 
 def _withdrawals(reader: _Reader, given: Mapping[str, Any]) -> tuple[Withdrawal, ...]:
     out = []
-    for i, value in enumerate(reader.array("withdrawals", given.get("withdrawals") or [])):
+    for i, value in enumerate(reader.array("withdrawals", [] if given.get("withdrawals") is None else given["withdrawals"])):
         at = f"withdrawals[{i}]"
         one = reader.object(at, value)
         number, validator, amount = (reader.need_integer(at, one, name) for name in ("index", "validatorIndex", "amount"))
@@ -320,7 +316,8 @@ def _withdrawals(reader: _Reader, given: Mapping[str, Any]) -> tuple[Withdrawal,
 def _environment(reader: _Reader, given: Mapping[str, Any], chain_id: int, fork: Fork | str | None) -> BlockEnv:
     number, timestamp = (reader.need_integer("", given, name, high=_U64) for name in ("number", "timestamp"))
     if fork is None and chain_id != 1:
-        raise BlockError(f"fork = None: must be given for chain {chain_id}: only the forks of chain 1 are known")
+        rule = "only chain 1 has rules known by height: say which with fork="
+        raise FileFormatError(f"{reader.name}: a block of chain {chain_id}: {rule}")
     rules = fork_at(number, timestamp) if fork is None else fork_named(fork)
     parent = reader.may_octets("", given, "parentHash", 32)
     fields: dict[str, Any] = {

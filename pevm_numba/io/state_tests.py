@@ -98,6 +98,10 @@ def _root(accounts: Mapping[bytes, AccountState]) -> bytes:
     })  # fmt: skip
 
 
+def _place(path: Path, name: str) -> str:
+    return f"{path}" if path.name == name else f"{path}: {name}"
+
+
 def _documents(path: Path) -> Iterator[tuple[str, bytes]]:
     """JSON files, by name: those of an archive or a folder, or a single one."""
     if path.suffix == ".zip":
@@ -140,6 +144,9 @@ def read_state_tests(path: str | PathLike[str], forks: Iterable[str], every: int
                 StateTest(f"{name}:{i}", fork, test, expected)
                 for test in tests.values() for fork in wanted for i, expected in enumerate(test["post"].get(fork, ()))
             ]  # fmt: skip
-        except (ValueError, AttributeError, TypeError, KeyError) as error:
-            raise FileFormatError(f"{found}: {name}: is no state test: {error!r}") from None
+        except ValueError as error:
+            raise FileFormatError(f"{_place(found, name)}: not readable JSON: {error}") from None
+        except (AttributeError, TypeError, KeyError):
+            rule = "must be objects by name, each with 'env', 'pre', 'transaction' and, in 'post', lists by fork"
+            raise FileFormatError(f"{_place(found, name)}: is no state test: {rule}") from None
         yield from cases
