@@ -53,8 +53,8 @@ def run_state_tests(path: Path, forks: str, every: int, verbose: bool) -> None:
     known = {fork.name.capitalize(): fork for fork in Fork}
     names = [name.strip().capitalize() for name in forks.split(",") if name.strip()]
     unknown = [name for name in names if name not in known]
-    if unknown:
-        raise UsageError(f"--forks {forks!r}: {unknown[0]} is none of {', '.join(known).lower()}")
+    if unknown or not names:
+        raise UsageError(f"--forks {forks!r}: {unknown[0] if unknown else 'nothing'} is none of {', '.join(known).lower()}")
     if every < 1:
         raise UsageError(f"--every {every}: must be at least 1")
     counts: dict[str, Counter[str]] = {name: Counter() for name in names}
@@ -68,7 +68,8 @@ def run_state_tests(path: Path, forks: str, every: int, verbose: bool) -> None:
         if found != "passed":
             failed.append(f"{case.fork} {case.name}: {found}")
     if not any(counts[name] for name in names):
-        raise FileFormatError(f"{path}: has no state test of {', '.join(names).lower()}")
+        some = f" among every {every} of its files" if every > 1 else ""
+        raise FileFormatError(f"{path}: has no state test of {', '.join(names).lower()}{some}")
     for name in names:
         total = counts[name].total()
         share = f"{100 * counts[name]['passed'] / total:.2f} %" if total else "none"

@@ -437,6 +437,10 @@ def test_executions_of_different_blocks_say_so(block: AnyBlock) -> None:
         done.check_equal(pn.execute(other, "serial"))
 
 
+def test_slots_of_keys_may_be_numbers_of_numpy() -> None:
+    assert KeyTable.from_keys([(bytes(20), 0, np.int64(5))])[0] == (bytes(20), 0, 5)
+
+
 @pytest.mark.parametrize("key", [(bytes(20), 300, 1), (bytes(20), -1, 1), (bytes(20), 0, "x"), (bytes(20), 0), (b"", 0, 0)])
 def test_what_is_no_key_is_named(key: Any) -> None:
     with pytest.raises(BlockError, match=r"keys\[1\] = .*: must be 20 bytes, a Field and a slot below"):

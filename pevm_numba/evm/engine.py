@@ -106,7 +106,7 @@ class Engine:
             if reason is not None:
                 raise BlockError(f"block {env.number}: transaction {i} refused: {reason}")
         self.env, self.txs, self._state = env, list(txs), state
-        self._keys, self._codes = list(keys), list(codes)
+        self._keys, self._codes, self._opcodes = list(keys), list(codes), packed(env.fork)
         self.n_workers, self.keeps_records = (1 if DISABLED else workers), records
         self._make(room_for(state, len(self.txs), sum(tx.gas_limit for tx in txs if tx.gas_limit < env.gas_limit)))
 
@@ -138,8 +138,8 @@ class Engine:
         self._block = self.arena.allocate("block", layout.BLOCK.size).view(np.int64)
         self._chains = self.arena.allocate("chains", 8 * (room.keys + 3)).view(np.int64)
         self._tables: dict[str, NDArray[np.uint8]] = {}
-        self._ended = False
-        self._refused: Exception | None = None
+        self._ended, self._ending = False, False
+        self._refused: tuple[type[Exception], str] | None = None
 
     def _table(self, name: str, given: NDArray[Any]) -> int:
         """Address of a copy of an array that kernels may change."""
@@ -184,20 +184,19 @@ class Engine:
         if not calls:
             return True
         results = Results(self.arena, len(calls))
-        self._block[:] = 0
-        txs = encode_transactions(self.arena, calls, self.env, name, system=True)
-        self._set(mode=SERIAL, n_tx=len(calls), txs=txs, results=results.address)
-        self.workers[0].work(int(self._block.ctypes.data))
-        problems = self.workers[0].problems
-        self.workers[0].forget()
-        failed = np.flatnonzero(results.records["success"] != 1)
-        self.results = Results(self.arena, len(self.txs))  # the arena has one place for results
-        stop = self._get("stop")
+        try:
+            self._block[:] = 0
+            txs = encode_transactions(self.arena, calls, self.env, name, system=True)
+            self._set(mode=SERIAL, n_tx=len(calls), txs=txs, results=results.address)
+            self.workers[0].work(int(self._block.ctypes.data))
+            stop, at, problems = self._get("stop"), self._get("failed"), self.workers[0].problems
+            failed, why = np.flatnonzero(results.records["success"] != 1), int(results.records["refusal"][at])
+        finally:
+            self.workers[0].forget()
+            self.results = Results(self.arena, len(self.txs))  # the arena has one place for results
         if stop == layout.REJECTED:
-            at = self._get("failed")
-            why = int(results.records["refusal"][at])
             if why == layout.HOST:
-                raise problems[at]
+                raise problems.pop(at)
             text = refused(calls[at], self.env, why, {})
             raise BlockError(f"block {self.env.number}: a call by the protocol refused: {text}")
         if checked and stop == layout.OK and len(failed):
@@ -219,6 +218,7 @@ class Engine:
 
     def reset(self, plan: Plan) -> None:
         """The state before the block, and a plan for the next run."""
+        self.arena.buffer("opcodes").view(np.int64)[:] = self._opcodes  # of which an interrupted run left none
         values, n_tx = self.arena.words("values"), len(self.txs)
         values[: len(self.before)] = self.before
         values[len(self.before) :] = 0
@@ -227,7 +227,7 @@ class Engine:
         for worker in self.workers:
             worker.forget()
         self._block[:] = 0
-        self._ended, self._refused = False, None
+        self._ended, self._ending, self._refused = False, False, None
         tables = {name: self._table(f"plan {name}", getattr(plan, name)) for name in Plan._fields[1:-2] if name != "order"}
         ready = np.flatnonzero(plan.awaited == 0)
         ready = ready[np.argsort(plan.ranks[ready], kind="stable")]
@@ -283,16 +283,21 @@ class Engine:
         else:
             raise ExecutionError(f"block {self.env.number}: no room for what transaction {failed} does")
         if stop == UNLISTED:
-            raise AccessListError(f"{self._place(failed)}: what it does is not what the access list says")
+            unlisted = AccessListError(f"{self._place(failed)}: what it does is not what the access list says")
+            raise unlisted from (self._problem(failed) if self.records["refusal"][failed] == layout.HOST else None)
         if stop == layout.REJECTED:
             why = int(self.records["refusal"][failed])
             if why == layout.HOST:
-                raise self.workers[int(self.records["worker"][failed])].problems[failed]
+                raise self._problem(failed)
             text = refused(self.txs[failed], self.env, why, self._state_at(failed))
             raise BlockError(f"{self._place(failed)} refused: {text}")
         self._check_gas()
         counts = {name: self._get(name) for name in ("executions", "aborts", "validations")}
         return counts | {"execute_ns": execute_ns, "cpu_ns": cpu_ns}
+
+    def _problem(self, t: int) -> Exception:
+        """Why a transaction's precompile could not be run; kept no longer, for it keeps all that it has passed through."""
+        return self.workers[int(self.records["worker"][t])].problems.pop(t)
 
     def _place(self, t: int) -> str:
         return f"block {self.env.number}: transaction {t}"
@@ -321,7 +326,7 @@ class Engine:
     def _launch(self, workers: list[Worker]) -> tuple[int, int]:
         """Have them work; nanoseconds, and those of all threads' CPU time."""
         long = sum(tx.gas_limit for tx in self.txs) > _LONG_GAS and threading.current_thread() is threading.main_thread()
-        taken = self._interruptible(workers) if long else self._work(workers)
+        taken = interruptible(lambda: self._work(workers), self._stop) if long else self._work(workers)
         for worker in workers:
             worker.check()
         return taken, sum(worker.arena["cpu"] for worker in workers)
@@ -340,13 +345,7 @@ class Engine:
     def _stop(self) -> None:
         """Calls in progress end at their next opcode, as none is known any more."""
         self._set(stop=INTERRUPTED)
-        self.arena.buffer("opcodes").view(np.int64)[:] = packed(self.env.fork)[0xFE]
-
-    def _interruptible(self, workers: list[Worker]) -> int:
-        try:
-            return interruptible(lambda: self._work(workers), self._stop)
-        finally:
-            self.arena.buffer("opcodes").view(np.int64)[:] = packed(self.env.fork)
+        self.arena.buffer("opcodes").view(np.int64)[:] = self._opcodes[0xFE]
 
     # ---------------------------------------------------------------- what came out
 
@@ -367,18 +366,20 @@ class Engine:
             If a call of the protocol after the transactions fails.
         """
         if self._refused is not None:
-            raise self._refused
+            raise self._refused[0](self._refused[1])
         for _ in range(ENLARGED):
             if self._ended:
                 break
-            self._ended = True
+            if self._ending:  # interrupted half-way
+                self.run(self._last)
+            self._ending = True
             try:
                 self._pay_out()
-                enough = self._call_system(self._after(), "after", checked=True)
+                self._ended = self._call_system(self._after(), "after", checked=True)
             except Exception as error:
-                self._refused = error
+                self._refused = type(error), str(error)
                 raise
-            if not enough:  # all anew, with more room
+            if not self._ended:  # all anew, with more room
                 self._make(self.arena.room.doubled())
                 self.run(self._last)
         else:

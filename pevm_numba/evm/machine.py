@@ -126,7 +126,7 @@ class Evm:
         if stopped == layout.REJECTED:
             why = self.arena["refusal"]
             if why == layout.HOST:
-                raise self._worker.problems[0]
+                raise self._worker.problems.pop(0)
             raise BlockError(f"transaction refused: {refused(tx, self.env, why, self.state())}")
         arena, record = self.arena, self._results.records[0]
         output = b"" if tx.to is None else arena.buffer("returned")[: arena["returned_size"]].tobytes()

@@ -1,12 +1,18 @@
-"""Long calls that a signal can end: they run on a thread of their own, for Python's handlers run on the main thread alone."""
+"""Between kernels and signals: Python's handlers run on the main thread, wherever it is, and may raise there.
+
+A long call runs on a thread of its own, so that the main thread only waits. What kernels call back into Python is a generator
+that waits within its `try`: an exception that a handler raises as Python is entered is caught there, and not lost, as at the
+first instruction of a function.
+"""
 
 from __future__ import annotations
 
+import _thread
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-__all__ = ["interruptible"]
+__all__ = ["answering", "interruptible"]
 
 T = TypeVar("T")
 
@@ -17,44 +23,106 @@ _LOOK = 0.05
 def interruptible(function: Callable[[], T], stop: Callable[[], None]) -> T:
     """Call a function on a helper thread and wait for it; whatever wakes this one before the end has it stopped.
 
-    The wait is for an event, since joining a thread forgets it when it is interrupted (Python 3.11).
+    Nothing leaves this call before the function has returned, however often it is interrupted: it works with what belongs to
+    the caller.
 
     Parameters
     ----------
     function : callable
         What it raises is raised here.
     stop : callable
-        Called when something was raised here meanwhile, Ctrl-C's KeyboardInterrupt for one: to make the function return.
+        Called when something was raised here meanwhile, Ctrl-C's KeyboardInterrupt for one, and then again and again: to make
+        the function return.
 
     Examples
     --------
     >>> interruptible(lambda: threading.current_thread() is threading.main_thread(), lambda: None)
     False
     """
-    results, ended, given_up = list[T | BaseException](), threading.Event(), threading.Event()
+    results, given_up, ended = list[T | BaseException](), list[bool](), _thread.allocate_lock()
+    ended.acquire()
 
     def call() -> None:
         try:
-            if not given_up.is_set():  # as it is where starting this thread was interrupted
+            if not given_up:  # as it is where starting this thread was interrupted
                 results.append(function())
         except BaseException as problem:  # raised by whoever waits
             results.append(problem)
         finally:
-            ended.set()
+            ended.release()
 
     helper = threading.Thread(target=call, name="pevm_numba run", daemon=True)
     interrupted: BaseException | None = None
-    while interrupted is None or (helper.ident is not None and not ended.is_set()):
-        try:
+
+    def keep(problem: BaseException) -> None:
+        nonlocal interrupted
+        interrupted = problem
+
+    def wait() -> None:
+        while not results:
+            if interrupted is not None:
+                given_up.append(True)
+                stop()
             if helper.ident is None:
+                if given_up:
+                    return
                 helper.start()
-            if ended.wait(_LOOK):
-                break
-        except BaseException as problem:  # kept until nobody works any more: all that they use lives with the caller
-            interrupted = problem
-            given_up.set()
-            stop()
+            ended.acquire(timeout=_LOOK)
+
+    _persist(wait, keep)
     found = results[0] if interrupted is None else interrupted
-    if isinstance(found, BaseException):
+    if not isinstance(found, BaseException):
+        return found
+    try:
         raise found
-    return found
+    finally:
+        # else this call, which the error remembers, would keep the error, and so all that both have passed through
+        results.clear()
+        interrupted = None
+        del found
+
+
+def _persist(wait: Callable[[], None], keep: Callable[[BaseException], None]) -> None:
+    """Call `wait` until it returns, and `keep` with whatever is raised meanwhile.
+
+    The next signal may come as the last one's exception is being handled, and then it is the first jump back that raises: so
+    that jump, too, is in a `try`, and the one after it.
+    """
+    while True:
+        try:
+            while True:
+                try:
+                    while True:
+                        try:
+                            return wait()
+                        except BaseException as problem:
+                            keep(problem)
+                except BaseException as problem:
+                    keep(problem)
+        except BaseException as problem:
+            keep(problem)
+
+
+def answering(answer: Callable[[], object], failed: Callable[[BaseException], object]) -> Iterator[int]:
+    """A generator whose `send` is for kernels to call: it calls `answer`, or `failed` with what was raised meanwhile.
+
+    Examples
+    --------
+    >>> seen = []
+    >>> kept = answering(lambda: seen.append(1 // (1 - len(seen))), lambda problem: seen.append(type(problem).__name__))
+    >>> next(kept), kept.send(None), kept.send(None), seen
+    (0, 0, 0, [1, 'ZeroDivisionError'])
+    """
+    while True:
+        try:
+            while True:  # its jump back is in a `try`, as in `_persist`
+                try:
+                    while True:
+                        yield 0
+                        answer()
+                except GeneratorExit:
+                    return
+                except BaseException as problem:
+                    failed(problem)
+        except BaseException as problem:
+            failed(problem)

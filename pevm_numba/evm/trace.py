@@ -11,12 +11,14 @@ import numpy as np
 
 from .._kernels.evm import layout
 from ..door import integer
+from ..errors import ExecutionError
 from .block import EvmBlock
 from .engine import Engine
 from .forks import Fork
 from .machine import Evm, Outcome
 from .opcodes import name_of
 from .outcomes import dtype_of
+from .patience import answering
 from .plans import serial_plan
 from .trie import world_root
 
@@ -73,27 +75,25 @@ class _Watcher:
 
     def __init__(self, machine: Evm) -> None:
         self.machine, self.steps = machine, list[dict[str, Any]]()
-        self.problem: BaseException | None = None
-        self.callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self._see)
+        self.problems = list[BaseException]()
+        answers = answering(self._see, self.problems.append)
+        next(answers)
+        self.callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(answers.send)  # type: ignore[attr-defined]
 
-    def _see(self, _: int) -> int:
-        try:
-            arena = self.machine.arena
-            depth = arena["depth"]
-            frames = arena.buffer("frames")[: (depth + 1) * layout.FRAME.size].view(_FRAME)
-            frame = frames[depth]
-            pc, count = int(frame["pc"]), int(frame["sp"] - frame["stack"]) // 32
-            words = np.frombuffer(ctypes.string_at(int(frame["stack"]), 32 * count), np.uint8).reshape(-1, 32)
-            self.steps.append({
-                "pc": pc - int(frame["code"]), "op": ctypes.string_at(pc, 1)[0], "gas": int(frame["gas"]),
-                "memory_size": int(frame["memory_size"]), "depth": depth + 1, "refund": arena["refund"],
-                "stack": tuple(int.from_bytes(word.tobytes(), "little") for word in words),
-                "returned": arena.buffer("returned")[: arena["returned_size"]].tobytes(),
-                "outer": int(frames[depth - 1]["gas"]) if depth else 0,
-            })  # fmt: skip
-        except BaseException as problem:
-            self.problem = problem
-        return 0
+    def _see(self) -> None:
+        arena = self.machine.arena
+        depth = arena["depth"]
+        frames = arena.buffer("frames")[: (depth + 1) * layout.FRAME.size].view(_FRAME)
+        frame = frames[depth]
+        pc, count = int(frame["pc"]), int(frame["sp"] - frame["stack"]) // 32
+        words = np.frombuffer(ctypes.string_at(int(frame["stack"]), 32 * count), np.uint8).reshape(-1, 32)
+        self.steps.append({
+            "pc": pc - int(frame["code"]), "op": ctypes.string_at(pc, 1)[0], "gas": int(frame["gas"]),
+            "memory_size": int(frame["memory_size"]), "depth": depth + 1, "refund": arena["refund"],
+            "stack": tuple(int.from_bytes(word.tobytes(), "little") for word in words),
+            "returned": arena.buffer("returned")[: arena["returned_size"]].tobytes(),
+            "outer": int(frames[depth - 1]["gas"]) if depth else 0,
+        })  # fmt: skip
 
 
 def _costed(steps: list[dict[str, Any]], left: int) -> Iterator[Step]:
@@ -149,10 +149,10 @@ def trace(block: EvmBlock, index: int) -> Trace:
         watcher, arena = _Watcher(machine), machine.arena
         arena.step(ctypes.cast(watcher.callback, ctypes.c_void_p).value)
         outcome = machine.run(block.transactions[index])
-        if watcher.problem is not None:
-            raise watcher.problem
-        if len(watcher.steps) < arena["steps"]:  # a signal's handler raised as a step was to be shown, and Python went on
-            raise KeyboardInterrupt("while a transaction was traced")
+        if watcher.problems:
+            raise watcher.problems[0]
+        if len(watcher.steps) < arena["steps"]:  # no room for one more call, for one
+            raise ExecutionError("Python could not be asked to look at a step, for the reason that it has reported")
         if machine.arena is arena:
             return Trace(block.env.fork, [*_costed(watcher.steps, arena["gas_left"])], outcome, world_root(machine.state()))
         room = machine.arena.room  # it was run again, unwatched, in a roomier one

@@ -19,6 +19,7 @@ from ..errors import ExecutionError
 from .arena import Arena, Room
 from .encoding import set_environment
 from .header import BlockEnv
+from .patience import answering
 from .precompiles import call
 from .precompiles.bn128_plain import TWIST_B
 from .precompiles.native import natives
@@ -65,15 +66,8 @@ class Worker:
         #: Why precompiles could not be run, by transaction.
         self.problems: dict[int, Exception] = {}
         self._interruption: BaseException | None = None
-        this = weakref.ref(self)  # a strong one would be a cycle, and keep the arena until the collector comes by
-
-        def serve(_: int) -> int:
-            worker = this()
-            return 0 if worker is None else worker._precompile()
-
-        self._callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(serve)
         set_environment(self.arena, env)
-        self.arena["host"] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
+        self._listen()
         self.arena["worker"] = number
         self._set_natives()
         self.arena["interpreter"] = address_of_kernel(interpret, 1)
@@ -83,6 +77,25 @@ class Worker:
         self._tops = {name: self.arena[name] for name in ("logs", "log_data", "log_room", "notes", "cells")}
         if beside is not None:
             self.arena["bare_storage"] = int(beside["bare_storage"])
+
+    def _listen(self) -> None:
+        """Be there for what kernels ask of the host."""
+        this = weakref.ref(self)  # a strong one would be a cycle, and keep the arena until the collector comes by
+
+        def serve() -> None:
+            worker = this()
+            if worker is not None:
+                worker._precompile()
+
+        def failed(problem: BaseException) -> None:
+            worker = this()
+            if worker is not None:
+                worker._interruption = problem
+
+        answers = answering(serve, failed)
+        next(answers)
+        self._callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(answers.send)  # type: ignore[attr-defined]
+        self.arena["host"] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
 
     def _set_natives(self) -> None:
         """Functions of libraries that kernels may call by their addresses."""
@@ -107,8 +120,8 @@ class Worker:
 
         Raises
         ------
-        KeyboardInterrupt
-            Or what else a signal's handler raised while a precompile was served.
+        BaseException
+            What a signal's handler raised while a precompile was served.
         ExecutionError
             If (in builds that check it) the kernels reached for memory not theirs.
         """
@@ -116,37 +129,34 @@ class Worker:
         self.check()
 
     def check(self) -> None:
-        """Raise what went wrong while kernels ran; `work` does.
-
-        A signal's handler may run as the host is called, before anything there could catch what it raises: Python reports
-        that and goes on. That a call did not come back is all there is to see then.
-        """
-        if self._interruption is not None:
-            raise self._interruption
-        if self.arena["host_ok"] == layout.HOST_LOST:
-            raise KeyboardInterrupt("while a precompile was served")
+        """Raise what went wrong while kernels ran; `work` does."""
+        interruption, self._interruption = self._interruption, None
+        if interruption is not None:
+            raise interruption
+        if self.arena["host_ok"] == layout.HOST_LOST:  # no room for one more call, for one
+            self._listen()
+            raise ExecutionError("Python could not be asked to run a precompile, for the reason that it has reported")
         outside = REGIONS.violation()
         if outside:
             raise ExecutionError(f"the machine reached for address {outside:#x}, which is not its own: a defect")
 
-    def _precompile(self) -> int:
-        """Called by the kernels, without the interpreter's lock; what goes wrong here is raised when they have returned.
+    def _precompile(self) -> None:
+        """Called by the kernels, which do not have the interpreter's lock.
 
-        An error is the transaction's, which may have been run too early, on what is not so; an interruption ends the run.
+        What `call` cannot do is the transaction's problem, which may have been run too early, on what is not so. What else is
+        raised ends the run, and is raised again when the kernels have returned.
         """
         arena = self.arena
+        data = ctypes.string_at(arena["host_input"], arena["host_size"])
         try:
-            data = ctypes.string_at(arena["host_input"], arena["host_size"])
             ok, used, output = call(self.env.fork, arena["host_address"], data, arena["host_gas"])
-            if len(output) > arena["returned_room"]:
-                arena["status"], arena["host_ok"] = layout.FULL, layout.HOST_FAILED
-                return 0
-            ctypes.memmove(arena["returned"], output, len(output))
-            arena["host_used"], arena["returned_size"] = used, len(output)
-            arena["host_ok"] = layout.HOST_DONE if ok else layout.HOST_FAILED
-        except Exception as problem:
+        except (ExecutionError, MemoryError) as problem:
             self.problems[arena["position"]] = problem
             arena["host_ok"] = layout.HOST_CANNOT
-        except BaseException as interruption:
-            self._interruption = interruption
-        return 0
+            return
+        if len(output) > arena["returned_room"]:
+            arena["status"], arena["host_ok"] = layout.FULL, layout.HOST_FAILED
+            return
+        ctypes.memmove(arena["returned"], output, len(output))
+        arena["host_used"], arena["returned_size"] = used, len(output)
+        arena["host_ok"] = layout.HOST_DONE if ok else layout.HOST_FAILED

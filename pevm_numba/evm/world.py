@@ -16,8 +16,8 @@ from .forks import Fork
 from .hashing import EMPTY_HASH
 
 __all__ = [
-    "AccountState", "World", "add_keys", "add_state", "key_number", "key_table", "known_codes", "read_state", "room_for",
-    "word", "word_value",
+    "AccountState", "World", "add_keys", "add_state", "key_number", "key_table", "known_codes", "known_hashes", "read_state",
+    "room_for", "word", "word_value",
 ]  # fmt: skip
 
 
@@ -130,6 +130,13 @@ def read_state(*arenas: Arena) -> dict[bytes, AccountState]:
             address = word_value(words[k]).to_bytes(20, "big")
             found[address] = AccountState(balance, nonce, codes[code_hash], storages.get(k, {}))
     return found
+
+
+def known_hashes(arena: Arena) -> set[bytes]:
+    """Hashes of all code, of no code too, and the zeros that stand for it."""
+    n_codes = int(arena.buffer("n_codes").view(np.int64)[0])
+    hashes = arena.buffer("codes").reshape(-1, layout.CODE.size)[:n_codes, 31::-1]
+    return {bytes(32), EMPTY_HASH, *(row.tobytes() for row in hashes)}
 
 
 def known_codes(arenas: tuple[Arena, ...]) -> dict[int, bytes]:

@@ -17,6 +17,7 @@ from ..evm.engine import Engine
 from ..evm.observation import EvmAccessList, observe
 from ..evm.outcomes import read_logs
 from ..evm.plans import CELLS, Plan, flow_plan, listed_plan, serial_plan, waves_plan
+from ..evm.world import known_hashes
 from ..keys import KeyTable
 from ..machine.ops import Field
 from ..schedule.dependencies import Dependencies, dependencies
@@ -113,10 +114,11 @@ def ended_before(line: Timeline) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _cells(engine: Engine, listed: EvmAccessList) -> NDArray[Any]:
     """What a list says, as the engine's own records."""
     numbers = engine.numbers(listed.keys)
-    known = engine.codes()
-    for i in np.flatnonzero(listed.keys.field[listed.key] == Field.CODE).tolist():
+    coded = np.flatnonzero(listed.keys.field[listed.key] == Field.CODE).tolist()
+    known = known_hashes(engine.arena) if coded else set()
+    for i in coded:
         digest = listed.values[i].tobytes()
-        if int.from_bytes(digest, "big") not in known:
+        if digest not in known:
             t, key = int(np.searchsorted(listed.indptr, i, "right")) - 1, listed.keys.key_name(int(listed.key[i]))
             what = f"transaction {t}, {key}: listed is 0x{digest.hex()}"
             raise AccessListError(f"{what}, the hash of code that is neither in the list's codes nor in the block's state")
@@ -235,7 +237,10 @@ class EvmJob(Job):
         try:
             found = self.engine.run(self._plan, ready)
         except AccessListError as error:
-            raise AccessListError(f"block {self.block.number}: access list rejected: {self._difference() or error}") from None
+            wrong = self._difference()
+            if wrong is None and error.__cause__ is not None:  # the list is right
+                raise error.__cause__ from None
+            raise AccessListError(f"block {self.block.number}: access list rejected: {wrong or error}") from None
         executions = found["executions"] or self.block.n_tx
         waves = len(np.unique(self._plan.starts)) if self._plan.mode == WAVES else 0
         counters = dict.fromkeys(COUNTERS, 0) | {
