@@ -20,7 +20,7 @@ STAGES = [
     ("errors",),
     ("machine", "evm/forks", "evm/opcodes", "evm/prices"),
     ("_kernels",),
-    ("door", "keys", "parts", "metadata", "joining", "programs", "block"),
+    ("door", "patience", "keys", "parts", "metadata", "joining", "programs", "block"),
     ("evm",),
     ("workload", "generate"),
     ("access",),

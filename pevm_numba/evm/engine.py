@@ -17,6 +17,7 @@ from .._kernels.evm.team import work_together
 from .._kernels.jit import DISABLED
 from ..errors import AccessListError, BlockError, ExecutionError
 from ..machine.ops import Field
+from ..patience import interruptible
 from .arena import Room
 from .charges import refusal
 from .encoding import SYSTEM, encode_transactions
@@ -25,7 +26,6 @@ from .header import BlockEnv
 from .machine import ENLARGED, refused
 from .opcodes import packed
 from .outcomes import Results, array_of, dtype_of
-from .patience import interruptible
 from .plans import CELLS, Plan, serial_plan
 from .transaction import Transaction
 from .worker import Worker

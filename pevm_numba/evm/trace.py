@@ -12,13 +12,13 @@ import numpy as np
 from .._kernels.evm import layout
 from ..door import integer
 from ..errors import ExecutionError
+from ..patience import answering
 from .block import EvmBlock
 from .engine import Engine
 from .forks import Fork
 from .machine import Evm, Outcome
 from .opcodes import name_of
 from .outcomes import dtype_of
-from .patience import answering
 from .plans import serial_plan
 from .trie import world_root
 

@@ -16,10 +16,10 @@ from .._kernels.evm.native import run_precompile
 from .._kernels.evm.regions import REGIONS
 from .._kernels.evm.transactions import run_transaction
 from ..errors import ExecutionError
+from ..patience import answering
 from .arena import Arena, Room
 from .encoding import set_environment
 from .header import BlockEnv
-from .patience import answering
 from .precompiles import call
 from .precompiles.bn128_plain import TWIST_B
 from .precompiles.native import natives

@@ -19,6 +19,7 @@ import numba
 from .._kernels.control import ERROR, INTERRUPTED, STALLED, STOP
 from .._kernels.jit import DISABLED, alone, entry_point, most_threads, started
 from ..errors import ExecutionError
+from ..patience import interruptible
 from .workspace import Workspace
 
 __all__ = ["LONG_NS", "all_threads_ns", "default_workers", "launch", "threads_awake"]
@@ -109,7 +110,7 @@ def launch(
     if space.program.total_work < LONG_NS or DISABLED or threading.current_thread() is not threading.main_thread():
         result, taken, cpu = _call(kernel, arguments, space, threads, clock)
     else:
-        result, taken, cpu = _call_beside(kernel, arguments, space, threads, clock)
+        result, taken, cpu = interruptible(lambda: _call(kernel, arguments, space, threads, clock), space.stop)
     error = int(space.control[ERROR]) or INTERRUPTED
     if space.control[STOP] and error in _MESSAGES:
         raise ExecutionError(f"block {space.block.number}: {_MESSAGES[error]}; nothing of the run is kept")
@@ -146,37 +147,6 @@ def _timed(kernel: Callable[..., Any], arguments: tuple[Any, ...], clock: Callab
     cpu, start = clock(), perf_counter_ns()
     result = kernel(*arguments)
     return result, perf_counter_ns() - start, clock() - cpu
-
-
-def _call_beside(
-    kernel: Callable[..., Any], arguments: tuple[Any, ...], space: Workspace, threads: int, clock: Callable[[], int]
-) -> _Timed:
-    """Call on a helper thread; whatever wakes this one before the end (Ctrl-C, a signal handler's error) stops the run."""
-    results: list[_Timed] = []
-    errors: list[BaseException] = []
-    ended = threading.Event()
-
-    def call() -> None:
-        try:
-            results.append(_call(kernel, arguments, space, threads, clock))
-        except BaseException as error:  # whatever it is, it belongs to the caller
-            errors.append(error)
-        finally:
-            ended.set()
-
-    helper = threading.Thread(target=call, name="pevm_numba run", daemon=True)
-    try:
-        helper.start()
-        ended.wait()
-    except BaseException:
-        space.stop()
-        if helper.ident is not None:
-            helper.join()
-        raise
-    helper.join()
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 @contextmanager
