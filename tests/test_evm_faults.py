@@ -289,7 +289,8 @@ def test_what_a_handler_raises_while_a_precompile_runs_ends_the_run(
     job.collect(*job.run()).check_equal(serial)
 
 
-def test_an_interrupted_state_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("alarm", [KeyboardInterrupt, TimeoutError])
+def test_an_interrupted_state_is_made_anew(alarm: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
     paid = ((0, 0, WHO[3], 1), (1, 0, WHO[4], 2))
     block = block_of("00", Fork.PRAGUE, state={REQUESTS: (0, 1, bytes.fromhex("5f546001015f5500"), {})}, withdrawals=paid)
     expected = pn.execute(block, "serial").state
@@ -302,10 +303,10 @@ def test_an_interrupted_state_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> N
 
             def interrupted(*given: Any, real: Any = real, **more: Any) -> None:
                 real(*given, **more)
-                raise KeyboardInterrupt
+                raise alarm
 
             patch.setattr(engine, name, interrupted)
-            with pytest.raises(KeyboardInterrupt):
+            with pytest.raises(alarm):
                 engine.state()
         for _ in range(2):
             assert engine.state() == expected

@@ -376,7 +376,7 @@ class Engine:
             try:
                 self._pay_out()
                 self._ended = self._call_system(self._after(), "after", checked=True)
-            except Exception as error:
+            except (BlockError, ExecutionError) as error:
                 self._refused = type(error), str(error)
                 raise
             if not self._ended:  # all anew, with more room
