@@ -8,11 +8,12 @@ first instruction of a function.
 from __future__ import annotations
 
 import _thread
+import ctypes
 import threading
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
 
-__all__ = ["answering", "interruptible"]
+__all__ = ["answering", "callback", "interruptible"]
 
 T = TypeVar("T")
 
@@ -103,7 +104,7 @@ def _persist(wait: Callable[[], None], keep: Callable[[BaseException], None]) ->
             keep(problem)
 
 
-def answering(answer: Callable[[], object], failed: Callable[[BaseException], object]) -> Iterator[int]:
+def answering(answer: Callable[[], object], failed: Callable[[BaseException], object]) -> Generator[int, object, None]:
     """A generator whose `send` is for kernels to call: it calls `answer`, or `failed` with what was raised meanwhile.
 
     Examples
@@ -126,3 +127,17 @@ def answering(answer: Callable[[], object], failed: Callable[[BaseException], ob
                     failed(problem)
         except BaseException as problem:
             failed(problem)
+
+
+def callback(answer: Callable[[], object], failed: Callable[[BaseException], object]) -> Any:
+    """A C function of one number that returns one, for kernels to call by its address: `answering`, ready.
+
+    Examples
+    --------
+    >>> seen = []
+    >>> callback(lambda: seen.append("asked"), seen.append)(7), seen
+    (0, ['asked'])
+    """
+    answers = answering(answer, failed)
+    next(answers)
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(answers.send)

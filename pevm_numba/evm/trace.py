@@ -12,7 +12,7 @@ import numpy as np
 from .._kernels.evm import layout
 from ..door import integer
 from ..errors import ExecutionError
-from ..patience import answering
+from ..patience import callback
 from .block import EvmBlock
 from .engine import Engine
 from .forks import Fork
@@ -76,9 +76,7 @@ class _Watcher:
     def __init__(self, machine: Evm) -> None:
         self.machine, self.steps = machine, list[dict[str, Any]]()
         self.problems = list[BaseException]()
-        answers = answering(self._see, self.problems.append)
-        next(answers)
-        self.callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(answers.send)  # type: ignore[attr-defined]
+        self.callback = callback(self._see, self.problems.append)
 
     def _see(self) -> None:
         arena = self.machine.arena

@@ -16,7 +16,7 @@ from .._kernels.evm.native import run_precompile
 from .._kernels.evm.regions import REGIONS
 from .._kernels.evm.transactions import run_transaction
 from ..errors import ExecutionError
-from ..patience import answering
+from ..patience import callback
 from .arena import Arena, Room
 from .encoding import set_environment
 from .header import BlockEnv
@@ -92,9 +92,7 @@ class Worker:
             if worker is not None:
                 worker._interruption = problem
 
-        answers = answering(serve, failed)
-        next(answers)
-        self._callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(answers.send)  # type: ignore[attr-defined]
+        self._callback = callback(serve, failed)
         self.arena["host"] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
 
     def _set_natives(self) -> None:
