@@ -1,19 +1,16 @@
 """Between kernels and signals: Python's handlers run on the main thread, wherever it is, and may raise there.
 
-A long call runs on a thread of its own, so that the main thread only waits. What kernels call back into Python is a generator
-that waits within its `try`: an exception that a handler raises as Python is entered is caught there, and not lost, as at the
-first instruction of a function.
+A long call, or one on several threads of Python's own, is made from a helper thread, so that the main thread only waits.
 """
 
 from __future__ import annotations
 
 import _thread
-import ctypes
 import threading
-from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-__all__ = ["answering", "callback", "interruptible"]
+__all__ = ["apart", "interruptible"]
 
 T = TypeVar("T")
 
@@ -104,40 +101,52 @@ def _persist(wait: Callable[[], None], keep: Callable[[BaseException], None]) ->
             keep(problem)
 
 
-def answering(answer: Callable[[], object], failed: Callable[[BaseException], object]) -> Generator[int, object, None]:
-    """A generator whose `send` is for kernels to call: it calls `answer`, or `failed` with what was raised meanwhile.
+def apart(functions: Sequence[Callable[[], object]], stop: Callable[[], None]) -> None:
+    """Call functions, each on a thread of its own, and wait for all of them; if one raises, the others are stopped.
+
+    Parameters
+    ----------
+    functions : sequence of callables
+        What one of them raises is raised here, if several do what came first.
+    stop : callable
+        Called to make the others return, when one has raised, or something was raised here meanwhile.
 
     Examples
     --------
-    >>> seen = []
-    >>> kept = answering(lambda: seen.append(1 // (1 - len(seen))), lambda problem: seen.append(type(problem).__name__))
-    >>> next(kept), kept.send(None), kept.send(None), seen
-    (0, 0, 0, [1, 'ZeroDivisionError'])
+    >>> seen = set()
+    >>> apart([lambda: seen.add("one"), lambda: seen.add("other")], lambda: None)
+    >>> sorted(seen)
+    ['one', 'other']
     """
-    while True:
+    if threading.current_thread() is threading.main_thread():
+        interruptible(lambda: _apart(functions, stop), stop)
+    else:
+        _apart(functions, stop)
+
+
+def _apart(functions: Sequence[Callable[[], object]], stop: Callable[[], None]) -> None:
+    problems = list[BaseException]()
+
+    def call(function: Callable[[], object]) -> None:
         try:
-            while True:  # its jump back is in a `try`, as in `_persist`
-                try:
-                    while True:
-                        yield 0
-                        answer()
-                except GeneratorExit:
-                    return
-                except BaseException as problem:
-                    failed(problem)
-        except BaseException as problem:
-            failed(problem)
+            function()
+        except BaseException as problem:  # raised by whoever waits
+            problems.append(problem)
+            stop()
 
-
-def callback(answer: Callable[[], object], failed: Callable[[BaseException], object]) -> Any:
-    """A C function of one number that returns one, for kernels to call by its address: `answering`, ready.
-
-    Examples
-    --------
-    >>> seen = []
-    >>> callback(lambda: seen.append("asked"), seen.append)(7), seen
-    (0, ['asked'])
-    """
-    answers = answering(answer, failed)
-    next(answers)
-    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(answers.send)
+    started = list[threading.Thread]()
+    try:
+        for function in functions[1:]:
+            thread = threading.Thread(target=call, args=(function,), name="pevm_numba worker", daemon=True)
+            call(thread.start)
+            if problems:
+                break
+            started.append(thread)
+        else:
+            call(functions[0])
+        for thread in started:
+            thread.join()
+        if problems:
+            raise problems[0]
+    finally:
+        problems.clear()  # else this call, which the error remembers, would keep the error

@@ -218,16 +218,16 @@ class Arena:
         source[:] = np.frombuffer(code, np.uint8)
         return int(add_code(self.address, source.ctypes.data, len(code)))
 
-    def step(self, watcher: int | None = 0) -> None:
-        """Count steps from here on (``arena["steps"]``), and call the function at an address before each; None ends it.
+    def step(self, on: bool = True, *, shown: bool = False) -> None:
+        """Count steps from here on (``arena["steps"]``), or no more; if they are `shown`, suspend before each.
 
         The interpreter gets a table in which no opcode passes its first test, and looks again in the real one: who is not
         watched pays nothing.
         """
-        if watcher is None:
-            self["opcodes"], self["stepping"], self["watcher"] = int(self.buffer("opcodes").ctypes.data), 0, 0
+        if not on:
+            self["opcodes"], self["stepping"], self["shows"] = int(self.buffer("opcodes").ctypes.data), 0, 0
             return
-        self["stepping"], self["watcher"], self["steps"] = int(self.buffer("opcodes").ctypes.data), watcher, 0
+        self["stepping"], self["shows"], self["steps"] = int(self.buffer("opcodes").ctypes.data), int(shown), 0
         table = self.allocate("stepping", 256 * 8)
         table.view(np.int64)[:] = NEVER
         self["opcodes"] = int(table.ctypes.data)

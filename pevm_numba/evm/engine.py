@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from .._kernels.evm.team import work_together
 from .._kernels.jit import DISABLED
 from ..errors import AccessListError, BlockError, ExecutionError
 from ..machine.ops import Field
-from ..patience import interruptible
+from ..patience import apart, interruptible
 from .arena import Room
 from .charges import refusal
 from .encoding import SYSTEM, encode_transactions
@@ -327,20 +328,29 @@ class Engine:
         """Have them work; nanoseconds, and those of all threads' CPU time."""
         long = sum(tx.gas_limit for tx in self.txs) > _LONG_GAS and threading.current_thread() is threading.main_thread()
         taken = interruptible(lambda: self._work(workers), self._stop) if long else self._work(workers)
-        for worker in workers:
-            worker.check()
         return taken, sum(worker.arena["cpu"] for worker in workers)
 
     def _work(self, workers: list[Worker]) -> int:
         block = int(self._block.ctypes.data)
-        if len(workers) == 1:
-            start = perf_counter_ns()
-            work(workers[0].arena.address, block)
-            return perf_counter_ns() - start
         contexts = np.array([worker.arena.address for worker in workers])
         start = perf_counter_ns()
-        work_together(address_of_kernel(work), contexts, block)
-        return perf_counter_ns() - start
+        if len(workers) == 1:
+            workers[0].work(block)
+        else:
+            work_together(address_of_kernel(work), contexts, block)
+            if self._get("away") and not self._get("stop"):
+                self._set(away=0, apart=1)
+                apart([partial(self._go_on, worker, block) for worker in workers], self._stop)
+        taken = perf_counter_ns() - start
+        for worker in workers:
+            worker.check()
+        return taken
+
+    def _go_on(self, worker: Worker, block: int) -> None:
+        """What a worker does on a thread of its own."""
+        if worker.suspended:
+            worker.answer()
+        worker.work(block)
 
     def _stop(self) -> None:
         """Calls in progress end at their next opcode, as none is known any more."""

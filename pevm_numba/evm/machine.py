@@ -5,7 +5,8 @@ A transaction that the rules refuse is no failed one: it cannot be in a block, r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from .._kernels.evm import layout
 from .._kernels.evm.blocks import SERIAL
 from ..errors import BlockError, ExecutionError
-from .arena import Room
+from .arena import Arena, Room
 from .charges import charges, refusal
 from .encoding import encode_transactions
 from .header import BlockEnv
@@ -103,8 +104,14 @@ class Evm:
         """All accounts that exist now."""
         return read_state(self.arena)
 
-    def run(self, tx: Transaction) -> Outcome:
+    def run(self, tx: Transaction, look: Callable[[Arena], object] | None = None) -> Outcome:
         """Run a transaction on the state, which it changes.
+
+        Parameters
+        ----------
+        tx : Transaction
+        look : callable, optional
+            Called before each step with the arena; with another one from the first step on where more room is needed.
 
         Raises
         ------
@@ -117,7 +124,7 @@ class Evm:
         if reason is not None:
             raise BlockError(f"transaction refused: {reason}")
         for _ in range(ENLARGED):
-            stopped = self._run(tx)
+            stopped = self._run(tx, look)
             if stopped != layout.FULL:
                 break
             self._load(self.state(), self.arena.room.doubled())
@@ -132,7 +139,7 @@ class Evm:
         output = b"" if tx.to is None else arena.buffer("returned")[: arena["returned_size"]].tobytes()
         return Outcome(bool(record["success"]), int(record["gas_used"]), output, read_logs(record))
 
-    def _run(self, tx: Transaction) -> int:
+    def _run(self, tx: Transaction, look: Callable[[Arena], object] | None) -> int:
         """Run a block of one transaction; why it stopped, OK if it did not."""
         self._worker.forget()
         self._results.clear()
@@ -141,5 +148,12 @@ class Evm:
         self._block[:] = 0
         for name, value in fields.items():
             self._block[layout.BLOCK.numbers[name] // 8] = value
-        self._worker.work(int(self._block.ctypes.data))
+        if look is not None:
+            self.arena.step(shown=True)
+            self._worker.look = partial(look, self.arena)
+        try:
+            self._worker.work(int(self._block.ctypes.data))
+        finally:
+            self.arena.step(False)
+            self._worker.look = None
         return int(self._block[layout.BLOCK.numbers["stop"] // 8])

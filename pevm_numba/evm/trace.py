@@ -1,9 +1,10 @@
-"""Every step of one transaction, as EIP-3155 has it: the machine is asked to show each step, and nothing is run twice."""
+"""Every step of one transaction, as EIP-3155 has it: the machine stops before each and goes on, and runs nothing twice."""
 
 from __future__ import annotations
 
 import ctypes
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -11,8 +12,7 @@ import numpy as np
 
 from .._kernels.evm import layout
 from ..door import integer
-from ..errors import ExecutionError
-from ..patience import callback
+from .arena import Arena
 from .block import EvmBlock
 from .engine import Engine
 from .forks import Fork
@@ -70,28 +70,20 @@ class Trace(NamedTuple):
         })  # fmt: skip
 
 
-class _Watcher:
-    """Keeps what the machine shows."""
-
-    def __init__(self, machine: Evm) -> None:
-        self.machine, self.steps = machine, list[dict[str, Any]]()
-        self.problems = list[BaseException]()
-        self.callback = callback(self._see, self.problems.append)
-
-    def _see(self) -> None:
-        arena = self.machine.arena
-        depth = arena["depth"]
-        frames = arena.buffer("frames")[: (depth + 1) * layout.FRAME.size].view(_FRAME)
-        frame = frames[depth]
-        pc, count = int(frame["pc"]), int(frame["sp"] - frame["stack"]) // 32
-        words = np.frombuffer(ctypes.string_at(int(frame["stack"]), 32 * count), np.uint8).reshape(-1, 32)
-        self.steps.append({
-            "pc": pc - int(frame["code"]), "op": ctypes.string_at(pc, 1)[0], "gas": int(frame["gas"]),
-            "memory_size": int(frame["memory_size"]), "depth": depth + 1, "refund": arena["refund"],
-            "stack": tuple(int.from_bytes(word.tobytes(), "little") for word in words),
-            "returned": arena.buffer("returned")[: arena["returned_size"]].tobytes(),
-            "outer": int(frames[depth - 1]["gas"]) if depth else 0,
-        })  # fmt: skip
+def _seen(arena: Arena) -> dict[str, Any]:
+    """The step that the machine has stopped before."""
+    depth = arena["depth"]
+    frames = arena.buffer("frames")[: (depth + 1) * layout.FRAME.size].view(_FRAME)
+    frame = frames[depth]
+    pc, count = int(frame["pc"]), int(frame["sp"] - frame["stack"]) // 32
+    words = np.frombuffer(ctypes.string_at(int(frame["stack"]), 32 * count), np.uint8).reshape(-1, 32)
+    return {
+        "pc": pc - int(frame["code"]), "op": ctypes.string_at(pc, 1)[0], "gas": int(frame["gas"]),
+        "memory_size": int(frame["memory_size"]), "depth": depth + 1, "refund": arena["refund"],
+        "stack": tuple(int.from_bytes(word.tobytes(), "little") for word in words),
+        "returned": arena.buffer("returned")[: arena["returned_size"]].tobytes(),
+        "outer": int(frames[depth - 1]["gas"]) if depth else 0,
+    }  # fmt: skip
 
 
 def _costed(steps: list[dict[str, Any]], left: int) -> Iterator[Step]:
@@ -141,16 +133,7 @@ def trace(block: EvmBlock, index: int) -> Trace:
     integer("index", index, 0, block.n_tx - 1)
     engine = Engine(block.env, block.transactions[:index], block.state)
     engine.run(serial_plan(index))
-    state, room = engine.transaction_state(), None
-    while True:
-        machine = Evm(block.env, state, room)
-        watcher, arena = _Watcher(machine), machine.arena
-        arena.step(ctypes.cast(watcher.callback, ctypes.c_void_p).value)
-        outcome = machine.run(block.transactions[index])
-        if watcher.problems:
-            raise watcher.problems[0]
-        if len(watcher.steps) < arena["steps"]:  # no room for one more call, for one
-            raise ExecutionError("Python could not be asked to look at a step, for the reason that it has reported")
-        if machine.arena is arena:
-            return Trace(block.env.fork, [*_costed(watcher.steps, arena["gas_left"])], outcome, world_root(machine.state()))
-        room = machine.arena.room  # it was run again, unwatched, in a roomier one
+    machine, steps = Evm(block.env, engine.transaction_state()), defaultdict[Arena, list[dict[str, Any]]](list)
+    outcome = machine.run(block.transactions[index], lambda arena: steps[arena].append(_seen(arena)))
+    costed = _costed(steps[machine.arena], machine.arena["gas_left"])
+    return Trace(block.env.fork, [*costed], outcome, world_root(machine.state()))

@@ -1,9 +1,10 @@
-"""One worker: an arena, and what its kernels call back into Python for."""
+"""One worker: an arena, and what its kernels leave for Python to do."""
 
 from __future__ import annotations
 
 import ctypes
-import weakref
+from collections.abc import Callable
+from time import thread_time_ns
 from typing import Final
 
 import numpy as np
@@ -16,7 +17,6 @@ from .._kernels.evm.native import run_precompile
 from .._kernels.evm.regions import REGIONS
 from .._kernels.evm.transactions import run_transaction
 from ..errors import ExecutionError
-from ..patience import callback
 from .arena import Arena, Room
 from .encoding import set_environment
 from .header import BlockEnv
@@ -65,9 +65,9 @@ class Worker:
         self.arena = Arena(env.fork, room, beside)
         #: Why precompiles could not be run, by transaction.
         self.problems: dict[int, Exception] = {}
-        self._interruption: BaseException | None = None
+        #: Called before each step, where `Arena.step` says so.
+        self.look: Callable[[], object] | None = None
         set_environment(self.arena, env)
-        self._listen()
         self.arena["worker"] = number
         self._set_natives()
         self.arena["interpreter"] = address_of_kernel(interpret, 1)
@@ -77,23 +77,6 @@ class Worker:
         self._tops = {name: self.arena[name] for name in ("logs", "log_data", "log_room", "notes", "cells")}
         if beside is not None:
             self.arena["bare_storage"] = int(beside["bare_storage"])
-
-    def _listen(self) -> None:
-        """Be there for what kernels ask of the host."""
-        this = weakref.ref(self)  # a strong one would be a cycle, and keep the arena until the collector comes by
-
-        def serve() -> None:
-            worker = this()
-            if worker is not None:
-                worker._precompile()
-
-        def failed(problem: BaseException) -> None:
-            worker = this()
-            if worker is not None:
-                worker._interruption = problem
-
-        self._callback = callback(serve, failed)
-        self.arena["host"] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
 
     def _set_natives(self) -> None:
         """Functions of libraries that kernels may call by their addresses."""
@@ -106,43 +89,57 @@ class Worker:
         self.arena.buffer("curve")[: len(constant)] = np.frombuffer(constant, np.uint8)
 
     def forget(self) -> None:
-        """Drop logs, notes and changes of earlier transactions."""
+        """Drop logs, notes and changes of earlier transactions, and one that was suspended."""
         for name, value in self._tops.items():
             self.arena[name] = value
-        self.arena["status"], self.arena["host_ok"] = layout.OK, layout.HOST_FAILED
-        self.problems, self._interruption = {}, None
+        self.arena["status"], self.arena["n_held"], self.arena["cpu"] = layout.OK, 0, 0
+        self.problems = {}
         self.arena.buffer("fingers")[:] = 0
 
+    @property
+    def suspended(self) -> bool:
+        """Whether its transaction waits for an answer."""
+        return self.arena["status"] == layout.SUSPENDED
+
     def work(self, block: int) -> None:
-        """Take part in the block whose record is at that address.
+        """Take part in the block whose record is at that address until there is no more to do, and answer what is asked.
 
         Raises
         ------
-        BaseException
-            What a signal's handler raised while a precompile was served.
         ExecutionError
             If (in builds that check it) the kernels reached for memory not theirs.
         """
-        work(self.arena.address, block)
+        stop = ctypes.c_int64.from_address(block + layout.BLOCK.numbers["stop"])
+        while True:
+            work(self.arena.address, block)
+            if not self.suspended or stop.value:
+                break
+            self.answer()
         self.check()
 
     def check(self) -> None:
-        """Raise what went wrong while kernels ran; `work` does."""
-        interruption, self._interruption = self._interruption, None
-        if interruption is not None:
-            raise interruption
-        if self.arena["host_ok"] == layout.HOST_LOST:  # no room for one more call, for one
-            self._listen()
-            raise ExecutionError("Python could not be asked to run a precompile, for the reason that it has reported")
+        """Raise if kernels have reached for memory not theirs; `work` does."""
         outside = REGIONS.violation()
         if outside:
             raise ExecutionError(f"the machine reached for address {outside:#x}, which is not its own: a defect")
 
-    def _precompile(self) -> None:
-        """Called by the kernels, which do not have the interpreter's lock.
+    def answer(self) -> None:
+        """Do what the kernels have left for, so that they can go on.
 
-        What `call` cannot do is the transaction's problem, which may have been run too early, on what is not so. What else is
-        raised ends the run, and is raised again when the kernels have returned.
+        What is raised here passes through: the transaction stays suspended, and the next `forget` drops it.
+        """
+        arena, start = self.arena, thread_time_ns()
+        if arena["asks"] == layout.ASKS_PRECOMPILE:
+            self._precompile()
+        elif self.look is not None:
+            self.look()
+        arena["asks"] = layout.ASKS_NOTHING
+        arena["cpu"] += thread_time_ns() - start
+
+    def _precompile(self) -> None:
+        """Run the precompile that is asked for.
+
+        What `call` cannot do is the transaction's problem, which may have been run too early, on what is not so.
         """
         arena = self.arena
         data = ctypes.string_at(arena["host_input"], arena["host_size"])
@@ -153,7 +150,7 @@ class Worker:
             arena["host_ok"] = layout.HOST_CANNOT
             return
         if len(output) > arena["returned_room"]:
-            arena["status"], arena["host_ok"] = layout.FULL, layout.HOST_FAILED
+            arena["host_ok"] = layout.HOST_FULL
             return
         ctypes.memmove(arena["returned"], output, len(output))
         arena["host_used"], arena["returned_size"] = used, len(output)

@@ -284,7 +284,7 @@ class EvmJob(Job):
         arena.step()
         self.run()
         steps = self.engine.arena["steps"]
-        self.engine.arena.step(None)
+        self.engine.arena.step(False)
         return int(steps)
 
     def collect(self, counters: dict[str, int], timings: dict[str, int], reason: str = "") -> EvmExecution:

@@ -5,6 +5,10 @@ block, and the changes of those before it as far as they are known. Then, in blo
 it read is still what it would find, it stands; else the transaction runs again at once, when all before it is known. So the
 outcome is that of serial execution, however wrong the hints were. Workers with nothing to do look further ahead, and run
 again what has become stale.
+
+A transaction that asks the host for something is left in the midst of it. Who works on a thread of Python's own goes and asks
+alone, and the others work on (`apart`); Numba's threads come back all together or not at all, so there all go between two
+transactions, and all are called again.
 """
 
 from __future__ import annotations
@@ -12,7 +16,21 @@ from __future__ import annotations
 from ..jit import kernel
 from ..system import nap, now, thread_cpu, yield_core
 from .interning import unlock
-from .layout import BLOCK, CELL, CONTEXT, DEAD, ESTIMATE, FULL, OK, REJECTED, RESULT, TX, UNKNOWN, WRITE
+from .layout import (
+    BLOCK,
+    CELL,
+    CONTEXT,
+    DEAD,
+    ESTIMATE,
+    FULL,
+    OK,
+    REJECTED,
+    RESULT,
+    SUSPENDED,
+    TX,
+    UNKNOWN,
+    WRITE,
+)  # fmt: skip
 from .linking import call_kernel
 from .memory import (
     atomic_add,
@@ -25,16 +43,16 @@ from .memory import (
     word_equal,
 )  # fmt: skip
 from .results import commit, keep_logs, keep_notes, stale
-from .scheduling import DONE, FINAL, IDLE, RUNNING, claim, finished, judged
+from .scheduling import DONE, FINAL, IDLE, RUNNING, claim, finished, judged, lay_down, take_up
 from .versions import declare, fetch, link_cells, settle
 
 __all__ = ["FLOW", "INTERRUPTED", "LISTED", "SERIAL", "UNLISTED", "WAVES", "work"]
 
 _context, _block, _result, _cell = CONTEXT.at, BLOCK.at, RESULT.at, CELL.at
 _TX_SIZE, _RESULT_SIZE, _CELL_SIZE = TX.size, RESULT.size, CELL.size
-_FRONTIER, _FRONTIER_LOCK, _EXECUTIONS, _STOP, _DONE, _SETTLED, _ABORTS, _VALIDATIONS = (
+_FRONTIER, _FRONTIER_LOCK, _EXECUTIONS, _STOP, _DONE, _SETTLED, _AWAY, _ABORTS, _VALIDATIONS = (
     BLOCK.numbers[name]
-    for name in ("frontier", "frontier_lock", "executions", "stop", "done", "settled", "aborts", "validations")
+    for name in ("frontier", "frontier_lock", "executions", "stop", "done", "settled", "away", "aborts", "validations")
 )
 _STATE = RESULT.numbers["state"]
 
@@ -71,16 +89,19 @@ def _stop(b, why, t):
 
 @kernel(bare=True)
 def _run(c, b, t):
-    """Run a transaction; whether it has an outcome. What it changes is in the context."""
+    """Run a transaction, or go on with it; whether it has an outcome. What it changes is in the context."""
     context, r = _context(c), _record_of(b, t)
     result = _result(r)
-    context.position = t
-    result.begin = now()
-    result.worker = context.worker
-    result.runs += 1
-    result.n_logs = 0
-    result.notes = context.notes
+    if context.status != SUSPENDED:
+        context.position = t
+        result.begin = now()
+        result.worker = context.worker
+        result.runs += 1
+        result.n_logs = 0
+        result.notes = context.notes
     call_kernel(context.runner, c, _block(b).txs + _TX_SIZE * t)
+    if context.status == SUSPENDED:
+        return False
     if context.status == FULL or context.status == UNKNOWN:
         _stop(b, FULL if context.status == FULL else UNLISTED, t)
         return False
@@ -95,11 +116,12 @@ def _run(c, b, t):
 @kernel(bare=True)
 def _serial(c, b):
     context, block = _context(c), _block(b)
-    for t in range(block.n_tx):
+    for t in range(block.frontier, block.n_tx):
         if load_acquire(b + _STOP):
             return
         r = _record_of(b, t)
         if not _run(c, b, t):
+            block.frontier = t  # where to go on
             return
         if context.status == REJECTED:
             _stop(b, REJECTED, t)
@@ -117,21 +139,24 @@ def _serial(c, b):
 
 @kernel(bare=True)
 def _execute(c, b, t):
-    """Run a transaction that is this worker's, and let others see what it changes; whether it has an outcome."""
+    """Run a transaction that is this worker's, or go on with it, and let others see what it changes; whether it has ended."""
     context, block, r = _context(c), _block(b), _record_of(b, t)
     result = _result(r)
-    cells, n_cells = result.cells, result.n_cells
-    declare(cells, n_cells, ESTIMATE)
-    sure = load_acquire(b + _FRONTIER) >= t
+    if context.status != SUSPENDED:
+        context.old_cells = result.cells
+        context.n_old_cells = result.n_cells
+        declare(context.old_cells, context.n_old_cells, ESTIMATE)
+        result.sure = load_acquire(b + _FRONTIER) >= t
     if _run(c, b, t):
         keep_notes(c, r)
         if context.status == FULL:
             _stop(b, FULL, t)
+    if context.status == SUSPENDED:
+        return False
     if block.mode != LISTED and context.status != FULL and context.status != UNKNOWN:
         link_cells(c, result.cells, result.n_cells)
-    declare(cells, n_cells, DEAD)
+    declare(context.old_cells, context.n_old_cells, DEAD)
     atomic_add(b + _EXECUTIONS, 1)
-    result.sure = sure
     result.end = now()
     return context.status != FULL and context.status != UNKNOWN
 
@@ -225,15 +250,27 @@ def _is_listed(c, b, t):
 
 
 @kernel(bare=True)
+def _has_to_go(c, b):
+    """Whether this worker has to leave: its transaction asks for something, or another's does and no one can go alone."""
+    if _context(c).status == SUSPENDED:
+        if _block(b).apart == 0:
+            store_release(b + _AWAY, 1)
+        return True
+    return load_acquire(b + _AWAY) != 0
+
+
+@kernel(bare=True)
 def _listed(c, b):
     """All at once: each transaction finds in the list what those before it will have made of the state."""
-    block = _block(b)
-    while load_acquire(b + _STOP) == OK:
-        t = claim(c, b)
+    context, block = _context(c), _block(b)
+    goes_on = context.status == SUSPENDED
+    while load_acquire(b + _STOP) == OK and (goes_on or not _has_to_go(c, b)):
+        t = context.position if goes_on else claim(c, b)
+        goes_on = False
         if t < 0:
             break
         if not _execute(c, b, t):
-            break
+            continue
         result = _result(_record_of(b, t))
         if result.refusal:
             _stop(b, UNLISTED, t)  # whether it is to blame or the list, a serial run tells
@@ -241,19 +278,35 @@ def _listed(c, b):
             _stop(b, UNLISTED, t)
         result.state = FINAL
         atomic_add(b + _DONE, 1)
-    while load_acquire(b + _STOP) == OK and load_acquire(b + _DONE) < block.n_tx:
+    while load_acquire(b + _STOP) == OK and not _has_to_go(c, b):
+        if load_acquire(b + _DONE) >= block.n_tx:
+            store_release(b + _FRONTIER, block.n_tx)
+            return
         yield_core()
-    store_release(b + _FRONTIER, block.n_tx)
+
+
+@kernel(bare=True)
+def _first_run(c, b, t):
+    """Run a transaction for the first time, or go on with it, and have those go ahead that wait for it."""
+    if _execute(c, b, t):
+        first = _result(_record_of(b, t)).runs == 1
+        store_release(_record_of(b, t) + _STATE, DONE)
+        if first:
+            finished(b, t)
 
 
 @kernel(bare=True)
 def _share(c, b):
-    """Take part until every result stands."""
-    block = _block(b)
-    n, looks, task, run = block.n_tx, 0, IDLE, _PACE
-    _context(c).n_held = 0
+    """Take part until every result stands, or this worker has to go."""
+    context, block = _context(c), _block(b)
+    n, looks, task, run = block.n_tx, 0, take_up(c, b), _PACE
+    if context.status == SUSPENDED:
+        _first_run(c, b, context.position)
     while load_acquire(b + _STOP) == OK:
         if load_acquire(b + _FRONTIER) >= n:
+            break
+        if _has_to_go(c, b):
+            lay_down(c, b, task)
             break
         if run >= _PACE and _advance(c, b):
             looks = 0
@@ -262,9 +315,7 @@ def _share(c, b):
         if task == IDLE:
             task = claim(c, b)
         if task >= 0 and load_acquire(b + _DONE) >= load(block.starts + 8 * task):
-            _execute(c, b, task)
-            store_release(_record_of(b, task) + _STATE, DONE)
-            finished(b, task)
+            _first_run(c, b, task)
             task = IDLE
             looks = 0
             run += 1
@@ -295,7 +346,7 @@ def _settle(c, b):
 
 @kernel(bare=True)
 def work(c, b):
-    """One worker's part of a block: all of it if it is run serially."""
+    """One worker's part of a block, all of it if it is run serially; less, if the host is asked for something."""
     context, block = _context(c), _block(b)
     start = thread_cpu()
     context.block = b
@@ -308,5 +359,6 @@ def work(c, b):
             _listed(c, b)
         else:
             _share(c, b)
-        _settle(c, b)
-    context.cpu = thread_cpu() - start
+        if load_acquire(b + _FRONTIER) >= block.n_tx:
+            _settle(c, b)
+    context.cpu += thread_cpu() - start

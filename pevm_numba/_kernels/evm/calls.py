@@ -9,7 +9,7 @@ from .existence import exists, is_taken, touch
 from .expansion import end_of_range, grow
 from .frames import DEPTH_LIMIT, enter, jumps_of, prepare_code
 from .hashing import keccak
-from .layout import ACCOUNT, CODE, CONTEXT, FRAME, FULL, HOST_DONE, HOST_FAILED
+from .layout import ACCOUNT, CODE, CONTEXT, FRAME, FULL
 from .linking import call_kernel_1
 from .memory import (
     copy,
@@ -38,7 +38,7 @@ from .state import (
 )  # fmt: skip
 
 __all__ = [
-    "CONTINUE", "ENTERED", "FAILED", "PRECOMPILE_DONE", "access_gas", "address_at", "call", "create", "new_address",
+    "CONTINUE", "ENTERED", "FAILED", "PRECOMPILE", "access_gas", "address_at", "call", "create", "new_address",
     "self_destruct", "set_code_to_run", "start_creation",
 ]  # fmt: skip
 
@@ -50,8 +50,8 @@ _TANGERINE, _SPURIOUS, _HOMESTEAD, _BERLIN, _CANCUN, _SHANGHAI = (
 #: What a call does: the frame goes on; it has entered a new one; it fails.
 CONTINUE, ENTERED, FAILED = 0, 1, 2
 
-#: Code sizes of a frame whose precompile has run.
-PRECOMPILE_DONE, PRECOMPILE_FAILED = -1, -2
+#: Code size of a frame whose precompile has run, or is left to the host.
+PRECOMPILE = -1
 
 #: Members of the family of CALL.
 _CALL, _CALLCODE, _DELEGATECALL, _STATICCALL = 0, 1, 2, 3
@@ -76,17 +76,14 @@ def access_gas(c, a, price):
 
 @kernel(bare=True)
 def _run_precompile(c, account, data, size, gas):
-    """Run a precompile; what it returns is in `returned`; whether it succeeded, and the gas used."""
+    """Run a precompile, or ask the host to; what it returns is in `returned`."""
     context = _context(c)
     context.returned_size = 0
     context.host_address = load(_account(account).address)
     context.host_input = data
     context.host_size = size
     context.host_gas = gas
-    context.host_ok = HOST_FAILED
-    context.host_used = gas
     call_kernel_1(context.server, c)
-    return context.host_ok == HOST_DONE, context.host_used
 
 
 @kernel(bare=True)
@@ -100,14 +97,13 @@ def _is_precompile(c, account):
 
 @kernel(bare=True)
 def set_code_to_run(c, f, account, data, size):
-    """The frame runs an account's code on that data; a precompile has run already: its code size tells how it ended."""
+    """The frame runs an account's code on that data; a precompile has run already, if the host does not have to."""
     frame = _frame(f)
     frame.data = data
     frame.data_size = size
     if _is_precompile(c, account):
-        ok, used = _run_precompile(c, account, data, size, frame.gas)
-        frame.gas -= used
-        frame.code_size = PRECOMPILE_DONE if ok else PRECOMPILE_FAILED
+        _run_precompile(c, account, data, size, frame.gas)
+        frame.code_size = PRECOMPILE
         return
     other = delegate_of(c, account)
     code = _code(code_of(c, other if other else account))

@@ -2,6 +2,8 @@
 
 One load from the table of opcodes tells gas, heights of the stack and family. Families come in the order of their
 frequency on mainnet, and LLVM makes a table of jumps of them.
+
+Where the host is asked for something, the loop is left and all that it was about is in the frames: called again, it goes on.
 """
 
 from __future__ import annotations
@@ -11,13 +13,13 @@ import numpy as np
 from ...evm.opcodes import HANDLERS
 from ..jit import kernel
 from .arithmetic import bytes_used, divide, divide_signed, power, sign_extend
-from .calls import CONTINUE, FAILED, PRECOMPILE_DONE, call, create, self_destruct
+from .asking import end_precompile, step
+from .calls import CONTINUE, FAILED, call, create, self_destruct
 from .expansion import copy_padded, copy_to_memory, end_of_range, grow
 from .frames import FAILURE, REVERT, SUCCESS, leave
 from .hashing import keccak
 from .layout import ACCOUNT, CONTEXT, FRAME
 from .memory import (
-    call_native_1,
     load,
     load_byte,
     load_u64_be,
@@ -76,31 +78,15 @@ _FRAME_SIZE = FRAME.size
 
 
 @kernel(bare=True)
-def _step(c, f, pc, sp, gas):
-    """Count a step, show it to the host if it wants to see it, and look its opcode up in the real table.
-
-    A call of an account without code is none, though the machine stops there.
-    """
-    context, frame = _context(c), _frame(f)
-    if frame.code_size > 0:
-        context.steps += 1
-        if context.watcher != 0:
-            frame.pc, frame.sp, frame.gas = pc, sp, gas
-            call_native_1(context.watcher, c)
-    return load(context.stepping + 8 * load_byte(pc))
-
-
-@kernel(bare=True)
 def interpret(c):
-    """Run until the outermost call has ended, or the context has another status."""
+    """Run, or go on, until the outermost call has ended, or the context has another status."""
     context = _context(c)
     table, scratch = context.opcodes, context.scratch
     while True:
         f = context.frames + _FRAME_SIZE * context.depth
         frame = _frame(f)
-        if frame.code_size < 0:  # a precompile, which has run
-            how = SUCCESS if frame.code_size == PRECOMPILE_DONE else FAILURE
-            if leave(c, f, how, context.returned, context.returned_size if how == SUCCESS else 0) or context.status:
+        if frame.code_size < 0:
+            if end_precompile(c, f):
                 return
             continue
         pc, sp, gas = frame.pc, frame.sp, frame.gas
@@ -114,7 +100,9 @@ def interpret(c):
             if gas < 0 or height < (entry >> 16) & 0xFFFF or height > (entry >> 32) & 0xFFFF:
                 if context.stepping == 0:
                     break
-                entry = _step(c, f, pc - 1, sp, gas)  # the table is one in which no entry passes
+                entry = step(c, f, pc - 1, sp, gas)  # the table is one in which no entry passes
+                if entry < 0:
+                    break
                 gas -= entry & 0xFFFF
                 if gas < 0 or height < (entry >> 16) & 0xFFFF or height > (entry >> 32) & 0xFFFF:
                     break

@@ -13,6 +13,9 @@ from .records import record
 
 __all__ = [
     "ACCOUNT",
+    "ASKS_NOTHING",
+    "ASKS_PRECOMPILE",
+    "ASKS_STEP",
     "AUTHORIZATION",
     "BALANCE_LOADED",
     "BLOCK",
@@ -31,7 +34,7 @@ __all__ = [
     "HOST_CANNOT",
     "HOST_DONE",
     "HOST_FAILED",
-    "HOST_LOST",
+    "HOST_FULL",
     "JOURNAL",
     "J_ACCOUNT_FLAGS",
     "J_BALANCE",
@@ -50,14 +53,19 @@ __all__ = [
     "RESULT",
     "SENDER_CODE",
     "SLOT",
+    "SUSPENDED",
     "TX",
     "UNKNOWN",
     "WRITE",
 ]  # fmt: skip
 
 #: Status of a context: going on; a table is full (its owner enlarges it and begins anew); the transaction is not valid; an
-#: account has code of which nobody knows more than the hash, as a wrong access list may say.
-OK, FULL, REJECTED, UNKNOWN = 0, 1, 2, 5
+#: account has code of which nobody knows more than the hash, as a wrong access list may say; the kernels have left in the
+#: midst of a transaction, for the host to do what `asks` says, and go on when they are called again.
+OK, FULL, REJECTED, UNKNOWN, SUSPENDED = 0, 1, 2, 5, 6
+
+#: What the host is asked for: nothing; to run a precompile; to look at the step that comes next.
+ASKS_NOTHING, ASKS_PRECOMPILE, ASKS_STEP = 0, 1, 2
 
 #: Which fields of an account have been fetched from the state.
 BALANCE_LOADED, NONCE_LOADED, CODE_LOADED = 1, 2, 4
@@ -78,9 +86,9 @@ TX = record(
 #: host cannot run a precompile.
 NONCE, FUNDS, SENDER_CODE, BLOCK_HASH, HOST = 1, 2, 3, 4, 5
 
-#: What the host has made of a precompile (`host_ok`): not come back, as when a signal ended its call; cannot run it; it has
-#: failed; it has succeeded.
-HOST_LOST, HOST_CANNOT, HOST_FAILED, HOST_DONE = -2, -1, 0, 1
+#: What came of a precompile (`host_ok`): the host has no room for what it returns; cannot run it; it has failed; it has
+#: succeeded.
+HOST_FULL, HOST_CANNOT, HOST_FAILED, HOST_DONE = -2, -1, 0, 1
 
 #: One entry of a transaction's access list: an address, or a slot of it.
 LIST_ENTRY = record("LIST_ENTRY", "has_slot", "address slot")
@@ -137,7 +145,7 @@ BLOCK = record(
     "n_queue queue_lock next window pad3 pad4 pad5 pad6 done pad7 pad8 pad9 pad10 pad11 pad12 pad13 "
     # which results stand
     "frontier frontier_lock good pad15 pad16 pad17 pad18 pad19 executions pad20 pad21 pad22 pad23 pad24 pad25 pad26 "
-    "stop failed settled "
+    "stop failed settled away apart "
     # counts
     "aborts validations",
 )
@@ -161,8 +169,9 @@ CONTEXT = record(
     # the machine
     "frames depth stack memory memory_end returned returned_size returned_room scratch sponge opcodes environment refund "
     "block position chains listed fingers cells cell_end notes note_end lock worker runner interpreter server cpu "
-    "status fork n_precompiles high_precompile host host_address host_gas host_input host_size host_ok host_used "
-    "held n_held stepping steps watcher native secp256k1 parse_signature recover_key write_key sha256 ripemd160 "
+    "status asks fork n_precompiles high_precompile host_address host_gas host_input host_size host_ok host_used "
+    "held n_held old_cells n_old_cells stepping steps shows native "
+    "secp256k1 parse_signature recover_key write_key sha256 ripemd160 "
     "curve fp_read fp_write fp_multiply fp_add fp_equal fp2_multiply fp2_add fp2_equal fr_read "
     "g1_zero g1_add g1_multiply g1_normalize g2_order miller_loop final_power gt_multiply gt_one "
     "block_hashes transaction success gas_left gas_used refusal bare_storage "

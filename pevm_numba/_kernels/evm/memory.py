@@ -20,7 +20,7 @@ from ..jit import DISABLED
 from .regions import REGIONS, check_function
 
 __all__ = [
-    "CHECKED", "USABLE", "atomic_add", "call_native_1", "call_native_3", "call_native_4", "call_native_5",
+    "CHECKED", "USABLE", "atomic_add", "call_native_3", "call_native_4", "call_native_5",
     "compare_swap", "copy", "fill", "hash_word", "load", "load_acquire", "load_byte", "load_digit", "load_u64",
     "load_u64_be", "shift_right", "store", "store_byte", "store_digit", "store_release", "store_u64", "store_u64_be",
     "wide_add", "wide_multiply", "word_add", "word_and", "word_copy", "word_equal", "word_equals", "word_fits",
@@ -414,4 +414,4 @@ def _native(arity):
     return _primitive(f"call_native_{arity}", doc, types.int64, emit, scope["twin"])
 
 
-call_native_1, call_native_3, call_native_4, call_native_5 = (_native(n) for n in (1, 3, 4, 5))
+call_native_3, call_native_4, call_native_5 = (_native(n) for n in (3, 4, 5))

@@ -1,6 +1,6 @@
 """Precompiles that need no Python: libraries are called at their addresses, and the identity is a copy.
 
-Where a library was not found, its first address is 0, and the host has to serve.
+Where a library was not found, its first address is 0, and the host is asked, as it is for all others.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from ..jit import DISABLED, kernel
 from .blake2 import BLAKE2_SIZE, blake2, last_flag
 from .curve import curve_add, curve_multiply, curve_pairing
 from .hashing import keccak
-from .layout import CONTEXT, FULL, HOST, HOST_CANNOT, HOST_LOST, OK, REJECTED
+from .layout import ASKS_PRECOMPILE, CONTEXT, FULL, HOST_DONE, HOST_FAILED
 from .memory import (
-    call_native_1,
     call_native_3,
     call_native_4,
     call_native_5,
@@ -148,17 +147,11 @@ def _natively(c, number, data, size, gas):
 
 @kernel(bare=True)
 def run_precompile(c):
-    """Run the precompile that the context asks for, by the host if need be: whether it succeeded, and the gas used."""
+    """Run the precompile that `host_address` says: whether it succeeded and the gas used are in the context, or `asks`."""
     context = _context(c)
     left = _natively(c, context.host_address, context.host_input, context.host_size, context.host_gas)
     if left == -2:
-        context.host_ok = HOST_LOST
-        call_native_1(context.host, c)
-        if context.host_ok == HOST_LOST:
-            context.status = FULL  # ends the run; `Worker.check` raises what came between
-        elif context.host_ok == HOST_CANNOT and context.status == OK:
-            context.refusal = HOST
-            context.status = REJECTED
+        context.asks = ASKS_PRECOMPILE
         return
-    context.host_ok = 1 if left >= 0 else 0
+    context.host_ok = HOST_DONE if left >= 0 else HOST_FAILED
     context.host_used = context.host_gas - max(left, 0)

@@ -7,7 +7,7 @@ from .interning import lock, unlock
 from .layout import BLOCK, CONTEXT
 from .memory import atomic_add, load, load_acquire, store, store_release
 
-__all__ = ["DONE", "FINAL", "HELD", "IDLE", "RUNNING", "WINDOW", "claim", "finished", "judged"]
+__all__ = ["DONE", "FINAL", "HELD", "IDLE", "RUNNING", "WINDOW", "claim", "finished", "judged", "lay_down", "take_up"]
 
 _block, _context = BLOCK.at, CONTEXT.at
 _NEXT, _DONE_AT, _N_QUEUE, _QUEUE_LOCK, _FRONTIER = (
@@ -123,6 +123,31 @@ def claim(c, b):
         return IDLE
     i = atomic_add(b + _NEXT, 1)
     return load(block.order + 8 * i) if i < block.n_tx else IDLE
+
+
+@kernel(bare=True)
+def lay_down(c, b, task):
+    """Before a worker leaves: what it has claimed and not begun goes back to where others find it, or is kept for later."""
+    context, block = _context(c), _block(b)
+    if block.order == 0:
+        for i in range(context.n_held):
+            _push(b, load(context.held + 8 * i))
+        context.n_held = 0
+        if task >= 0:
+            _push(b, task)
+    elif task >= 0:
+        store(context.held, task)
+        context.n_held = 1
+
+
+@kernel(bare=True)
+def take_up(c, b):
+    """What the worker had claimed when it left, or IDLE."""
+    context = _context(c)
+    if context.n_held == 0:
+        return IDLE
+    context.n_held = 0
+    return load(context.held)
 
 
 @kernel(bare=True)

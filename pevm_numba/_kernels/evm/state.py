@@ -11,6 +11,7 @@ from ..jit import kernel
 from .interning import find_key
 from .layout import (
     ACCOUNT,
+    ASKS_NOTHING,
     BALANCE_LOADED,
     CODE,
     CODE_LOADED,
@@ -335,3 +336,4 @@ def new_transaction(c):
     context.n_slots = 0
     context.n_journal = 0
     context.status = OK
+    context.asks = ASKS_NOTHING

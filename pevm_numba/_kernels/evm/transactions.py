@@ -8,7 +8,21 @@ from .calls import ENTERED, new_address, set_code_to_run, start_creation
 from .delegation import authorize, delegate_of
 from .existence import clear_empty, has_code, is_taken, touch
 from .frames import enter
-from .layout import ACCOUNT, CONTEXT, FRAME, FUNDS, KEY, LIST_ENTRY, NONCE, OK, REJECTED, SENDER_CODE, SLOT, TX
+from .layout import (
+    ACCOUNT,
+    CONTEXT,
+    FRAME,
+    FUNDS,
+    KEY,
+    LIST_ENTRY,
+    NONCE,
+    OK,
+    REJECTED,
+    SENDER_CODE,
+    SLOT,
+    SUSPENDED,
+    TX,
+)  # fmt: skip
 from .linking import call_kernel_1
 from .memory import (
     load,
@@ -205,9 +219,15 @@ def _finish(c, t):
 
 @kernel(bare=True)
 def run_transaction(c, t):
-    """Run the transaction whose record is at t: how it went and what it changes is in the context, not yet in the state."""
+    """Run the transaction whose record is at t, or go on with it where it is suspended.
+
+    How it went and what it changes is in the context, not yet in the state.
+    """
     context = _context(c)
-    if _begin(c, t):
+    goes_on = context.status == SUSPENDED
+    if goes_on:
+        context.status = OK
+    if goes_on or _begin(c, t):
         call_kernel_1(context.interpreter, c)
     if context.status == OK:
         if _tx(t).system:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from ..jit import kernel
 from ..system import yield_core
-from .layout import CELL, CONTEXT, DEAD, ESTIMATE, FULL, WRITE
+from .layout import BLOCK, CELL, CONTEXT, DEAD, ESTIMATE, FULL, WRITE
 from .memory import compare_swap, load, load_acquire, store, store_release, word_add, word_copy, word_set
 
 __all__ = ["FINGERS", "add_cell", "declare", "fetch", "link_cells", "settle"]
 
 _context, _cell = CONTEXT.at, CELL.at
-_CELL_SIZE, _NEXT, _KIND = CELL.size, CELL.numbers["next"], CELL.numbers["kind"]
+_CELL_SIZE, _NEXT, _KIND, _AWAY = CELL.size, CELL.numbers["next"], CELL.numbers["kind"], BLOCK.numbers["away"]
 
 #: Keys of which a worker remembers where it put the last cell.
 FINGERS = 256
@@ -25,13 +25,18 @@ _LOOKS = 200
 
 
 @kernel(bare=True)
-def _decided(at):
-    """Kind of a cell, once it is no estimate any more: whoever makes it anew is at a lower position and at work."""
+def _decided(b, at):
+    """Kind of a cell, once it is no estimate any more: whoever makes it anew is at a lower position and at work.
+
+    If he has to leave, so has everybody; then the value that was there is taken for now, which will be found to be stale.
+    """
     looks = 0
     while True:
         kind = load_acquire(at + _KIND)
         if kind != ESTIMATE:
             return kind
+        if load_acquire(b + _AWAY):
+            return WRITE
         looks += 1
         if looks > _LOOKS:
             looks = 0
@@ -62,13 +67,13 @@ def listed_value(chains, values, position, key, word):
 
 
 @kernel(bare=True)
-def value_at(chains, values, position, key, word):
-    """The word := the value of a key as the transaction at that position finds it."""
+def value_at(b, chains, values, position, key, word):
+    """The word := the value of a key as the transaction at that position of the block finds it."""
     word_set(word, 0)
     at = load_acquire(chains + 8 * key)
     while at != 0:
         if _cell(at).position < position:
-            kind = _decided(at)
+            kind = _decided(b, at)
             if kind != DEAD:
                 word_add(word, word, at)  # a cell begins with its value
                 if kind == WRITE:
@@ -86,7 +91,7 @@ def fetch(c, key, word):
     elif context.listed:
         listed_value(context.chains, context.values, context.position, key, word)
     else:
-        value_at(context.chains, context.values, context.position, key, word)
+        value_at(context.block, context.chains, context.values, context.position, key, word)
 
 
 @kernel(bare=True)
