@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from . import door
 from .errors import BlockError
 from .machine.ops import Field
 
-__all__ = ["KeyTable", "Keys", "name_of"]
+__all__ = ["KeyTable", "Keys", "StateChange", "name_of"]
 
 _FIELDS: Final = tuple(Field)
 
@@ -140,6 +141,17 @@ class KeyTable:
 
     def __repr__(self) -> str:
         return f"<KeyTable: {len(self):,} keys>"
+
+
+class StateChange(NamedTuple):
+    """What a block makes of the state: distinct keys, and their words after it, (n, 32) uint8 big-endian.
+
+    The word of a code is its hash, 0 where there is none; `codes` has those that the block has put somewhere, by hash.
+    """
+
+    keys: KeyTable
+    words: NDArray[np.uint8]
+    codes: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 def name_of(keys: Keys, k: int) -> str:

@@ -25,6 +25,7 @@ STAGES = [
     ("workload", "generate"),
     ("access",),
     ("schedule",),
+    ("storage",),
     ("execute",),
     ("io",),
     ("fields", "metrics", "plot", "inspection", "console", "screens"),

@@ -177,7 +177,7 @@ def observed_sets(block: AnyBlock, seen: Observation) -> AccessSets:
 
 def _of_evm(block: EvmBlock, oracle: str) -> AccessSets:
     if oracle == "observed":
-        engine = Engine(block.env, block.transactions, block.state, records=True)
+        engine = Engine(block.env, block.transactions, block.state, records=True, source=block.source)
         engine.run(serial_plan(block.n_tx))
         return observed_sets(block, observe(engine))
     if oracle == "declared":

@@ -26,7 +26,7 @@ from .._kernels.evm.versions import FINGERS
 from ..door import integer
 from .forks import Fork
 from .hashing import EMPTY_HASH
-from .opcodes import ENVIRONMENT, NEVER, STACK_LIMIT, packed
+from .opcodes import ENVIRONMENT, NEVER, STACK_LIMIT, deferred, packed
 from .prices import prices
 
 __all__ = ["Arena", "Room"]
@@ -143,8 +143,11 @@ class Arena:
         self["fork"] = int(fork)
         for name, gas in prices(fork).items():
             self[name] = gas
+        #: What tables of opcodes say when nobody has changed them.
+        self._opcodes: dict[str, NDArray[np.int64]] = {}
         if beside is None:
-            self.buffer("opcodes").view(np.int64)[:] = packed(fork)
+            self._opcodes["opcodes"] = np.array(packed(fork), np.int64)
+            self.allow_opcodes()
             self._set_empty_code()
         self._finalizer = weakref.finalize(self, _forget, self._addresses)
 
@@ -225,12 +228,28 @@ class Arena:
         watched pays nothing.
         """
         if not on:
-            self["opcodes"], self["stepping"], self["shows"] = int(self.buffer("opcodes").ctypes.data), 0, 0
+            table = self.buffer("deferred" if self["lazy"] else "opcodes")
+            self["opcodes"], self["stepping"], self["shows"] = int(table.ctypes.data), 0, 0
+            if self["lazy"]:
+                self["stepping"] = int(self.buffer("opcodes").ctypes.data)
             return
         self["stepping"], self["shows"], self["steps"] = int(self.buffer("opcodes").ctypes.data), int(shown), 0
         table = self.allocate("stepping", 256 * 8)
         table.view(np.int64)[:] = NEVER
         self["opcodes"] = int(table.ctypes.data)
+
+    def defer(self) -> None:
+        """From here on suspend before what needs a key that has not been fetched."""
+        self.allocate("deferred", 256 * 8)
+        self._opcodes["deferred"] = np.array(deferred(self.fork), np.int64)
+        self.allow_opcodes()
+        self["lazy"] = 1
+        self.step(False)
+
+    def allow_opcodes(self, allowed: bool = True) -> None:
+        """Let the machine know the fork's opcodes, or none any more, so that calls in progress end at their next one."""
+        for name, table in self._opcodes.items():
+            self.buffer(name).view(np.int64)[:] = table if allowed else NEVER
 
     def words(self, name: str) -> NDArray[np.uint64]:
         """A table of words as limbs, (n, 4) uint64."""

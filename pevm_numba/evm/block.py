@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, TypeAlias
 
@@ -15,6 +15,7 @@ from ..block import Block
 from ..door import freeze, instance, integer, items
 from ..errors import BlockError
 from .header import BlockEnv
+from .lazy import Source
 from .rlp import sized
 from .transaction import Transaction
 from .world import AccountState, World
@@ -41,6 +42,9 @@ class EvmBlock:
     after : mapping, optional
         Accounts after the last transaction, to compare with: all of those that are in `state` or made, if they still exist.
         Storage of those in it is complete as far as it is in `state` or changed.
+    source : Source, optional
+        Where what `state` does not name is fetched from when a transaction first needs it; without one it is absent. Of
+        accounts in `state` that is slots that are not there. It is no part of what makes blocks equal.
 
     Raises
     ------
@@ -59,18 +63,20 @@ class EvmBlock:
     transactions: tuple[Transaction, ...]
     state: Mapping[bytes, AccountState]
     after: Mapping[bytes, AccountState] | None = None
+    source: Source | None = field(default=None, compare=False)
 
     def __init__(
-        self, env: BlockEnv, transactions: Iterable[Transaction], state: World, after: World | None = None
-    ) -> None:
+        self, env: BlockEnv, transactions: Iterable[Transaction], state: World, after: World | None = None,
+        source: Source | None = None,
+    ) -> None:  # fmt: skip
         instance("env", env, BlockEnv)
         listed = tuple(items("transactions", transactions, "transactions"))
         for i, tx in enumerate(listed):
             instance(f"transactions[{i}]", tx, Transaction)
             if tx.sender is None:
                 raise BlockError(f"transactions[{i}], sender = None: must be given, or recovered")
-        checked = _checked("state", state)
-        freeze(self, env=env, transactions=listed, state=checked, after=None if after is None else _checked("after", after))
+        left = None if after is None else _checked("after", after)
+        freeze(self, env=env, transactions=listed, state=_checked("state", state), after=left, source=source)
 
     @property
     def number(self) -> int:

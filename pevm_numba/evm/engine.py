@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import perf_counter_ns
@@ -19,15 +20,16 @@ from .._kernels.jit import DISABLED
 from ..errors import AccessListError, BlockError, ExecutionError
 from ..machine.ops import Field
 from ..patience import apart, interruptible
-from .arena import Room
+from .arena import Arena, Room
 from .charges import refusal
-from .encoding import SYSTEM, encode_transactions
+from .encoding import encode_transactions
 from .forks import blob_parameters
 from .header import BlockEnv
+from .lazy import Fetched, Source
 from .machine import ENLARGED, refused
-from .opcodes import packed
 from .outcomes import Results, array_of, dtype_of
 from .plans import CELLS, Plan, serial_plan
+from .protocol import calls_after, calls_before, paid_out
 from .transaction import Transaction
 from .worker import Worker
 from .world import (
@@ -49,17 +51,15 @@ __all__ = ["NOTES", "Engine"]
 #: Records of reads as NumPy sees them.
 NOTES: Final = dtype_of(layout.NOTE)
 
-#: Contracts of the protocol that are called before and after the transactions (EIP-4788, 2935, 7002, 7251).
-_BEACON_ROOTS: Final = bytes.fromhex("000f3df6d732807ef1319fb7b8bb8522d0beac02")
-_HISTORY: Final = bytes.fromhex("0000f90827f1c53a10cb7a02335b175320002935")
-_AFTER: Final = (
-    bytes.fromhex("00000961ef480eb55e80d19ad83579a64c007002"), bytes.fromhex("0000bbddc7ce488642fb579f8b00f3a590007251"),
-)  # fmt: skip
-_SYSTEM_GAS: Final = 30_000_000
-_GWEI: Final = 10**9
-
 #: Gas that all transactions together may use, from which on a run may be interrupted; others end by themselves in seconds.
 _LONG_GAS: Final = 200_000_000
+
+
+def _fetch(engine: weakref.ref[Engine], arena: Arena) -> None:
+    """Have an engine fetch; a worker that held it would be a cycle, and keep the arenas until the collector comes by."""
+    this = engine()
+    assert this is not None
+    this.fetch(arena)
 
 
 class Engine:
@@ -80,6 +80,8 @@ class Engine:
         To be interned beforehand.
     codes : iterable of bytes
         Code that an access list knows of, beside that of the state.
+    source : Source, optional
+        Where what `state` does not have is fetched from when it is first needed; without one it is absent, and zero.
 
     Raises
     ------
@@ -100,23 +102,28 @@ class Engine:
 
     def __init__(
         self, env: BlockEnv, txs: Sequence[Transaction], state: World, *, workers: int = 1, records: bool = False,
-        keys: Iterable[tuple[bytes, int | None]] = (), codes: Iterable[bytes] = (),
+        keys: Iterable[tuple[bytes, int | None]] = (), codes: Iterable[bytes] = (), source: Source | None = None,
     ) -> None:  # fmt: skip
         for i, tx in enumerate(txs):
             reason = "sender = None: must be given, or recovered" if tx.sender is None else refusal(tx, env)
             if reason is not None:
                 raise BlockError(f"block {env.number}: transaction {i} refused: {reason}")
-        self.env, self.txs, self._state = env, list(txs), state
-        self._keys, self._codes, self._opcodes = list(keys), list(codes), packed(env.fork)
+        self.env, self.txs, self._keys, self._codes = env, list(txs), list(keys), list(codes)
+        #: What has been fetched, if the state is elsewhere.
+        self.fetched = None if source is None else Fetched.for_block(source, state, env, self.txs, self._keys)
+        self._state, self._fetching = state if self.fetched is None else self.fetched.world, threading.Lock()
         self.n_workers, self.keeps_records = (1 if DISABLED else workers), records
-        self._make(room_for(state, len(self.txs), sum(tx.gas_limit for tx in txs if tx.gas_limit < env.gas_limit)))
+        self._make(room_for(self._state, len(self.txs), sum(tx.gas_limit for tx in txs if tx.gas_limit < env.gas_limit)))
 
     # ---------------------------------------------------------------- making ready
 
     def _make(self, room: Room) -> None:
+        self.before = np.empty((0, 4), np.uint64)
         for _ in range(ENLARGED):
             first = Worker(self.env, room)
             add_state(first.arena, self._state)
+            if self.fetched is not None and first.arena["status"] == layout.OK:
+                self.fetched.fill(first.arena)
             if first.arena["status"] == layout.OK:
                 add_keys(first.arena, [*self._keys, *((one.address, None) for one in self.env.withdrawals)])
                 for code in self._codes:
@@ -128,12 +135,15 @@ class Engine:
             room = room.doubled()
         else:
             raise ExecutionError(f"state of {len(self._state)} accounts: no room for it in {room}")
-        #: Values of all keys before the block, (n, 4) uint64.
+        #: Values before the block of all keys known then, (n, 4) uint64.
         self.before = self.arena.words("values")[: len(key_table(self.arena)[1])].copy()
 
     def _use(self, first: Worker, room: Room) -> None:
         self.workers = [first, *(Worker(self.env, beside=first.arena, number=i) for i in range(1, self.n_workers))]
         self.arena = first.arena
+        if self.fetched is not None:
+            for worker in self.workers:
+                worker.defer(partial(_fetch, weakref.ref(self)))
         self.results = Results(self.arena, len(self.txs))
         self._txs = encode_transactions(self.arena, self.txs, self.env)
         self._block = self.arena.allocate("block", layout.BLOCK.size).view(np.int64)
@@ -141,6 +151,16 @@ class Engine:
         self._tables: dict[str, NDArray[np.uint8]] = {}
         self._ended, self._ending = False, False
         self._refused: tuple[type[Exception], str] | None = None
+
+    def fetch(self, arena: Arena) -> None:
+        """Fetch what a worker's transaction waits for: its value is that before the block."""
+        assert self.fetched is not None
+        keys = self.fetched.answer(arena)
+        with self._fetching:
+            more = max(0, max(keys, default=-1) + 1 - len(self.before))
+            if more:
+                self.before = np.concatenate([self.before, np.zeros((more, 4), np.uint64)])
+            self.before[keys] = self.arena.words("values")[keys]
 
     def _table(self, name: str, given: NDArray[Any]) -> int:
         """Address of a copy of an array that kernels may change."""
@@ -159,26 +179,13 @@ class Engine:
     # ---------------------------------------------------------------- around the transactions
 
     def _before(self) -> list[Transaction]:
-        env, calls = self.env, []
-        if env.parent_beacon_block_root is not None:
-            calls.append((_BEACON_ROOTS, env.parent_beacon_block_root))
-        if env.fork.name in ("PRAGUE", "OSAKA") and env.number > 0 and self._has_code(_HISTORY):
-            parent = env.block_hashes.get(env.number - 1)
-            if parent is None:
-                raise BlockError(f"block {env.number}: env.block_hashes without its parent's, which is to be kept (EIP-2935)")
-            calls.append((_HISTORY, parent))
-        return [self._system(*one) for one in calls if self._has_code(one[0])]
+        return calls_before(self.env, self._has_code)
 
     def _after(self) -> list[Transaction]:
-        if self.env.fork.name not in ("PRAGUE", "OSAKA"):
-            return []
-        return [self._system(address, b"") for address in _AFTER if self._has_code(address)]
+        return calls_after(self.env, self._has_code)
 
     def _has_code(self, address: bytes) -> bool:
         return address in self._state and bool(self._state[address][2])
-
-    def _system(self, to: bytes, data: bytes) -> Transaction:
-        return Transaction(gas_price=0, gas_limit=_SYSTEM_GAS, to=to, data=data, sender=SYSTEM)
 
     def _call_system(self, calls: list[Transaction], name: str, checked: bool = False) -> bool:
         """Whether there was room for them. Those that are `checked` must succeed."""
@@ -206,26 +213,23 @@ class Engine:
         return stop == layout.OK
 
     def _pay_out(self) -> None:
-        """Withdrawals (EIP-4895)."""
+        """Withdrawals."""
         values = self.arena.words("values")
         for i, one in enumerate(self.env.withdrawals):
             key = key_number(self.arena, one.address, Field.BALANCE, 0)
-            balance = word_value(values[key].view(np.uint8)) + one.amount * _GWEI
-            if balance >= 2**256:
-                raise BlockError(f"block {self.env.number}: withdrawal {i}: makes a balance of {balance}: above 2²⁵⁶ - 1")
-            values[key] = word(balance).view(np.uint64)
+            values[key] = word(paid_out(self.env, i, word_value(values[key].view(np.uint8)))).view(np.uint64)
 
     # ---------------------------------------------------------------- running
 
     def reset(self, plan: Plan) -> None:
         """The state before the block, and a plan for the next run."""
-        self.arena.buffer("opcodes").view(np.int64)[:] = self._opcodes  # of which an interrupted run left none
         values, n_tx = self.arena.words("values"), len(self.txs)
         values[: len(self.before)] = self.before
         values[len(self.before) :] = 0
         self._chains[:] = 0
         self.results.clear()
         for worker in self.workers:
+            worker.arena.allow_opcodes()  # an interrupted run left none of them
             worker.forget()
         self._block[:] = 0
         self._ended, self._ending, self._refused = False, False, None
@@ -305,7 +309,8 @@ class Engine:
 
     def _state_at(self, t: int) -> dict[bytes, AccountState]:
         """Accounts before a transaction, by running those before it anew."""
-        before = Engine(self.env, self.txs[:t], self._state)
+        source = None if self.fetched is None else self.fetched.source
+        before = Engine(self.env, self.txs[:t], self._state, source=source)
         before.run(serial_plan(t))
         return before.transaction_state()
 
@@ -340,22 +345,17 @@ class Engine:
             work_together(address_of_kernel(work), contexts, block)
             if self._get("away") and not self._get("stop"):
                 self._set(away=0, apart=1)
-                apart([partial(self._go_on, worker, block) for worker in workers], self._stop)
+                apart([partial(worker.work, block) for worker in workers], self._stop)
         taken = perf_counter_ns() - start
         for worker in workers:
             worker.check()
         return taken
 
-    def _go_on(self, worker: Worker, block: int) -> None:
-        """What a worker does on a thread of its own."""
-        if worker.suspended:
-            worker.answer()
-        worker.work(block)
-
     def _stop(self) -> None:
         """Calls in progress end at their next opcode, as none is known any more."""
         self._set(stop=INTERRUPTED)
-        self.arena.buffer("opcodes").view(np.int64)[:] = self._opcodes[0xFE]
+        for worker in self.workers:
+            worker.arena.allow_opcodes(False)
 
     # ---------------------------------------------------------------- what came out
 

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from .. import door
 from ..errors import BlockError
-from ..keys import KeyTable
+from ..keys import KeyTable, StateChange
 from ..machine.ops import Field, Mode
 from .engine import NOTES, Engine
+from .hashing import EMPTY_HASH
 from .plans import CELLS
 from .world import key_table
 
-__all__ = ["EvmAccessList", "Observation", "access_list", "observe"]
+__all__ = ["EvmAccessList", "Observation", "access_list", "observe", "state_change"]
 
 _CREDIT: Final = 2
 
@@ -167,3 +168,18 @@ def access_list(seen: Observation, n_tx: int) -> EvmAccessList:
         values[i] = np.frombuffer(now[key].to_bytes(32, "big"), np.uint8)
     indptr = np.searchsorted(changes["tx"], np.arange(n_tx + 1)).astype(np.int64)
     return EvmAccessList(seen.keys, indptr, changes["key"].astype(np.int32), values, seen.codes)
+
+
+def state_change(engine: Engine) -> StateChange:
+    """What the last run changed, if `Engine.state` has been called: system calls and withdrawals included."""
+    n = len(key_table(engine.arena)[1])
+    now = engine.arena.words("values")[:n]
+    before = np.zeros_like(now)
+    before[: len(engine.before)] = engine.before
+    used = np.flatnonzero((now != before).any(axis=1))
+    keys, place = _table(engine, used)
+    words = np.empty((len(used), 32), np.uint8)
+    words[place] = now[used].view(np.uint8)[:, ::-1]
+    known = engine.codes()
+    put = {words[k].tobytes() for k in np.flatnonzero(keys.field == Field.CODE)} - {bytes(32), EMPTY_HASH}
+    return StateChange(keys, words, {digest: known[int.from_bytes(digest, "big")] for digest in sorted(put)})

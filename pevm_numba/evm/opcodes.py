@@ -11,7 +11,7 @@ from typing import Final
 
 from .forks import Fork
 
-__all__ = ["ENVIRONMENT", "HANDLERS", "NEVER", "OPCODES", "STACK_LIMIT", "Opcode", "name_of", "opcodes", "packed"]
+__all__ = ["ENVIRONMENT", "HANDLERS", "NEVER", "OPCODES", "STACK_LIMIT", "Opcode", "deferred", "name_of", "opcodes", "packed"]
 
 #: Most entries on a stack.
 STACK_LIMIT: Final = 1_024
@@ -152,6 +152,23 @@ def name_of(code: int, fork: Fork = Fork.OSAKA) -> str:
 
 #: A packed opcode that costs nothing, and pops more than a stack can hold.
 NEVER: Final = 0xFFFF << 16 | 0xFFFF << 32
+
+
+#: Families whose operands on the stack say what of the state they need.
+_MEETS: Final = frozenset((
+    "SLOAD", "SSTORE", "BALANCE", "EXTCODESIZE", "EXTCODEHASH", "EXTCODECOPY", "SELFDESTRUCT", "CALL",
+))  # fmt: skip
+
+
+def deferred(fork: Fork) -> list[int]:
+    """As `packed`, but what may need something of the state that has to be fetched first passes no test.
+
+    Examples
+    --------
+    >>> deferred(Fork.CANCUN)[0x54] == NEVER, deferred(Fork.CANCUN)[0x01] == packed(Fork.CANCUN)[0x01]
+    (True, True)
+    """
+    return [NEVER if HANDLERS[entry >> 48 & 0xFF] in _MEETS else entry for entry in packed(fork)]
 
 
 def packed(fork: Fork) -> list[int]:

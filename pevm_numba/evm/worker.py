@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from .._kernels.evm import layout
+from .._kernels.evm.asking import step
 from .._kernels.evm.blocks import work
 from .._kernels.evm.interpreter import interpret
 from .._kernels.evm.linking import address_of_kernel
@@ -67,12 +68,14 @@ class Worker:
         self.problems: dict[int, Exception] = {}
         #: Called before each step, where `Arena.step` says so.
         self.look: Callable[[], object] | None = None
+        self._fetch: Callable[[Arena], object] | None = None
         set_environment(self.arena, env)
         self.arena["worker"] = number
         self._set_natives()
         self.arena["interpreter"] = address_of_kernel(interpret, 1)
         self.arena["runner"] = address_of_kernel(run_transaction)
         self.arena["server"] = address_of_kernel(run_precompile, 1)
+        self.arena["stepper"] = address_of_kernel(step, 1)
         #: Where an arena begins to fill with what transactions leave behind.
         self._tops = {name: self.arena[name] for name in ("logs", "log_data", "log_room", "notes", "cells")}
         if beside is not None:
@@ -87,6 +90,11 @@ class Worker:
                     self.arena[field] = found[name]
         constant = b"".join(part.to_bytes(32, "little") for part in TWIST_B)
         self.arena.buffer("curve")[: len(constant)] = np.frombuffer(constant, np.uint8)
+
+    def defer(self, fetch: Callable[[Arena], object]) -> None:
+        """From here on have something called to fetch what of the state is not there, when it is first needed."""
+        self.arena.defer()
+        self._fetch = fetch
 
     def forget(self) -> None:
         """Drop logs, notes and changes of earlier transactions, and one that was suspended."""
@@ -109,12 +117,14 @@ class Worker:
         ExecutionError
             If (in builds that check it) the kernels reached for memory not theirs.
         """
-        stop = ctypes.c_int64.from_address(block + layout.BLOCK.numbers["stop"])
+        stop, failed = (ctypes.c_int64.from_address(block + layout.BLOCK.numbers[name]) for name in ("stop", "failed"))
         while True:
+            if self.suspended and not self.answer():
+                stop.value, failed.value = layout.FULL, self.arena["position"]
+                break
             work(self.arena.address, block)
             if not self.suspended or stop.value:
                 break
-            self.answer()
         self.check()
 
     def check(self) -> None:
@@ -123,21 +133,26 @@ class Worker:
         if outside:
             raise ExecutionError(f"the machine reached for address {outside:#x}, which is not its own: a defect")
 
-    def answer(self) -> None:
-        """Do what the kernels have left for, so that they can go on.
+    def answer(self) -> bool:
+        """Do what the kernels have left for, so that they can go on; whether there was room for what came of it.
 
         What is raised here passes through: the transaction stays suspended, and the next `forget` drops it.
         """
         arena, start = self.arena, thread_time_ns()
-        if arena["asks"] == layout.ASKS_PRECOMPILE:
-            self._precompile()
-        elif self.look is not None:
+        asked, fits = arena["asks"], True
+        if asked == layout.ASKS_PRECOMPILE:
+            fits = self._precompile()
+        elif asked == layout.ASKS_STEP and self.look is not None:
             self.look()
+        elif self._fetch is not None:
+            self._fetch(arena)
+            fits = arena["status"] != layout.FULL
         arena["asks"] = layout.ASKS_NOTHING
         arena["cpu"] += thread_time_ns() - start
+        return fits
 
-    def _precompile(self) -> None:
-        """Run the precompile that is asked for.
+    def _precompile(self) -> bool:
+        """Run the precompile that is asked for; whether there is room for what it returns.
 
         What `call` cannot do is the transaction's problem, which may have been run too early, on what is not so.
         """
@@ -148,10 +163,10 @@ class Worker:
         except (ExecutionError, MemoryError) as problem:
             self.problems[arena["position"]] = problem
             arena["host_ok"] = layout.HOST_CANNOT
-            return
+            return True
         if len(output) > arena["returned_room"]:
-            arena["host_ok"] = layout.HOST_FULL
-            return
+            return False
         ctypes.memmove(arena["returned"], output, len(output))
         arena["host_used"], arena["returned_size"] = used, len(output)
         arena["host_ok"] = layout.HOST_DONE if ok else layout.HOST_FAILED
+        return True

@@ -16,8 +16,8 @@ from .forks import Fork
 from .hashing import EMPTY_HASH
 
 __all__ = [
-    "AccountState", "World", "add_keys", "add_state", "key_number", "key_table", "known_codes", "known_hashes", "read_state",
-    "room_for", "word", "word_value",
+    "AccountState", "World", "add_account", "add_keys", "add_state", "key_number", "key_table", "known_codes", "known_hashes",
+    "read_state", "room_for", "word", "word_value",
 ]  # fmt: skip
 
 
@@ -78,12 +78,13 @@ def add_state(arena: Arena, state: World) -> None:
     """Put all accounts in; the arena's status is FULL if they did not fit."""
     arena["bare_storage"] = any(one[3] and not (one[1] or one[2]) for one in state.values())
     for address, account in state.items():
-        _add_account(arena, address, account)
+        add_account(arena, address, account)
         if arena["status"] != layout.OK:
             return
 
 
-def _add_account(arena: Arena, address: bytes, account: tuple[int, int, bytes, Mapping[int, int]]) -> None:
+def add_account(arena: Arena, address: bytes, account: tuple[int, int, bytes, Mapping[int, int]]) -> None:
+    """Put one account in, as `add_state`."""
     balance, nonce, code, storage = account
     key, values = _key(arena, -1, int.from_bytes(address, "big"), 3), arena.words("values")
     merely_exists = arena.fork < Fork.SPURIOUS or not (balance or nonce)

@@ -14,7 +14,8 @@ from ..access.sets import AccessSets
 from ..errors import AccessListError, BlockError, ExecutionError
 from ..evm.block import EvmBlock
 from ..evm.engine import Engine
-from ..evm.observation import EvmAccessList, observe
+from ..evm.lazy import Fetches
+from ..evm.observation import EvmAccessList, observe, state_change
 from ..evm.outcomes import read_logs
 from ..evm.plans import CELLS, Plan, flow_plan, listed_plan, serial_plan, waves_plan
 from ..evm.world import known_hashes
@@ -161,7 +162,7 @@ class EvmJob(Job):
         known = [(address, slot if field == Field.STORAGE else None) for address, field, slot in listed]
         self.engine = Engine(
             block.env, block.transactions, block.state, workers=1 if executor == "serial" else workers, records=True,
-            keys=known, codes=() if access_list is None else access_list.codes,
+            keys=known, codes=() if access_list is None else access_list.codes, source=block.source,
         )  # fmt: skip
         self.workers = self.engine.n_workers
 
@@ -302,8 +303,9 @@ class EvmJob(Job):
         for array in (success, gas, times.start, times.end, times.worker, times.runs):
             array.flags.writeable = False
         seen, logs, between = observe(engine), tuple(read_logs(record) for record in records), engine.transaction_state()
+        after = engine.state()
         return EvmExecution(
-            self.block, self.name, self.schedule, success, gas, logs, seen, between, engine.state(), times, counters,
-            timings,
+            self.block, self.name, self.schedule, success, gas, logs, seen, between, after, times, state_change(engine),
+            Fetches() if engine.fetched is None else engine.fetched.fetches, counters, timings,
             "; ".join(text for text in (reason, self.reason) if text),
         )  # fmt: skip

@@ -12,7 +12,10 @@ from ..access.sets import AccessSets
 from ..errors import AccessListError, BlockError, ExecutionError
 from ..evm.block import EvmBlock
 from ..evm.observation import EvmAccessList
+from ..keys import StateChange
 from ..schedule.plan import Schedule
+from ..storage.base import StateStore
+from ..storage.world import StoreSource
 from .evm_job import EvmJob
 from .evm_result import EvmExecution
 from .machine import Choice, Machine
@@ -83,6 +86,14 @@ class EvmMachine(Machine):
     def with_changes(self, result: EvmExecution, gas: Any) -> EvmExecution:
         """The same: every execution knows them."""
         return result
+
+    def on_store(self, block: EvmBlock, store: StateStore) -> EvmBlock:
+        """Its state is fetched: what the block and its transactions name at once, the rest when it is first needed."""
+        return EvmBlock(block.env, block.transactions, {}, source=StoreSource(store))
+
+    def change(self, result: EvmExecution) -> StateChange:
+        """System calls and withdrawals included."""
+        return result.change
 
     def transaction_ns(self, block: EvmBlock, order: NDArray[np.int32] | None = None, repeat: int = 1) -> NDArray[np.int64]:
         """In block order, which is the only one."""

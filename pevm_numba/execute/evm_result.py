@@ -15,11 +15,12 @@ from ..access.sets import AccessSets
 from ..errors import ExecutionError
 from ..evm.block import EvmBlock
 from ..evm.forks import Fork
+from ..evm.lazy import Fetches
 from ..evm.observation import EvmAccessList, Observation, access_list
 from ..evm.receipts import Log, Receipt, logs_bloom, receipts_root
 from ..evm.trie import world_root
 from ..evm.world import AccountState
-from ..keys import KeyTable
+from ..keys import KeyTable, StateChange
 from ..schedule.plan import Schedule
 from .result import TxTimes
 
@@ -45,9 +46,13 @@ class EvmExecution:
     seen : Observation
         What was read and changed.
     after_transactions : mapping of bytes to AccountState
-        All accounts after the last transaction.
+        All accounts after the last transaction; of a block with a source, as far as they are known.
     state : mapping of bytes to AccountState
-        All accounts after the block: system calls and withdrawals included, rewards for mining not.
+        All accounts after the block: system calls and withdrawals included, rewards for mining not. As far as known, too.
+    change : StateChange
+        What is not as it was before the block: keys, their words, and code.
+    fetches : Fetches
+        What had to be fetched from the block's source while it ran.
     counters, timings : dict
         As in `Execution`.
     times : TxTimes
@@ -70,6 +75,8 @@ class EvmExecution:
     after_transactions: Mapping[bytes, AccountState]
     state: Mapping[bytes, AccountState]
     times: TxTimes
+    change: StateChange
+    fetches: Fetches
     counters: dict[str, int] = field(default_factory=dict)
     timings: dict[str, int] = field(default_factory=dict)
     reason: str = ""

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..access.sets import AccessSets
+from ..keys import StateChange
 from ..schedule.plan import Schedule
+from ..storage.base import StateStore
 from .job import Job
 
 __all__ = ["EXECUTORS", "PARALLEL", "Choice", "Machine"]
@@ -105,6 +107,14 @@ class Machine(ABC):
     @abstractmethod
     def with_changes(self, result: Any, gas: Any) -> Any:
         """The same execution with each transaction's net changes."""
+
+    @abstractmethod
+    def on_store(self, block: Any, store: StateStore) -> Any:
+        """The same block, on the state that a store has; what the block itself says of the state before it counts no more."""
+
+    @abstractmethod
+    def change(self, result: Any) -> StateChange:
+        """What an execution has changed of the state."""
 
     @abstractmethod
     def transaction_ns(self, block: Any, order: NDArray[np.int32] | None = None, repeat: int = 1) -> NDArray[np.int64]:

@@ -8,13 +8,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import door
+from .. import door, joining
 from ..access.block_list import BlockAccessList
 from ..access.sets import AccessSets
 from ..block import Block
 from ..errors import BlockError
+from ..keys import KeyTable, StateChange
 from ..machine.gas import GasSchedule
 from ..schedule.plan import Schedule
+from ..storage.base import StateStore
 from .auto import pick
 from .bal import BalJob
 from .dataflow import DataflowJob
@@ -93,6 +95,19 @@ class MicroOps(Machine):
             array.flags.writeable = False
         arrays = {name: getattr(result, name) for name in Execution.__dataclass_fields__}
         return Execution(**(arrays | {"changes": changes}))
+
+    def on_store(self, block: Block, store: StateStore) -> Block:
+        """All its keys are known beforehand, and read at once."""
+        words = store.get_many(KeyTable(block.key_address, block.key_field, block.key_slot))
+        columns = joining.slice_columns(block, 0, block.n_tx) | {"pre_values": words[:, ::-1].copy().view(np.uint64)}
+        return Block.from_arrays(number=block.number, fork=block.fork, header=block.header, meta=block.meta, **columns)
+
+    def change(self, result: Execution) -> StateChange:
+        """Keys whose values differ from those before."""
+        block = result.block
+        k = np.flatnonzero((result.values != block.pre_values).any(axis=1))
+        keys = KeyTable(block.key_address[k], block.key_field[k], block.key_slot[k])
+        return StateChange(keys, np.ascontiguousarray(result.values[k]).view(np.uint8)[:, ::-1].copy())
 
     def transaction_ns(self, block: Block, order: NDArray[np.int32] | None = None, repeat: int = 1) -> NDArray[np.int64]:
         """Payloads are hashed before the first transaction; each one's share of that is in its time."""

@@ -16,6 +16,7 @@ from ..evm.block import AnyBlock, EvmBlock
 from ..evm.observation import EvmAccessList
 from ..machine.gas import GasSchedule
 from ..schedule.plan import Schedule
+from ..storage.base import StateStore, commit
 from .evm_result import EvmExecution
 from .job import Job
 from .launch import default_workers
@@ -40,6 +41,7 @@ def execute(
     access_list: BlockAccessList | None = None,
     workers: int | None = None,
     gas: str | GasSchedule | None = None,
+    store: StateStore | None = None,
     record: str | Iterable[str] | None = None,
 ) -> Execution: ...
 @overload
@@ -52,6 +54,7 @@ def execute(
     access_list: EvmAccessList | None = None,
     workers: int | None = None,
     gas: None = None,
+    store: StateStore | None = None,
     record: str | Iterable[str] | None = None,
 ) -> EvmExecution: ...
 def execute(
@@ -63,6 +66,7 @@ def execute(
     access_list: BlockAccessList | EvmAccessList | None = None,
     workers: int | None = None,
     gas: str | GasSchedule | None = None,
+    store: StateStore | None = None,
     record: str | Iterable[str] | None = None,
 ) -> Execution | EvmExecution:
     """Execute a block for real, on the machine that it is for: micro-ops or the EVM.
@@ -90,6 +94,9 @@ def execute(
         In [1, 1024]; default Numba's present number of threads. More than Numba has share its threads.
     gas : str or GasSchedule, optional
         Prices; default those of the block's fork, which an EVM block always has.
+    store : StateStore, optional
+        Where the state before the block is, instead of the block's own, and what the block changes is committed, as a whole
+        and at the end. What the block and `access_list` name is read at once, other keys when they are first needed.
     record : {"changes", "times"} or several of them, optional
         ``"changes"``: also note each transaction's net changes, by one more serial run. ``"times"``: when each ran and on
         which worker. An EVM block's execution has both always.
@@ -131,13 +138,21 @@ def execute(
     ([43100, 26003], [6])
     """
     recorded = _recorded(record)
+    if store is not None:
+        if not isinstance(store, StateStore):
+            raise BlockError(f"store = {store!r:.80}: must be a StateStore")
+        block = machine_of(block).on_store(block, store)
     made = prepare(
         block, executor, workers, schedule=schedule, access=access, access_list=access_list, gas=gas,
         timed="times" in recorded,
     )  # fmt: skip
     counters, times = made.job.run()
     result = made.job.collect(counters, made.timings | times, made.reason)
-    return machine_of(block).with_changes(result, gas) if "changes" in recorded else result
+    if "changes" in recorded:
+        result = machine_of(block).with_changes(result, gas)
+    if store is not None:
+        commit(store, block.number, machine_of(block).change(result))
+    return result
 
 
 class Prepared(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...evm.forks import Fork
 from ..jit import kernel
+from .asking import is_unfetched
 from .delegation import delegate_of
 from .existence import exists, is_taken, touch
 from .expansion import end_of_range, grow
@@ -14,6 +15,7 @@ from .linking import call_kernel_1
 from .memory import (
     copy,
     load,
+    load_byte,
     shift_right,
     store_byte,
     word_copy,
@@ -47,8 +49,8 @@ _TANGERINE, _SPURIOUS, _HOMESTEAD, _BERLIN, _CANCUN, _SHANGHAI = (
     int(fork) for fork in (Fork.TANGERINE, Fork.SPURIOUS, Fork.HOMESTEAD, Fork.BERLIN, Fork.CANCUN, Fork.SHANGHAI)
 )
 
-#: What a call does: the frame goes on; it has entered a new one; it fails.
-CONTINUE, ENTERED, FAILED = 0, 1, 2
+#: What a call does: the frame goes on; it has entered a new one; it fails; the host is asked for something first.
+CONTINUE, ENTERED, FAILED, ASKED = 0, 1, 2, 3
 
 #: Code size of a frame whose precompile has run, or is left to the host.
 PRECOMPILE = -1
@@ -217,7 +219,7 @@ def new_address(c, word, a, nonce):
 def create(c, f, with_salt):
     """CREATE and CREATE2 (EIP-1014, 3860)."""
     context, frame = _context(c), _frame(f)
-    sp, gas = frame.sp, frame.gas
+    sp, gas, memory_size = frame.sp, frame.gas, frame.memory_size
     if frame.static:
         return FAILED
     end = end_of_range(sp - 64, sp - 96)
@@ -235,12 +237,12 @@ def create(c, f, with_salt):
         return FAILED
     init = frame.memory + (load(sp - 64) if size else 0)
     me, bottom = frame.account, sp - 128 if with_salt else sp - 96
-    context.returned_size = 0
     load_balance(c, me)
     nonce = load_nonce(c, me)
-    frame.gas = gas
-    frame.sp = bottom + 32
     if context.depth >= DEPTH_LIMIT or word_under(_account(me).balance, sp - 32) or nonce == -1:
+        context.returned_size = 0
+        frame.gas = gas
+        frame.sp = bottom + 32
         word_set(bottom, 0)
         return CONTINUE
     word = context.scratch + 352
@@ -255,6 +257,13 @@ def create(c, f, with_salt):
         word_to_address(word, word)
     else:
         new_address(c, word, me, nonce)
+    if context.lazy and is_unfetched(c, word):  # as if nothing had been done yet
+        frame.pc -= 1
+        frame.gas += load(context.stepping + 8 * load_byte(frame.pc)) & 0xFFFF
+        frame.memory_size = memory_size
+        return ASKED
+    context.returned_size = 0
+    frame.sp = bottom + 32
     created = account_of(c, word)
     set_nonce(c, me, nonce + 1)
     warm_account(c, created)

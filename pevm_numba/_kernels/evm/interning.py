@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ..jit import kernel
 from ..system import yield_core
-from .layout import CONTEXT, FULL, KEY
+from .layout import CONTEXT, FULL, KEY, UNFETCHED
 from .memory import compare_swap, hash_word, load, load_acquire, store, store_release, word_copy, word_equal
 
-__all__ = ["find_key", "lock", "unlock"]
+__all__ = ["find_key", "know", "lock", "unlock"]
 
 _context, _key = CONTEXT.at, KEY.at
-_KEY_SIZE = KEY.size
+_KEY_SIZE, _FETCHED = KEY.size, KEY.numbers["fetched"]
 
 #: How often a worker looks whether a lock is free before it gives its core away.
 _LOOKS = 200
@@ -66,9 +66,16 @@ def find_key(c, owner, word, width):
         for i in range(width):
             key = _key(context.keys + _KEY_SIZE * (number + i))
             key.owner = owner
+            key.fetched = UNFETCHED
             word_copy(key.word, word)
         store(context.n_keys, number + width)
         store_release(context.key_table + 8 * (-1 - found), number + 1)
         found = number
     unlock(context.lock)
     return found
+
+
+@kernel(bare=True)
+def know(c, key, how):
+    """Say what of a key has been fetched (KNOWN, WHOLE), after its value has been put in place."""
+    store_release(_context(c).keys + _KEY_SIZE * key + _FETCHED, how)

@@ -13,12 +13,14 @@ import numpy as np
 from ...evm.opcodes import HANDLERS
 from ..jit import kernel
 from .arithmetic import bytes_used, divide, divide_signed, power, sign_extend
-from .asking import end_precompile, step
+from .asking import end_precompile
 from .calls import CONTINUE, FAILED, call, create, self_destruct
 from .expansion import copy_padded, copy_to_memory, end_of_range, grow
 from .frames import FAILURE, REVERT, SUCCESS, leave
 from .hashing import keccak
+from .hints import unlikely
 from .layout import ACCOUNT, CONTEXT, FRAME
+from .linking import call_kernel_1
 from .memory import (
     load,
     load_byte,
@@ -97,11 +99,13 @@ def interpret(c):
             pc += 1
             gas -= entry & 0xFFFF
             height = sp - stack
-            if gas < 0 or height < (entry >> 16) & 0xFFFF or height > (entry >> 32) & 0xFFFF:
+            if unlikely((gas < 0) | (height < (entry >> 16) & 0xFFFF) | (height > (entry >> 32) & 0xFFFF)):
                 if context.stepping == 0:
                     break
-                entry = step(c, f, pc - 1, sp, gas)  # the table is one in which no entry passes
-                if entry < 0:
+                frame.pc, frame.sp, frame.gas = pc - 1, sp, gas  # the table is one in which no entry passes
+                call_kernel_1(context.stepper, c)
+                entry = context.entry
+                if context.status:
                     break
                 gas -= entry & 0xFFFF
                 if gas < 0 or height < (entry >> 16) & 0xFFFF or height > (entry >> 32) & 0xFFFF:

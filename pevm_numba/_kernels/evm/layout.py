@@ -13,9 +13,11 @@ from .records import record
 
 __all__ = [
     "ACCOUNT",
+    "ASKS_KEY",
     "ASKS_NOTHING",
     "ASKS_PRECOMPILE",
     "ASKS_STEP",
+    "ASKS_STORAGE",
     "AUTHORIZATION",
     "BALANCE_LOADED",
     "BLOCK",
@@ -34,7 +36,6 @@ __all__ = [
     "HOST_CANNOT",
     "HOST_DONE",
     "HOST_FAILED",
-    "HOST_FULL",
     "JOURNAL",
     "J_ACCOUNT_FLAGS",
     "J_BALANCE",
@@ -43,6 +44,7 @@ __all__ = [
     "J_SLOT",
     "J_SLOT_WARM",
     "KEY",
+    "KNOWN",
     "LIST_ENTRY",
     "LOG",
     "NONCE",
@@ -55,7 +57,9 @@ __all__ = [
     "SLOT",
     "SUSPENDED",
     "TX",
+    "UNFETCHED",
     "UNKNOWN",
+    "WHOLE",
     "WRITE",
 ]  # fmt: skip
 
@@ -64,8 +68,9 @@ __all__ = [
 #: midst of a transaction, for the host to do what `asks` says, and go on when they are called again.
 OK, FULL, REJECTED, UNKNOWN, SUSPENDED = 0, 1, 2, 5, 6
 
-#: What the host is asked for: nothing; to run a precompile; to look at the step that comes next.
-ASKS_NOTHING, ASKS_PRECOMPILE, ASKS_STEP = 0, 1, 2
+#: What the host is asked for: nothing; to run a precompile; to look at the step that comes next; to fetch the key `wanted`,
+#: or all storage of the account that it is.
+ASKS_NOTHING, ASKS_PRECOMPILE, ASKS_STEP, ASKS_KEY, ASKS_STORAGE = 0, 1, 2, 3, 4
 
 #: Which fields of an account have been fetched from the state.
 BALANCE_LOADED, NONCE_LOADED, CODE_LOADED = 1, 2, 4
@@ -86,16 +91,17 @@ TX = record(
 #: host cannot run a precompile.
 NONCE, FUNDS, SENDER_CODE, BLOCK_HASH, HOST = 1, 2, 3, 4, 5
 
-#: What came of a precompile (`host_ok`): the host has no room for what it returns; cannot run it; it has failed; it has
-#: succeeded.
-HOST_FULL, HOST_CANNOT, HOST_FAILED, HOST_DONE = -2, -1, 0, 1
+#: What came of a precompile (`host_ok`): the host cannot run it; it has failed; it has succeeded.
+HOST_CANNOT, HOST_FAILED, HOST_DONE = -1, 0, 1
 
 #: One entry of a transaction's access list: an address, or a slot of it.
 LIST_ENTRY = record("LIST_ENTRY", "has_slot", "address slot")
 
 #: A key of the block's state: a storage slot of the account whose first key is `owner`, or, with owner -1, an account, which
-#: has three keys in a row: balance, nonce, code hash.
-KEY = record("KEY", "owner", "word")
+#: has three keys in a row: balance, nonce, code hash. Where the state is elsewhere (`lazy`), `fetched` tells what is here of
+#: a slot or, with its first key, of an account: nothing; it; also all of its storage.
+KEY = record("KEY", "owner fetched", "word")
+UNFETCHED, KNOWN, WHOLE = 0, 1, 2
 
 #: A piece of code: its bytes, followed by what `frames.prepare_code` puts there. Number 0 is the empty code.
 CODE = record("CODE", "start size", "hash")
@@ -168,9 +174,9 @@ CONTEXT = record(
     "journal n_journal journal_room logs n_logs log_room log_data log_end "
     # the machine
     "frames depth stack memory memory_end returned returned_size returned_room scratch sponge opcodes environment refund "
-    "block position chains listed fingers cells cell_end notes note_end lock worker runner interpreter server cpu "
+    "block position chains listed fingers cells cell_end notes note_end lock worker runner interpreter server stepper cpu "
     "status asks fork n_precompiles high_precompile host_address host_gas host_input host_size host_ok host_used "
-    "held n_held old_cells n_old_cells stepping steps shows native "
+    "held n_held old_cells n_old_cells stepping entry steps shows lazy wanted native "
     "secp256k1 parse_signature recover_key write_key sha256 ripemd160 "
     "curve fp_read fp_write fp_multiply fp_add fp_equal fp2_multiply fp2_add fp2_equal fr_read "
     "g1_zero g1_add g1_multiply g1_normalize g2_order miller_loop final_power gt_multiply gt_one "

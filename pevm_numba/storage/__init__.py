@@ -1,0 +1,1 @@
+"""State that outlives a block: one protocol, and what keeps it."""

@@ -1,0 +1,109 @@
+"""Accounts in a store: put there, read from it, and fetched by blocks that run on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..evm.hashing import EMPTY_HASH, keccak
+from ..evm.world import AccountState, World
+from ..keys import KeyTable
+from ..machine.ops import Field
+from .base import StateStore
+
+__all__ = ["StoreSource", "put_world", "read_world"]
+
+_NO_CODE = (bytes(32), EMPTY_HASH)
+_OF_ACCOUNTS = (Field.BALANCE, Field.NONCE, Field.CODE)
+
+
+def _account_keys(addresses: Sequence[bytes]) -> KeyTable:
+    """Balance, nonce and code of each."""
+    n = len(addresses)
+    places = np.frombuffer(b"".join(addresses), np.uint8).reshape(n, 20)
+    return KeyTable(places.repeat(3, axis=0), np.tile(np.array(_OF_ACCOUNTS, np.uint8), n), np.zeros((3 * n, 32), np.uint8))
+
+
+def _slot_keys(keys: Sequence[tuple[bytes, int]]) -> KeyTable:
+    places = np.frombuffer(b"".join(address for address, _ in keys), np.uint8).reshape(-1, 20)
+    slots = np.frombuffer(b"".join(slot.to_bytes(32, "big") for _, slot in keys), np.uint8).reshape(-1, 32)
+    return KeyTable(places, np.full(len(keys), int(Field.STORAGE), np.uint8), slots)
+
+
+def put_world(store: StateStore, world: World) -> None:
+    """Put accounts into a store; slots that it has of them and `world` does not name stay.
+
+    What an account is that merely exists, its code's word tells: it is the hash of nothing.
+
+    Examples
+    --------
+    >>> from .memory import MemoryStore
+    >>> store = MemoryStore()
+    >>> put_world(store, {b"a" * 20: (5, 1, b"\\x00", {7: 8})})
+    >>> read_world(store)[b"a" * 20]
+    AccountState(balance=5, nonce=1, code=b'\\x00', storage={7: 8})
+    """
+    words = []
+    for balance, nonce, code, _ in world.values():
+        words += [balance.to_bytes(32, "big"), nonce.to_bytes(32, "big")]
+        words.append(keccak(code) if code or not (balance or nonce) else bytes(32))
+    slots = [(address, slot, value) for address, account in world.items() for slot, value in account[3].items()]
+    store.put_codes(sorted({account[2] for account in world.values()} - {b""}))
+    store.put_many(_account_keys(list(world)), np.frombuffer(b"".join(words), np.uint8).reshape(-1, 32))
+    values = b"".join(value.to_bytes(32, "big") for *_, value in slots)
+    store.put_many(_slot_keys([one[:2] for one in slots]), np.frombuffer(values, np.uint8).reshape(-1, 32))
+
+
+def read_world(store: StateStore) -> dict[bytes, AccountState]:
+    """All accounts in a store."""
+    fields: dict[bytes, dict[int, bytes]] = {}
+    storages: dict[bytes, dict[int, int]] = {}
+    for keys, words in store.items():
+        for k, (address, field, slot) in enumerate(keys):
+            if field == Field.STORAGE:
+                storages.setdefault(address, {})[slot] = int.from_bytes(words[k].tobytes(), "big")
+            else:
+                fields.setdefault(address, {})[int(field)] = words[k].tobytes()
+    found = {}
+    for address in fields | storages:
+        balance, nonce, code = (fields.get(address, {}).get(int(field), bytes(32)) for field in _OF_ACCOUNTS)
+        kept = b"" if code in _NO_CODE else store.get_codes([code])[0]
+        amounts = int.from_bytes(balance, "big"), int.from_bytes(nonce, "big")
+        found[address] = AccountState(*amounts, kept, storages.get(address, {}))
+    return found
+
+
+class StoreSource:
+    """A store as a block's `source`: what the block needs and its own state does not have is read there.
+
+    Parameters
+    ----------
+    store : StateStore
+        Must not change while the block runs.
+    """
+
+    def __init__(self, store: StateStore) -> None:
+        self.store = store
+
+    def accounts(self, addresses: Sequence[bytes]) -> list[tuple[int, int, bytes] | None]:
+        """Balance, nonce and code of each; None for what does not exist."""
+        rows = [word.tobytes() for word in self.store.get_many(_account_keys(addresses))]
+        hashes = sorted(set(rows[2::3]) - set(_NO_CODE))
+        codes = dict(zip(hashes, self.store.get_codes(hashes), strict=True)) | dict.fromkeys(_NO_CODE, b"")
+        zeros = [bytes(32)] * 3
+        return [
+            None if rows[i : i + 3] == zeros else
+            (int.from_bytes(rows[i], "big"), int.from_bytes(rows[i + 1], "big"), codes[rows[i + 2]])
+            for i in range(0, len(rows), 3)
+        ]  # fmt: skip
+
+    def slots(self, keys: Sequence[tuple[bytes, int]]) -> list[int]:
+        """Value of each (address, slot)."""
+        return [int.from_bytes(word.tobytes(), "big") for word in self.store.get_many(_slot_keys(keys))]
+
+    def storage(self, address: bytes) -> Mapping[int, int]:
+        """All slots of an account that are not 0."""
+        keys = self.store.slots_of(address)
+        words = self.store.get_many(keys)
+        return {slot: int.from_bytes(words[k].tobytes(), "big") for k, (_, _, slot) in enumerate(keys)}
