@@ -340,6 +340,7 @@ class Engine:
         contexts = np.array([worker.arena.address for worker in workers])
         start = perf_counter_ns()
         if len(workers) == 1:
+            self._set(apart=1)
             workers[0].work(block)
         else:
             work_together(address_of_kernel(work), contexts, block)

@@ -177,7 +177,7 @@ def _again(c, b, t):
 
 @kernel(bare=True)
 def _advance(c, b):
-    """Settle, in block order, which results stand; whether there was one."""
+    """Settle, in block order, which results stand; whether something was done."""
     block = _block(b)
     n = block.n_tx
     t = load_acquire(b + _FRONTIER)
@@ -188,6 +188,7 @@ def _advance(c, b):
     while t < n and compare_swap(_record_of(b, t) + _STATE, DONE, RUNNING):
         runs = _result(_record_of(b, t)).runs
         if not _again(c, b, t):
+            moved = True  # it may be suspended: nothing else may be begun
             break
         judged(b, _result(_record_of(b, t)).runs == runs)
         if _result(_record_of(b, t)).refusal:
