@@ -99,7 +99,8 @@ class MicroOps(Machine):
     def on_store(self, block: Block, store: StateStore) -> Block:
         """All its keys are known beforehand, and read at once."""
         words = store.get_many(KeyTable(block.key_address, block.key_field, block.key_slot))
-        columns = joining.slice_columns(block, 0, block.n_tx) | {"pre_values": words[:, ::-1].copy().view(np.uint64)}
+        state = {"state_key": np.arange(block.n_keys), "state_value": words[:, ::-1].copy().view(np.uint64)}
+        columns = joining.slice_columns(block, 0, block.n_tx) | state
         return Block.from_arrays(number=block.number, fork=block.fork, header=block.header, meta=block.meta, **columns)
 
     def change(self, result: Execution) -> StateChange:
