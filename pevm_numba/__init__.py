@@ -61,6 +61,10 @@ if TYPE_CHECKING:
     from .schedule.simulate import compare as compare
     from .schedule.simulate import simulate as simulate
     from .schedule.timeline import Timeline as Timeline
+    from .storage.base import StateStore as StateStore
+    from .storage.memory import MemoryStore as MemoryStore
+    from .storage.world import put_world as put_world
+    from .storage.world import read_world as read_world
     from .workload import OpMix as OpMix
 
 __version__ = "0.1.0"
@@ -81,6 +85,7 @@ _HOMES = {
     "Field": "machine.ops",
     "GasSchedule": "machine.gas",
     "Header": "block",
+    "MemoryStore": "storage.memory",
     "Mode": "machine.ops",
     "Op": "machine.ops",
     "OpMix": "workload",
@@ -90,6 +95,7 @@ _HOMES = {
     "Ratio": "schedule.optimality",
     "Schedule": "schedule.plan",
     "Simulation": "schedule.simulate",
+    "StateStore": "storage.base",
     "Status": "machine.ops",
     "Timeline": "schedule.timeline",
     "TxTimes": "execute.result",
@@ -110,11 +116,13 @@ _HOMES = {
     "optimal_makespan": "schedule.exact",
     "optimal_waves": "schedule.exact",
     "optimality": "schedule.optimality",
+    "put_world": "storage.world",
     "read_block": "io.files",
     "read_blocks": "io.files",
     "read_evm_blocks": "io.evm_tables",
     "read_node_block": "io.node_json",
     "read_schedule": "io.schedule_file",
+    "read_world": "storage.world",
     "schedule": "schedule.policies",
     "select": "access.view",
     "simulate": "schedule.simulate",

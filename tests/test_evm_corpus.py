@@ -12,12 +12,15 @@ import pytest
 
 import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
+from pevm_numba.bench.evm import chained
 from pevm_numba.evm.block import EvmBlock
 from pevm_numba.evm.machine import Evm
 from pevm_numba.execute.evm_result import EvmExecution
 from pevm_numba.io.evm_tables import evm_numbers, read_evm_blocks
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
+#: Neighbours that are made one block.
+MEGA = 4
 pytestmark = [pytest.mark.corpus, pytest.mark.usefixtures("always_parallel")]
 
 
@@ -62,6 +65,29 @@ def test_every_executor_has_the_outcome_of_serial_execution(executor: str, numbe
         done.check_equal(serial(number))
         assert (done.times.runs >= 1).all()
         assert executor not in ("dataflow", "waves", "bal") or done.counters["aborts"] == 0
+
+
+def neighbours() -> list[list[int]]:
+    """Groups of blocks of one fork, as `bench evm` makes them: most of the work that can be had in one block."""
+    by_fork: dict[str, list[int]] = {}
+    for number in numbers():
+        if blocks()[number].n_tx:
+            by_fork.setdefault(blocks()[number].fork, []).append(number)
+    return [found[i : i + MEGA] for found in by_fork.values() for i in range(0, len(found) - MEGA + 1, MEGA)]
+
+
+@pytest.mark.parametrize("which", range(len(numbers()) // MEGA))
+def test_blocks_made_one_have_the_outcome_of_serial_execution(which: int) -> None:
+    if which >= len(neighbours()):
+        pytest.skip("no such group: the forks have too few blocks")
+    block = chained([blocks()[number] for number in neighbours()[which]])
+    done = pn.execute(block, "serial")
+    for executor in ("waves", "dataflow", "optimistic", "bal"):
+        known = {"access_list": done.block_access_list()} if executor == "bal" else {}
+        if executor in ("waves", "dataflow"):
+            known = {"access": done.observed}
+        for workers in (1, 2, 4):
+            pn.execute(block, executor, workers=workers, **known).check_equal(done)
 
 
 @pytest.mark.parametrize("number", numbers()[-12:])
