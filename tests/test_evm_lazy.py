@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -11,12 +12,16 @@ from evm_peers import FORKS
 from evm_programs import random_case
 from test_evm_programs import environment, transaction
 
+from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.evm.engine import Engine
 from pevm_numba.evm.forks import Fork
 from pevm_numba.evm.observation import observe, state_change
 from pevm_numba.evm.outcomes import read_logs
 from pevm_numba.evm.plans import serial_plan
 from pevm_numba.evm.world import World
+
+#: Programs of each fork.
+SEEDS = 500 if os.environ.get("PEVM_NUMBA_SOAK") else 6 if DISABLED else 40
 
 
 class Elsewhere:
@@ -51,7 +56,7 @@ class Elsewhere:
 @pytest.mark.parametrize("fork", FORKS)
 def test_random_programs_find_what_is_elsewhere(fork: str) -> None:
     fetched = np.zeros(3, np.int64)
-    for seed in range(40):
+    for seed in range(SEEDS):
         case = random_case(seed, fork)
         world = {a: (one.balance, one.nonce, one.code, one.storage) for a, one in case.pre.items()}
         env, txs = environment(case), [transaction(case)]
@@ -76,6 +81,5 @@ def test_random_programs_find_what_is_elsewhere(fork: str) -> None:
             assert ours.codes == other.codes, seed
         assert away.fetched is not None
         fetched += away.fetched.fetches[:3]
-    assert fetched[0] > 10
-    assert fetched[1] > 10
-    assert fetched[2] > 0 or Fork[fork] >= Fork.CANCUN
+    assert DISABLED or fetched[:2].min() > 10
+    assert DISABLED or fetched[2] > 0 or Fork[fork] >= Fork.CANCUN
