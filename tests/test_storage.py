@@ -100,6 +100,8 @@ def test_a_store_refuses_what_it_cannot_hold() -> None:
         store.put_many(KeyTable(keys.address, keys.field, keys.slot, whole=True), words)
     with pytest.raises(BlockError, match="store = 5: must be a StateStore"):
         pn.execute(block_of("00"), "serial", store=5)  # type: ignore[call-overload]
+    with pytest.raises(BlockError, match="source = 5: must have accounts, slots and storage"):
+        pn.EvmBlock(block_of("00").env, [], {}, source=5)  # type: ignore[arg-type]
     assert list(store.items()) == []
     assert store.last_block() is None
 

@@ -75,6 +75,8 @@ class EvmBlock:
             instance(f"transactions[{i}]", tx, Transaction)
             if tx.sender is None:
                 raise BlockError(f"transactions[{i}], sender = None: must be given, or recovered")
+        if source is not None and not isinstance(source, Source):
+            raise BlockError(f"source = {source!r:.80}: must have accounts, slots and storage, as a Source")
         left = None if after is None else _checked("after", after)
         freeze(self, env=env, transactions=listed, state=_checked("state", state), after=left, source=source)
 

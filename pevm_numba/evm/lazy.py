@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter_ns
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from .._kernels.evm import layout
 from .._kernels.evm.interning import know
@@ -28,6 +28,7 @@ __all__ = ["Fetched", "Fetches", "Source", "named_accounts"]
 _DELEGATION: Final = bytes.fromhex("ef0100")
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where a state is. Several threads may ask at once; what it says must not change while a block runs."""
 
@@ -55,6 +56,7 @@ def named_accounts(env: BlockEnv, txs: Sequence[Transaction]) -> list[bytes]:
 
     Examples
     --------
+    >>> from .forks import Fork
     >>> env = BlockEnv(number=1, timestamp=1, fork=Fork.BERLIN, fee_recipient=b"\\x03" * 20)
     >>> tx = Transaction(gas_price=9, gas_limit=21_000, to=b"\\x02" * 20, sender=b"\\x01" * 20)
     >>> [address[0] for address in named_accounts(env, [tx])]

@@ -39,7 +39,8 @@ def calls_before(env: BlockEnv, has_code: Callable[[bytes], bool]) -> list[Trans
 
     Examples
     --------
-    >>> env = BlockEnv(number=7, timestamp=1, fork=Fork.CANCUN, parent_beacon_block_root=b"\\x05" * 32)
+    >>> given = {"base_fee": 7, "excess_blob_gas": 0, "parent_beacon_block_root": b"\\x05" * 32}
+    >>> env = BlockEnv(number=7, timestamp=1, fork=Fork.CANCUN, **given)
     >>> [(call.to.hex()[:8], call.data[:2]) for call in calls_before(env, lambda address: True)]
     [('000f3df6', b'\\x05\\x05')]
     """
@@ -59,7 +60,8 @@ def calls_after(env: BlockEnv, has_code: Callable[[bytes], bool]) -> list[Transa
 
     Examples
     --------
-    >>> len(calls_after(BlockEnv(number=7, timestamp=1, fork=Fork.PRAGUE), lambda address: True))
+    >>> env = BlockEnv(number=7, timestamp=1, fork=Fork.PRAGUE, base_fee=7, excess_blob_gas=0)
+    >>> len(calls_after(env, lambda address: True))
     2
     """
     return [_call(address, b"") for address in _AFTER if has_code(address)] if env.fork >= Fork.PRAGUE else []
