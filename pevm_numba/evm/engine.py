@@ -338,16 +338,17 @@ class Engine:
     def _work(self, workers: list[Worker]) -> int:
         block = int(self._block.ctypes.data)
         contexts = np.array([worker.arena.address for worker in workers])
+        self._set(apart=len(workers) == 1)
         start = perf_counter_ns()
         if len(workers) == 1:
-            self._set(apart=1)
-            workers[0].work(block)
+            work(workers[0].arena.address, block)
         else:
             work_together(address_of_kernel(work), contexts, block)
-            if self._get("away") and not self._get("stop"):
-                self._set(away=0, apart=1)
-                apart([partial(worker.work, block) for worker in workers], self._stop)
         taken = perf_counter_ns() - start
+        if any(worker.suspended for worker in workers) and not self._get("stop"):
+            self._set(away=0, apart=1)
+            apart([partial(worker.work, block) for worker in workers], self._stop)
+            taken = perf_counter_ns() - start
         for worker in workers:
             worker.check()
         return taken
