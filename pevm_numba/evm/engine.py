@@ -57,9 +57,8 @@ _LONG_GAS: Final = 200_000_000
 
 def _fetch(engine: weakref.ref[Engine], arena: Arena) -> None:
     """Have an engine fetch; a worker that held it would be a cycle, and keep the arenas until the collector comes by."""
-    this = engine()
-    assert this is not None
-    this.fetch(arena)
+    if (this := engine()) is not None:
+        this.fetch(arena)
 
 
 class Engine:
