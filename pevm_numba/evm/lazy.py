@@ -199,7 +199,7 @@ class Fetched:
                 keys = self._put_slots(arena, address, storage)
                 know(arena.address, arena["wanted"], layout.WHOLE)
         elif slot is None:
-            kind, code = "accounts", b""
+            kind = "accounts"
             self.fetch([address])
             with self._lock:
                 keys = self._put(arena, address)

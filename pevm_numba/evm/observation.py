@@ -180,6 +180,6 @@ def state_change(engine: Engine) -> StateChange:
     keys, place = _table(engine, used)
     words = np.empty((len(used), 32), np.uint8)
     words[place] = now[used].view(np.uint8)[:, ::-1]
-    known = engine.codes()
     put = {words[k].tobytes() for k in np.flatnonzero(keys.field == Field.CODE)} - {bytes(32), EMPTY_HASH}
+    known = engine.codes() if put else {}
     return StateChange(keys, words, {digest: known[int.from_bytes(digest, "big")] for digest in sorted(put)})
