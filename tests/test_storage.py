@@ -208,6 +208,21 @@ def test_an_account_destroyed_on_a_store_leaves_nothing_there() -> None:
     assert len(store.slots_of(CODE)) == 0
 
 
+def test_what_transactions_have_written_is_not_fetched_over() -> None:
+    """The second transaction destroys the account, for which all of its storage is fetched, and fails."""
+    reverts = b"\xd0" * 20
+    code = "36600657" + "33ff" + "5b6005600055" + "00"  # with data slot 0 := 5, without it is destroyed
+    block = block_of(code, Fork.SHANGHAI, n_tx=2)
+    writes, fails = replace(block.transactions[0], data=b"\1"), replace(block.transactions[1], to=reverts)
+    store = MemoryStore()
+    destroys = bytes.fromhex("5f5f5f5f5f73" + CODE.hex() + "5af1505f5ffd")
+    put_world(store, {**block.state, CODE: (0, 1, bytes.fromhex(code), {0: 1, 1: 7}), reverts: (0, 1, destroys, {})})
+    done = pn.execute(pn.EvmBlock(block.env, [writes, fails], {}), "serial", store=store)
+    assert done.success.tolist() == [True, False]
+    assert done.fetches.storages == 1
+    assert read_world(store)[CODE].storage == {0: 5, 1: 7}
+
+
 def test_micro_ops_run_on_a_store_too() -> None:
     key = (b"\1" * 20, 0, bytes(32))
     adds = [("SLOAD", key), ("ADD", 1), ("SSTORE", key, "TOP")]
