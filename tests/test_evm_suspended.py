@@ -107,6 +107,40 @@ def test_everybody_may_ask_at_any_time(executor: str, n_workers: int, monkeypatc
 
 
 @pytest.mark.skipif(DISABLED, reason="needs real threads")
+def test_nobody_waits_for_a_value_of_whoever_waits_for_him() -> None:
+    """The second transaction asks only when it runs again, with what it has written still unsettled; later ones read that.
+
+    Who asks first has all others leave Numba's threads: one who waited for the value would never do so.
+    """
+    writer = "5b" + BURN * 40 + "600160005500"
+    second = "5b6000541561{:04x}57" + MODEXP + "5b60005460010160015500"
+    start = "5f35600114" + "61{:04x}57" + "5f35600214" + "61{:04x}57"
+    reader = BURN * 8 + "600154" + "602035" + "5500"
+    at_writer = len(start.format(0, 0)) // 2 + len(reader) // 2
+    at_second = at_writer + len(writer) // 2
+    end = at_second + len("5b6000541561000057" + MODEXP) // 2
+    block = block_of(start.format(at_writer, at_second) + reader + writer + second.format(end), Fork.SHANGHAI)
+    kinds = [1, 2, *[0] * 20]
+    txs = [
+        replace(block.transactions[0], sender=WHO[min(i, 2)], nonce=max(0, i - 2), gas_limit=8_000_000,
+                data=kind.to_bytes(32, "big") + (10 + i).to_bytes(32, "big"))
+        for i, kind in enumerate(kinds)
+    ]  # fmt: skip
+    block = pn.EvmBlock(block.env, txs, block.state)
+    serial = pn.execute(block, "serial")
+    assert serial.success.all()
+    assert serial.state[CODE].storage == {0: 1, 1: 2, **{10 + i: 2 for i in range(2, 22)}}
+    nothing = pn.AccessSets.from_dicts([{}] * block.n_tx, n_keys=1)
+    job, again = EvmJob(block, "optimistic", workers=4, access=nothing), 0
+    job.plan()
+    for _ in range(40):
+        done = job.collect(*job.run())
+        done.check_equal(serial)
+        again += done.counters["aborts"]
+    assert again > 0
+
+
+@pytest.mark.skipif(DISABLED, reason="needs real threads")
 @pytest.mark.parametrize("executor", ["waves", "dataflow", "optimistic", "bal"])
 def test_the_others_work_on_while_one_asks(executor: str, monkeypatch: pytest.MonkeyPatch) -> None:
     block = block_of("5f35600657" + "00" + "5b" + MODEXP + "00", Fork.SHANGHAI, n_tx=5)  # those that have data ask

@@ -223,6 +223,22 @@ def test_what_transactions_have_written_is_not_fetched_over() -> None:
     assert read_world(store)[CODE].storage == {0: 5, 1: 7}
 
 
+def test_the_code_that_an_account_met_on_the_way_runs_is_fetched_with_it() -> None:
+    """A contract calls somebody who has delegated to another contract (EIP-7702), and nothing names either."""
+    signer, target = b"\xd1" * 20, b"\xd2" * 20
+    block = block_of("5f5f5f5f5f73" + signer.hex() + "5af15f5500", Fork.PRAGUE)
+    state = {
+        **block.state, signer: (0, 1, bytes.fromhex("ef0100") + target, {3: 4}),
+        target: (0, 1, bytes.fromhex("60035460010160035500"), {}),
+    }  # fmt: skip
+    expected = pn.execute(pn.EvmBlock(block.env, block.transactions, state), "serial")
+    store = MemoryStore()
+    put_world(store, state)
+    assert pn.execute(block, "serial", store=store).change.keys == expected.change.keys
+    assert read_world(store) == expected.state
+    assert read_world(store)[signer].storage == {3: 5}
+
+
 def test_micro_ops_run_on_a_store_too() -> None:
     key = (b"\1" * 20, 0, bytes(32))
     adds = [("SLOAD", key), ("ADD", 1), ("SSTORE", key, "TOP")]
