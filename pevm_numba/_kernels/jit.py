@@ -28,8 +28,8 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from numba.np.ufunc import parallel as _threads
 
 __all__ = [
-    "DISABLED", "U64", "alone", "cache_directory", "dispatchers_with_code", "entry_point", "inputs", "kernel",
-    "kernel_sources", "most_threads", "parallel_kernel", "read_only", "started", "was_compiled",
+    "DISABLED", "U64", "alone", "cache_directory", "can_keep", "dispatchers_with_code", "entry_point", "inputs", "is_kept",
+    "kernel", "kernel_sources", "most_threads", "parallel_kernel", "read_only", "started", "was_compiled",
 ]  # fmt: skip
 
 log = logging.getLogger("pevm_numba")
@@ -160,6 +160,20 @@ def _announce() -> None:
     if before_first_compile is not None:
         say, before_first_compile = before_first_compile, None
         say()
+
+
+def can_keep() -> bool:
+    """Whether compiled kernels can be written to `cache_directory`, which is made."""
+    try:
+        cache_directory().mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(cache_directory(), os.W_OK)
+
+
+def is_kept(function: Callable) -> bool:
+    """Whether the disk holds a kernel, by all appearances: it may yet turn out to be damaged."""
+    return os.path.exists(function._cache._cache_file._index_path)
 
 
 def was_compiled() -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from .._kernels.evm import layout
 from .._kernels.evm.asking import step
 from .._kernels.evm.blocks import work
+from .._kernels.evm.compiling import compile_kernels
 from .._kernels.evm.interpreter import interpret
 from .._kernels.evm.linking import address_of_kernel
 from .._kernels.evm.native import run_precompile
@@ -26,6 +27,9 @@ from .precompiles.bn128_plain import TWIST_B
 from .precompiles.native import natives
 
 __all__ = ["Worker"]
+
+#: What is called by address, with how many integers; the first takes as long to compile as the others together.
+_KERNELS: Final = ((interpret, 1), (work, 2), (run_precompile, 1), (run_transaction, 2), (step, 1))
 
 #: Fields of a context, and names of `natives`: of each library all are there or none is used.
 _NATIVES: Final = (
@@ -72,6 +76,7 @@ class Worker:
         set_environment(self.arena, env)
         self.arena["worker"] = number
         self._set_natives()
+        compile_kernels(_KERNELS)
         self.arena["interpreter"] = address_of_kernel(interpret, 1)
         self.arena["runner"] = address_of_kernel(run_transaction)
         self.arena["server"] = address_of_kernel(run_precompile, 1)
