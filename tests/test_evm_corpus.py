@@ -14,9 +14,12 @@ import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.bench.evm import chained
 from pevm_numba.evm.block import EvmBlock
+from pevm_numba.evm.hashing import EMPTY_HASH, keccak
 from pevm_numba.evm.machine import Evm
+from pevm_numba.evm.world import World
 from pevm_numba.execute.evm_result import EvmExecution
 from pevm_numba.io.evm_tables import evm_numbers, read_evm_blocks
+from pevm_numba.machine.ops import Field
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 #: Neighbours that are made one block.
@@ -52,6 +55,28 @@ def test_a_real_block_has_its_receipts_and_its_state(number: int) -> None:
     assert done.success.tolist() == [row["success"] for row in rows(number)]
     assert blocks()[number].after is not None
     assert done.differences_from_chain() == []
+
+
+def values(world: World) -> dict[tuple[bytes, int, int], int]:
+    """All words of a state that are not 0, code as its hash."""
+    found = {}
+    for address, (balance, nonce, code, storage) in world.items():
+        found |= {(address, Field.BALANCE, 0): balance, (address, Field.NONCE, 0): nonce}
+        found[address, Field.CODE, 0] = int.from_bytes(keccak(code), "big") if code else 0
+        found |= {(address, Field.STORAGE, slot): value for slot, value in storage.items()}
+    return {key: value for key, value in found.items() if value}
+
+
+@pytest.mark.parametrize("number", numbers())
+def test_a_change_is_all_that_differs_between_the_states_before_and_after(number: int) -> None:
+    """Those of the protocol's calls before the transactions included, as block 19,807,080 has (EIP-4788)."""
+    done = serial(number)
+    before, after = values(blocks()[number].state), values(done.state)
+    wanted = {key: after.get(key, 0) for key in before.keys() | after.keys() if before.get(key, 0) != after.get(key, 0)}
+    found = {key: int.from_bytes(word.tobytes(), "big") for key, word in zip(done.change.keys, done.change.words)}
+    none = int.from_bytes(EMPTY_HASH, "big")  # tells an account that exists and has no code from one that does not exist
+    found = {key: 0 if key[1] == Field.CODE and word == none else word for key, word in found.items()}
+    assert {key: word for key, word in found.items() if key in wanted or key[1] != Field.CODE or word} == wanted
 
 
 @pytest.mark.parametrize("number", numbers())

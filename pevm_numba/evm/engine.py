@@ -38,10 +38,11 @@ from .world import (
     add_keys,
     add_state,
     key_number,
-    key_table,
     known_codes,
     read_state,
+    replaced,
     room_for,
+    values_of,
     word,
     word_value,
 )
@@ -129,13 +130,15 @@ class Engine:
                     first.arena.add_code(code)
             if first.arena["status"] == layout.OK:
                 self._use(first, room)
-                if self._call_system(self._before(), "before"):
+                self.before = values_of(self.arena)
+                if self._call_system(calls_before(self.env, self._has_code), "before"):
                     break
             room = room.doubled()
         else:
             raise ExecutionError(f"state of {len(self._state)} accounts: no room for it in {room}")
-        #: Values before the block of all keys known then, (n, 4) uint64.
-        self.before = self.arena.words("values")[: len(key_table(self.arena)[1])].copy()
+        #: Values before the transactions, (n, 4) uint64, of all keys known then; those before the block, where unlike.
+        given, self.before = self.before, values_of(self.arena)
+        self.given = replaced(given, self.before)
 
     def _use(self, first: Worker, room: Room) -> None:
         self.workers = [first, *(Worker(self.env, beside=first.arena, number=i) for i in range(1, self.n_workers))]
@@ -176,9 +179,6 @@ class Engine:
         return int(self._block[layout.BLOCK.numbers[name] // 8])
 
     # ---------------------------------------------------------------- around the transactions
-
-    def _before(self) -> list[Transaction]:
-        return calls_before(self.env, self._has_code)
 
     def _after(self) -> list[Transaction]:
         return calls_after(self.env, self._has_code)

@@ -176,6 +176,8 @@ def state_change(engine: Engine) -> StateChange:
     now = engine.arena.words("values")[:n]
     before = np.zeros_like(now)
     before[: len(engine.before)] = engine.before
+    changed, given = engine.given
+    before[changed] = given
     used = np.flatnonzero((now != before).any(axis=1))
     keys, place = _table(engine, used)
     words = np.empty((len(used), 32), np.uint8)

@@ -17,7 +17,7 @@ from .hashing import EMPTY_HASH
 
 __all__ = [
     "AccountState", "World", "add_account", "add_keys", "add_state", "key_number", "key_table", "known_codes", "known_hashes",
-    "read_state", "room_for", "word", "word_value",
+    "read_state", "replaced", "room_for", "values_of", "word", "word_value",
 ]  # fmt: skip
 
 
@@ -112,6 +112,26 @@ def key_table(arena: Arena) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     n_keys = int(arena.buffer("n_keys").view(np.int64)[0])
     keys = arena.buffer("keys").reshape(-1, layout.KEY.size)[:n_keys]
     return keys[:, :32], keys[:, 32:40].copy().view(np.int64)[:, 0]
+
+
+def values_of(arena: Arena) -> NDArray[np.uint64]:
+    """Values of all keys, (n, 4) uint64."""
+    return arena.words("values")[: len(key_table(arena)[1])].copy()
+
+
+def replaced(given: NDArray[np.uint64], now: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """Keys whose values are others now, and those that were given; keys met since had 0.
+
+    Examples
+    --------
+    >>> keys, values = replaced(np.zeros((1, 4), np.uint64), np.array([[0, 0, 0, 0], [7, 0, 0, 0]], np.uint64))
+    >>> keys.tolist(), values.tolist()
+    ([1], [[0, 0, 0, 0]])
+    """
+    before = np.zeros_like(now)
+    before[: len(given)] = given
+    keys = np.flatnonzero((before != now).any(axis=1))
+    return keys, before[keys]
 
 
 def read_state(*arenas: Arena) -> dict[bytes, AccountState]:
