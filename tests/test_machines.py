@@ -95,6 +95,8 @@ def test_schedules_and_simulations_take_a_block(block: AnyBlock) -> None:
     assert {ratio.measure for ratio in best} == {"makespan"}
     built = pn.build_block(access, [1] * block.n_tx, [1] * block.n_tx, gas_limit=block.n_tx, block=block)
     assert sorted(built.chosen.tolist()) == list(range(block.n_tx))
+    if DISABLED and isinstance(block, EvmBlock):  # so few transactions conflict with none
+        return
     late = pn.Schedule.from_waves("all at once", [list(range(block.n_tx))])
     with pytest.raises(pn.PevmError, match=r"conflicts with it on key \d+ \(0x"):
         pn.check_schedule(late, access)
@@ -361,8 +363,8 @@ def test_every_command_takes_an_evm_block(
     said = command("execute", *given, "--executor", "dataflow", "--schedule", tmp_path / "plan.json", "--workers", 2)
     assert (said.code, said.err) == (0, "")
     said = command("schedule", *given, "--oracle", "eip2930", "--rows", 0)
-    assert "NOT valid for the block" in said.out
-    if not DISABLED:  # so few transactions keep their order
+    if not DISABLED:  # so few transactions conflict with none, and keep their order
+        assert "NOT valid for the block" in said.out
         said = command("schedule", *given, "--policy", "mis", "--rows", 0)
         assert "in an order of its own the block's code may access other keys" in " ".join(said.out.split())
         assert "by accesses in block order" in said.out
@@ -467,6 +469,7 @@ def test_a_policy_does_not_hide_a_poor_estimate() -> None:
     assert "cost" not in subject.hints
 
 
+@pytest.mark.skipif(DISABLED, reason="so few transactions run serially")
 def test_auto_says_what_is_given() -> None:
     block = example()
     plans = [pn.schedule(block, policy, workers=2) for policy in ("levels", "list")]
