@@ -16,7 +16,7 @@ from ..machine.ops import Field, Mode
 from .engine import NOTES, Engine
 from .hashing import EMPTY_HASH
 from .plans import CELLS
-from .world import key_table
+from .world import key_table, replaced
 
 __all__ = ["EvmAccessList", "Observation", "access_list", "observe", "state_change"]
 
@@ -172,13 +172,10 @@ def access_list(seen: Observation, n_tx: int) -> EvmAccessList:
 
 def state_change(engine: Engine) -> StateChange:
     """What the last run changed, if `Engine.state` has been called: system calls and withdrawals included."""
-    n = len(key_table(engine.arena)[1])
-    now = engine.arena.words("values")[:n]
-    before = np.zeros_like(now)
-    before[: len(engine.before)] = engine.before
-    changed, given = engine.given
+    now = engine.arena.words("values")[: len(key_table(engine.arena)[1])]
+    before, (changed, given) = engine.before.copy(), engine.given
     before[changed] = given
-    used = np.flatnonzero((now != before).any(axis=1))
+    used, _ = replaced(before, now)
     keys, place = _table(engine, used)
     words = np.empty((len(used), 32), np.uint8)
     words[place] = now[used].view(np.uint8)[:, ::-1]

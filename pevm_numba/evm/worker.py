@@ -28,8 +28,10 @@ from .precompiles.native import natives
 
 __all__ = ["Worker"]
 
-#: What is called by address, with how many integers; the first takes as long to compile as the others together.
-_KERNELS: Final = ((interpret, 1), (work, 2), (run_precompile, 1), (run_transaction, 2), (step, 1))
+#: Kernels that kernels call by address, by field of a context, with how many integers.
+_CALLED: Final = {
+    "interpreter": (interpret, 1), "runner": (run_transaction, 2), "server": (run_precompile, 1), "stepper": (step, 1),
+}  # fmt: skip
 
 #: Fields of a context, and names of `natives`: of each library all are there or none is used.
 _NATIVES: Final = (
@@ -76,11 +78,10 @@ class Worker:
         set_environment(self.arena, env)
         self.arena["worker"] = number
         self._set_natives()
-        compile_kernels(_KERNELS)
-        self.arena["interpreter"] = address_of_kernel(interpret, 1)
-        self.arena["runner"] = address_of_kernel(run_transaction)
-        self.arena["server"] = address_of_kernel(run_precompile, 1)
-        self.arena["stepper"] = address_of_kernel(step, 1)
+        # the interpreter, which is first, takes as long to compile as all others
+        compile_kernels((*_CALLED.values(), (work, 2)))
+        for field, called in _CALLED.items():
+            self.arena[field] = address_of_kernel(*called)
         #: Where an arena begins to fill with what transactions leave behind.
         self._tops = {name: self.arena[name] for name in ("logs", "log_data", "log_room", "notes", "cells")}
         if beside is not None:
