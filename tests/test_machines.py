@@ -95,8 +95,13 @@ def test_schedules_and_simulations_take_a_block(block: AnyBlock) -> None:
     assert {ratio.measure for ratio in best} == {"makespan"}
     built = pn.build_block(access, [1] * block.n_tx, [1] * block.n_tx, gas_limit=block.n_tx, block=block)
     assert sorted(built.chosen.tolist()) == list(range(block.n_tx))
-    if DISABLED and isinstance(block, EvmBlock):  # so few transactions conflict with none
-        return
+
+
+@either
+def test_all_transactions_at_once_are_refused(block: AnyBlock) -> None:
+    if DISABLED and isinstance(block, EvmBlock):
+        pytest.skip("so few transactions conflict with none")
+    access = pn.access_sets(block)
     late = pn.Schedule.from_waves("all at once", [list(range(block.n_tx))])
     with pytest.raises(pn.PevmError, match=r"conflicts with it on key \d+ \(0x"):
         pn.check_schedule(late, access)
