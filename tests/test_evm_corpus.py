@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from evm_corpus import CORPUS, blocks, numbers, serial
 
 import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
@@ -18,29 +18,11 @@ from pevm_numba.evm.hashing import EMPTY_HASH, keccak
 from pevm_numba.evm.machine import Evm
 from pevm_numba.evm.world import World
 from pevm_numba.execute.evm_result import EvmExecution
-from pevm_numba.io.evm_tables import evm_numbers, read_evm_blocks
 from pevm_numba.machine.ops import Field
 
-CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 #: Neighbours that are made one block.
 MEGA = 4
 pytestmark = [pytest.mark.corpus, pytest.mark.usefixtures("always_parallel")]
-
-
-def numbers() -> list[int]:
-    """All blocks of the corpus; in plain Python the short ones."""
-    found = evm_numbers(CORPUS) if (CORPUS / "state").is_dir() else []
-    return found[:8] if DISABLED else found
-
-
-@functools.cache
-def blocks() -> dict[int, EvmBlock]:
-    return {block.number: block for block in read_evm_blocks(CORPUS, numbers())}
-
-
-@functools.cache
-def serial(number: int) -> EvmExecution:
-    return pn.execute(blocks()[number], "serial")
 
 
 def rows(number: int) -> list[dict[str, Any]]:

@@ -190,7 +190,7 @@ def test_no_native_library_is_needed(executor: str, monkeypatch: pytest.MonkeyPa
 @pytest.mark.skipif(DISABLED, reason="too slow in plain Python")
 @pytest.mark.parametrize("number", [9069000, 12459406, 19932148])
 def test_a_real_block_finds_all_of_its_state_elsewhere(number: int) -> None:
-    from test_evm_corpus import blocks
+    from evm_corpus import blocks
 
     block = blocks()[number]
     serial = pn.execute(block, "serial")

@@ -23,7 +23,8 @@ from .system import now, thread_cpu
 from .together import all_here, hash_together, rest
 
 __all__ = [
-    "BAL_CELLS", "COUNTS", "MISSING", "MISSING_READ", "SURPLUS", "SURPLUS_READ", "WRONG", "Listed", "find_sources", "run_bal",
+    "BAL_CELLS", "COUNTS", "EITHER_WAY", "MISSING", "MISSING_READ", "SURPLUS", "SURPLUS_READ", "WRONG", "Listed",
+    "find_sources", "run_bal",
 ]  # fmt: skip
 
 #: Cells of the control array: next position, finished ones, lowest position that fails + 1, hashing, next key,
@@ -36,6 +37,9 @@ COUNTS = ("cpu_ns", "position", "key", "kind")
 
 #: What is wrong with an entry: another value, not listed, not changed; and with a key that is only read.
 WRONG, MISSING, SURPLUS, MISSING_READ, SURPLUS_READ = 1, 2, 3, 4, 5
+
+#: Of a key that is not listed as read: whether it is read does not matter.
+EITHER_WAY = 2
 
 #: Keys whose state a worker writes at a time.
 _KEYS = 1024
@@ -53,9 +57,9 @@ class Listed(NamedTuple):
     list_indptr: NDArray[np.int64]
     list_keys: NDArray[np.int32]
     list_values: NDArray[np.uint64]
-    #: (n_keys,): last entry of the list for the key, -1 if none; whether it is listed as only read.
+    #: (n_keys,): last entry of the list for the key, -1 if none; whether it is listed as only read, or (EITHER_WAY) may be.
     last: NDArray[np.int32]
-    only_read: NDArray[np.bool_]
+    only_read: NDArray[np.uint8]
     pre_values: NDArray[np.uint64]
     #: (n_entries, 4): the transactions' own rows, and what these held at first.
     cells: NDArray[np.uint64]
@@ -151,7 +155,8 @@ def _commit(listed, state, found, control):
                 for c in range(4):
                     state[key, c] = listed.list_values[i, c]
             read = i < 0 and listed.touched[key] != 0
-            if read != listed.only_read[key] and (found[3] == 0 or key < found[2]):
+            said = listed.only_read[key]
+            if said != EITHER_WAY and read != (said != 0) and (found[3] == 0 or key < found[2]):
                 found[1], found[2] = -1, key
                 found[3] = MISSING_READ if read else SURPLUS_READ
 

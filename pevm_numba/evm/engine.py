@@ -27,9 +27,10 @@ from .forks import blob_parameters
 from .header import BlockEnv
 from .lazy import Fetched, Source
 from .machine import ENLARGED, refused
-from .outcomes import Results, array_of, dtype_of
+from .outcomes import NOTES, Results, array_of
 from .plans import CELLS, Plan, serial_plan
 from .protocol import calls_after, calls_before, paid_out
+from .protocol_calls import call_by_protocol
 from .transaction import Transaction
 from .worker import Worker
 from .world import (
@@ -47,10 +48,7 @@ from .world import (
     word_value,
 )
 
-__all__ = ["NOTES", "Engine"]
-
-#: Records of reads as NumPy sees them.
-NOTES: Final = dtype_of(layout.NOTE)
+__all__ = ["Engine"]
 
 #: Gas that all transactions together may use, from which on a run may be interrupted; others end by themselves in seconds.
 _LONG_GAS: Final = 200_000_000
@@ -119,6 +117,8 @@ class Engine:
 
     def _make(self, room: Room) -> None:
         self.before = np.empty((0, 4), np.uint64)
+        #: What the protocol's calls read (`NOTES`), before the transactions and after them.
+        self.around: dict[str, NDArray[Any]] = {}
         for _ in range(ENLARGED):
             first = Worker(self.env, room)
             add_state(first.arena, self._state)
@@ -188,28 +188,10 @@ class Engine:
 
     def _call_system(self, calls: list[Transaction], name: str, checked: bool = False) -> bool:
         """Whether there was room for them. Those that are `checked` must succeed."""
-        if not calls:
-            return True
-        results = Results(self.arena, len(calls))
-        try:
-            self._block[:] = 0
-            txs = encode_transactions(self.arena, calls, self.env, name, system=True)
-            self._set(mode=SERIAL, n_tx=len(calls), txs=txs, results=results.address)
-            self.workers[0].work(int(self._block.ctypes.data))
-            stop, at, problems = self._get("stop"), self._get("failed"), self.workers[0].problems
-            failed, why = np.flatnonzero(results.records["success"] != 1), int(results.records["refusal"][at])
-        finally:
-            self.workers[0].forget()
-            self.results = Results(self.arena, len(self.txs))  # the arena has one place for results
-        if stop == layout.REJECTED:
-            if why == layout.HOST:
-                raise problems.pop(at)
-            text = refused(calls[at], self.env, why, {})
-            raise BlockError(f"block {self.env.number}: a call by the protocol refused: {text}")
-        if checked and stop == layout.OK and len(failed):
-            to = calls[int(failed[0])].to or b""
-            raise BlockError(f"block {self.env.number} refused: the protocol's call of 0x{to.hex()} fails (EIP-7002, 7251)")
-        return stop == layout.OK
+        notes = call_by_protocol(self.workers[0], calls, name, checked=checked)
+        if notes is not None:
+            self.around[name] = notes
+        return notes is not None
 
     def _pay_out(self) -> None:
         """Withdrawals."""
@@ -384,6 +366,8 @@ class Engine:
             if self._ending:  # interrupted half-way
                 self.run(self._last)
             self._ending = True
+            #: Values after the transactions, (n, 4) uint64.
+            self.between = values_of(self.arena)
             try:
                 self._pay_out()
                 self._ended = self._call_system(self._after(), "after", checked=True)

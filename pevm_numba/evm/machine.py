@@ -18,11 +18,13 @@ from .arena import Arena, Room
 from .charges import charges, refusal
 from .encoding import encode_transactions
 from .header import BlockEnv
-from .outcomes import Results, read_logs
+from .outcomes import NOTES, Results, array_of, read_logs
+from .plans import CELLS
 from .receipts import Log
 from .transaction import Transaction
+from .tx_accesses import RawAccesses, TxAccesses, tx_accesses
 from .worker import Worker
-from .world import AccountState, World, add_state, read_state
+from .world import AccountState, World, add_state, key_table, read_state
 
 __all__ = ["ENLARGED", "Evm", "Outcome", "refused"]
 
@@ -104,6 +106,30 @@ class Evm:
         """All accounts that exist now."""
         return read_state(self.arena)
 
+    def accesses(self) -> TxAccesses:
+        """What the last transaction accessed."""
+        record = self._results.records[0]
+        notes = array_of(int(record["notes"]), int(record["n_notes"]), NOTES)
+        cells = array_of(int(record["cells"]), int(record["n_cells"]), CELLS)
+        return tx_accesses(RawAccesses(*key_table(self.arena), [notes], [cells]))
+
+    def try_out(self, tx: Transaction) -> tuple[Outcome, TxAccesses]:
+        """Run a transaction, see what it does, and leave the state as it was.
+
+        Raises
+        ------
+        BlockError, ExecutionError
+            As `run` does.
+        """
+        arena, before = self.arena, self.arena.words("values").copy()
+        try:
+            found = self.run(tx), self.accesses()
+        finally:
+            arena.words("values")[:] = before
+            if self.arena is not arena:  # there was no room in it
+                self._load(read_state(arena), self.arena.room)
+        return found
+
     def run(self, tx: Transaction, look: Callable[[Arena], object] | None = None) -> Outcome:
         """Run a transaction on the state, which it changes.
 
@@ -144,7 +170,7 @@ class Evm:
         self._worker.forget()
         self._results.clear()
         txs = encode_transactions(self.arena, [tx], self.env)
-        fields = {"mode": SERIAL, "n_tx": 1, "txs": txs, "results": self._results.address}
+        fields = {"mode": SERIAL, "n_tx": 1, "txs": txs, "results": self._results.address, "records": 1}
         self._block[:] = 0
         for name, value in fields.items():
             self._block[layout.BLOCK.numbers[name] // 8] = value

@@ -13,12 +13,13 @@ from .. import door
 from ..errors import BlockError
 from ..keys import KeyTable, StateChange
 from ..machine.ops import Field, Mode
-from .engine import NOTES, Engine
+from .engine import Engine
 from .hashing import EMPTY_HASH
+from .outcomes import NOTES
 from .plans import CELLS
 from .world import key_table, replaced
 
-__all__ = ["EvmAccessList", "Observation", "access_list", "observe", "state_change"]
+__all__ = ["EvmAccessList", "Observation", "access_list", "observe", "state_change", "table_of"]
 
 _CREDIT: Final = 2
 
@@ -109,7 +110,7 @@ def _all(parts: list[NDArray[Any]], dtype: np.dtype[Any]) -> tuple[NDArray[np.in
     return tx, np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
-def _table(engine: Engine, used: NDArray[np.int64]) -> tuple[KeyTable, NDArray[np.int64]]:
+def table_of(engine: Engine, used: NDArray[np.int64]) -> tuple[KeyTable, NDArray[np.int64]]:
     """The keys of those numbers in canonical order, and each one's place in it."""
     words, owners = key_table(engine.arena)
     accounts = np.cumsum(owners < 0) - 1
@@ -133,7 +134,7 @@ def observe(engine: Engine) -> Observation:
     read_tx, reads = read_tx[reads["key"] >= 0], reads[reads["key"] >= 0]
     change_tx, cells = _all([engine.changes(t) for t in range(n_tx)], CELLS)
     used, inverse = np.unique(np.concatenate([reads["key"], cells["key"]]), return_inverse=True)
-    keys, place = _table(engine, used)
+    keys, place = table_of(engine, used)
     ids = place[inverse]
     modes = np.concatenate([
         np.full(len(reads), int(Mode.READ), np.uint8),
@@ -176,7 +177,7 @@ def state_change(engine: Engine) -> StateChange:
     before, (changed, given) = engine.before.copy(), engine.given
     before[changed] = given
     used, _ = replaced(before, now)
-    keys, place = _table(engine, used)
+    keys, place = table_of(engine, used)
     words = np.empty((len(used), 32), np.uint8)
     words[place] = now[used].view(np.uint8)[:, ::-1]
     put = {words[k].tobytes() for k in np.flatnonzero(keys.field == Field.CODE)} - {bytes(32), EMPTY_HASH}

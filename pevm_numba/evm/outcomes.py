@@ -13,7 +13,7 @@ from .._kernels.evm.records import Layout
 from .arena import Arena
 from .receipts import Log
 
-__all__ = ["Results", "array_of", "dtype_of", "read_logs"]
+__all__ = ["NOTES", "Results", "array_of", "dtype_of", "read_logs"]
 
 
 def dtype_of(kind: Layout) -> np.dtype[Any]:
@@ -29,6 +29,9 @@ def dtype_of(kind: Layout) -> np.dtype[Any]:
     names, formats = [*kind.words, *kind.numbers], [*((f[1], f[2]) for f in fields[0]), *(f[1] for f in fields[1])]
     return np.dtype({"names": names, "formats": formats, "offsets": places, "itemsize": kind.size})
 
+
+#: Records of reads as NumPy sees them.
+NOTES: Final = dtype_of(layout.NOTE)
 
 _RESULT: Final = dtype_of(layout.RESULT)
 _LOG: Final = dtype_of(layout.LOG)
@@ -47,6 +50,8 @@ class Results:
     arena : Arena
         Which keeps them.
     n_tx : int
+    name : str
+        Under which it keeps them.
 
     Examples
     --------
@@ -55,8 +60,8 @@ class Results:
     [0, 0]
     """
 
-    def __init__(self, arena: Arena, n_tx: int) -> None:
-        buffer = arena.allocate("results", max(1, n_tx) * layout.RESULT.size)
+    def __init__(self, arena: Arena, n_tx: int, name: str = "results") -> None:
+        buffer = arena.allocate(name, max(1, n_tx) * layout.RESULT.size)
         self.address = int(buffer.ctypes.data)
         self.records: NDArray[Any] = buffer.view(_RESULT)[:n_tx]
 

@@ -23,7 +23,7 @@ from .plans import serial_plan
 from .trie import world_root
 from .world import World
 
-__all__ = ["Step", "Trace", "trace"]
+__all__ = ["Step", "Trace", "known_state", "trace"]
 
 _FRAME: Final = dtype_of(layout.FRAME)
 
@@ -103,7 +103,7 @@ def _costed(steps: list[dict[str, Any]], left: int) -> Iterator[Step]:
         yield Step(**fields, cost=max(0, step["gas"] - max(0, rest)))
 
 
-def _known(block: EvmBlock, n_tx: int) -> World:
+def known_state(block: EvmBlock, n_tx: int) -> World:
     """The state before a block, as far as its first transactions need it."""
     if block.source is None:
         return block.state
@@ -141,7 +141,7 @@ def trace(block: EvmBlock, index: int) -> Trace:
     [(96, 3, ()), (96, 3, (3,)), (1, 3, (3, 4)), (0, 0, (7,))]
     """
     integer("index", index, 0, block.n_tx - 1)
-    engine = Engine(block.env, block.transactions[:index], _known(block, index + 1))
+    engine = Engine(block.env, block.transactions[:index], known_state(block, index + 1))
     engine.run(serial_plan(index))
     machine, steps = Evm(block.env, engine.transaction_state()), defaultdict[Arena, list[dict[str, Any]]](list)
     outcome = machine.run(block.transactions[index], lambda arena: steps[arena].append(_seen(arena)))

@@ -6,15 +6,19 @@ listed as read. Otherwise it is rejected, naming the first (transaction, key) in
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import door, programs
 from .._kernels import bal as _k
 from .._kernels.control import PAD
 from .._kernels.jit import read_only
 from ..access.block_list import BlockAccessList
+from ..access.eip7928 import Eip7928List
+from ..access.eip7928_build import changes_of_block, check_accounts
 from ..block import Block
 from ..errors import AccessListError, BlockError
 from .launch import launch
@@ -44,6 +48,16 @@ class BalJob(MicroOpJob):
         self.touched = np.zeros(block.n_keys, np.uint8)
         self.chunk = self.claim_size(_CHUNK_WORK, _CHUNK_MOST)
 
+    @cached_property
+    def _from_wire(self) -> tuple[BlockAccessList, NDArray[np.bool_]] | None:
+        """By the block's keys what a list says that has come without them."""
+        return changes_of_block(self.access_list, self.block) if isinstance(self.access_list, Eip7928List) else None
+
+    @property
+    def either_way(self) -> NDArray[np.bool_] | None:
+        """(n_keys,) bool of keys that may be only read or not: a list as clients exchange it does not tell."""
+        return None if self._from_wire is None else self._from_wire[1]
+
     @property
     def listed(self) -> BlockAccessList:
         """The list to run from.
@@ -53,7 +67,7 @@ class BalJob(MicroOpJob):
         BlockError
             If it is missing, or for another number of transactions or keys.
         """
-        listed = self.access_list
+        listed = self.access_list if self._from_wire is None else self._from_wire[0]
         door.instance("access_list", listed, BlockAccessList)
         have, want = (listed.n_tx, listed.n_keys), (self.block.n_tx, self.block.n_keys)
         if have != want:
@@ -69,8 +83,10 @@ class BalJob(MicroOpJob):
         order, (indptr, keys, modes) = self.space.in_order(self.order), self.space.footprint
         entries = read_only(listed.indptr), read_only(listed.keys)
         _k.find_sources(order, indptr, keys, *entries, last, source)
-        only_read = np.zeros(block.n_keys, bool)
-        only_read[listed.reads] = True
+        only_read = np.zeros(block.n_keys, np.uint8)
+        only_read[listed.reads] = 1
+        if self.either_way is not None:
+            only_read[self.either_way] = _k.EITHER_WAY
         self.entries = _k.Listed(
             indptr, keys, modes, read_only(source), *entries, read_only(listed.values), read_only(last),
             read_only(only_read), read_only(block.pre_values), *self.rows, self.touched,
@@ -97,6 +113,10 @@ class BalJob(MicroOpJob):
         )  # fmt: skip
         _, timings = launch(_k.run_bal, arguments, space, threads=self.workers)
         self._reject()
+        if self.either_way is not None:
+            accessed = self.touched.astype(bool)
+            accessed[self.listed.keys] = True
+            check_accounts(self.access_list, self.block, accessed)
         timings["cpu_ns"] = int(self.counters[:, 0].sum())
         return self.counted(workers=self.workers, validations=self.block.n_tx), timings
 

@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 
 from .._kernels.evm.blocks import SERIAL, WAVES
 from .._kernels.evm.scheduling import WINDOW
+from ..access.eip7928 import Eip7928List
+from ..access.eip7928_build import changes_of_evm
+from ..access.eip7928_compare import differences
 from ..access.sets import AccessSets
 from ..errors import AccessListError, BlockError, ExecutionError
+from ..evm.accesses import block_accesses
 from ..evm.block import EvmBlock
 from ..evm.engine import Engine
 from ..evm.lazy import Fetches
@@ -146,17 +150,22 @@ class EvmJob(Job):
         What waves and dataflow take for known, hints for optimistic.
     cost : (n_tx,) numbers, optional
         Guessed times of the transactions: whoever has the longest way to go behind him runs first.
-    access_list : EvmAccessList, optional
-        Needed for ``bal``.
+    access_list : EvmAccessList or Eip7928List, optional
+        Needed for ``bal``. Of the second `collect` compares what a run alone does not tell: what is only read, and what the
+        protocol does around the transactions.
     """
 
     block: EvmBlock
 
     def __init__(
         self, block: EvmBlock, executor: str, *, workers: int = 1, schedule: Schedule | None = None,
-        access: AccessSets | None = None, access_list: EvmAccessList | None = None, cost: NDArray[Any] | None = None,
+        access: AccessSets | None = None, access_list: EvmAccessList | Eip7928List | None = None,
+        cost: NDArray[Any] | None = None,
     ) -> None:  # fmt: skip
         self.block, self.name, self.schedule, self.access, self.cost = block, executor, schedule, access, cost
+        self.wire = access_list if isinstance(access_list, Eip7928List) else None
+        if isinstance(access_list, Eip7928List):
+            access_list = changes_of_evm(access_list, block.n_tx)
         self.access_list = access_list
         listed = () if access_list is None else access_list.keys
         known = [(address, slot if field == Field.STORAGE else None) for address, field, slot in listed]
@@ -304,8 +313,11 @@ class EvmJob(Job):
             array.flags.writeable = False
         seen, logs, between = observe(engine), tuple(read_logs(record) for record in records), engine.transaction_state()
         after = engine.state()
-        return EvmExecution(
-            self.block, self.name, self.schedule, success, gas, logs, seen, between, after, times, state_change(engine),
-            Fetches() if engine.fetched is None else engine.fetched.fetches, counters, timings,
+        result = EvmExecution(
+            self.block, self.name, self.schedule, success, gas, logs, seen, between, after, times, block_accesses(engine),
+            state_change(engine), Fetches() if engine.fetched is None else engine.fetched.fetches, counters, timings,
             "; ".join(text for text in (reason, self.reason) if text),
         )  # fmt: skip
+        for unlike in () if self.wire is None else differences(self.wire, result.eip7928_list()):
+            raise AccessListError(f"block {self.block.number}: access list rejected: {unlike}")
+        return result

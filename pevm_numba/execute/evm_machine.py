@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import door
+from ..access.eip7928 import Eip7928List
 from ..access.sets import AccessSets
 from ..errors import AccessListError, BlockError, ExecutionError
 from ..evm.block import EvmBlock
+from ..evm.forks import Fork
 from ..evm.observation import EvmAccessList
 from ..keys import StateChange
 from ..schedule.plan import Schedule
@@ -61,8 +63,14 @@ class EvmMachine(Machine):
     ) -> dict[str, Any]:  # fmt: skip
         """What waves, dataflow and bal have to know beforehand, of a serial run."""
         if access_list is not None:
-            door.instance("access_list", access_list, EvmAccessList)
-            if access_list.n_tx != block.n_tx:
+            if isinstance(access_list, Eip7928List):
+                access_list.check(n_tx=block.n_tx)
+                if block.env.fork < Fork.SPURIOUS:
+                    why = "accounts may exist and be empty before Spurious Dragon, which no such list tells"
+                    raise AccessListError(f"access_list of a block of {block.fork}: {why}")
+            else:
+                door.instance("access_list", access_list, EvmAccessList, " or an Eip7928List")
+            if isinstance(access_list, EvmAccessList) and access_list.n_tx != block.n_tx:
                 raise AccessListError(f"access_list of {access_list.n_tx} transactions: the block has {block.n_tx}")
         unknown = access is None and schedule is None and executor in ("waves", "dataflow")
         if not unknown and (executor != "bal" or access_list is not None):

@@ -10,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import door
+from ..access.eip7928 import Eip7928List
+from ..access.eip7928_build import list_of_evm
+from ..access.eip7928_compare import differences
 from ..access.oracles import observed_sets
 from ..access.sets import AccessSets
 from ..errors import ExecutionError
+from ..evm.accesses import BlockAccesses
 from ..evm.block import EvmBlock
 from ..evm.forks import Fork
 from ..evm.lazy import Fetches
@@ -49,6 +53,8 @@ class EvmExecution:
         All accounts after the last transaction; of a block with a source, as far as they are known.
     state : mapping of bytes to AccountState
         All accounts after the block: system calls and withdrawals included, rewards for mining not. As far as known, too.
+    accesses : BlockAccesses
+        All that the block accessed and changed, whoever did.
     change : StateChange
         What is not as it was before the block: keys, their words, and code.
     fetches : Fetches
@@ -75,6 +81,7 @@ class EvmExecution:
     after_transactions: Mapping[bytes, AccountState]
     state: Mapping[bytes, AccountState]
     times: TxTimes
+    accesses: BlockAccesses
     change: StateChange
     fetches: Fetches
     counters: dict[str, int] = field(default_factory=dict)
@@ -122,6 +129,14 @@ class EvmExecution:
     def block_access_list(self) -> EvmAccessList:
         """What each transaction changed: what ``execute(block, "bal", access_list=...)`` runs from."""
         return access_list(self.seen, self.block.n_tx)
+
+    @cached_property
+    def _list(self) -> Eip7928List:
+        return list_of_evm(self.accesses)
+
+    def eip7928_list(self) -> Eip7928List:
+        """The list as clients exchange it (EIP-7928): reads, and the protocol's own part of the block, included."""
+        return self._list
 
     def differences_from_chain(self, *, whole_state: bool = False) -> list[str]:
         """What is not as the block's header and the state after it say; empty if all that is looked at is right.
@@ -193,6 +208,8 @@ class EvmExecution:
                 return f"transaction {t}: other logs"
         if self.keys != other.keys or self.observed != other.observed:
             return "observed access sets"
+        for entry in differences(self.eip7928_list(), other.eip7928_list()):
+            return f"block access list: {entry}"
         for address in self.state.keys() | other.state.keys():
             if self.state.get(address) != other.state.get(address):
                 return f"account 0x{address.hex()}: {self.state.get(address)!r:.80} and {other.state.get(address)!r:.80}"

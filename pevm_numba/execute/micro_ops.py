@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .. import door, joining
 from ..access.block_list import BlockAccessList
+from ..access.eip7928 import Eip7928List
 from ..access.sets import AccessSets
 from ..block import Block
 from ..errors import BlockError
@@ -66,7 +67,10 @@ class MicroOps(Machine):
         if executor == "bal":
             if access_list is None:
                 access_list = self.with_changes(_serial(block, gas, schedule), gas).block_access_list()
-            door.instance("access_list", access_list, BlockAccessList)
+            if isinstance(access_list, Eip7928List):
+                access_list.check(n_tx=block.n_tx)
+            else:
+                door.instance("access_list", access_list, BlockAccessList, " or an Eip7928List")
         return {"access": access, "access_list": access_list}
 
     def job(

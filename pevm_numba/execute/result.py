@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,8 @@ from .. import door, programs
 from .._kernels import interpreter
 from .._kernels.jit import inputs
 from ..access.block_list import BlockAccessList
+from ..access.eip7928 import Eip7928List
+from ..access.eip7928_build import list_of_block
 from ..access.sets import AccessSets
 from ..block import Block, KeyTuple
 from ..errors import BlockError, ExecutionError
@@ -187,6 +190,29 @@ class Execution:
         reads = np.flatnonzero(touched).astype(np.int32)
         changes = self.changes
         return BlockAccessList(self.block.n_keys, changes.indptr, changes.keys, changes.values, reads)
+
+    def eip7928_list(self, codes: Mapping[bytes, bytes] | None = None) -> Eip7928List:
+        """The list as clients exchange it (EIP-7928).
+
+        Parameters
+        ----------
+        codes : mapping of bytes to bytes, optional
+            Code by its hash, of all code that is put somewhere: the block knows no more than hashes.
+
+        Raises
+        ------
+        BlockError
+            If the execution did not record its changes, or code is not known.
+
+        Examples
+        --------
+        >>> from pevm_numba.execute.run import execute
+        >>> block = Block.from_programs([[("SSTORE", (1, 0, 0), 5)], [("SLOAD", (1, 0, 0))]])
+        >>> execute(block, "serial", record="changes").eip7928_list()[0].storage_changes
+        ((0, ((1, 5),)),)
+        """
+        changes = self.block_access_list()
+        return list_of_block(self.block, changes, np.unique(self.observed.keys), codes or {})
 
     def state(self) -> dict[KeyTuple, int]:
         """All non-zero keys after the block, untouched ones included, as {(address, field, slot): value}."""

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, overload
 
 from .. import door
 from ..access.block_list import BlockAccessList
+from ..access.eip7928 import Eip7928List
 from ..access.sets import AccessSets
 from ..block import Block
 from ..errors import BlockError
@@ -38,7 +39,7 @@ def execute(
     *,
     schedule: Schedule | None = None,
     access: AccessSets | None = None,
-    access_list: BlockAccessList | None = None,
+    access_list: BlockAccessList | Eip7928List | None = None,
     workers: int | None = None,
     gas: str | GasSchedule | None = None,
     store: StateStore | None = None,
@@ -51,7 +52,7 @@ def execute(
     *,
     schedule: Schedule | None = None,
     access: AccessSets | None = None,
-    access_list: EvmAccessList | None = None,
+    access_list: EvmAccessList | Eip7928List | None = None,
     workers: int | None = None,
     gas: None = None,
     store: StateStore | None = None,
@@ -63,7 +64,7 @@ def execute(
     *,
     schedule: Schedule | None = None,
     access: AccessSets | None = None,
-    access_list: BlockAccessList | EvmAccessList | None = None,
+    access_list: BlockAccessList | EvmAccessList | Eip7928List | None = None,
     workers: int | None = None,
     gas: str | GasSchedule | None = None,
     store: StateStore | None = None,
@@ -88,8 +89,9 @@ def execute(
         Estimated access sets: what levels are made of without a schedule, what dataflow takes for known, and hints for
         optimistic. Default: exact, for optimistic none. Of an EVM block, exact is what a serial run beforehand observes,
         outside the timings; nothing but the schedule is known where there is one.
-    access_list : BlockAccessList or EvmAccessList, optional
-        For ``"bal"``; default: that of a serial run beforehand, outside the timings.
+    access_list : BlockAccessList, EvmAccessList or Eip7928List, optional
+        For ``"bal"``; default: that of a serial run beforehand, outside the timings. One of the last kind, as it comes over
+        the wire, must be the block's in every entry, reads and what the protocol does included.
     workers : int, optional
         In [1, 1024]; default Numba's present number of threads. More than Numba has share its threads.
     gas : str or GasSchedule, optional

@@ -8,17 +8,13 @@ is not recognised, and its later value is taken. A single merged object, made wi
 
 from __future__ import annotations
 
-import gzip
-import json
 import logging
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
-from ..errors import BlockError, FileFormatError, TooLargeError
+from ..errors import BlockError, FileFormatError
 from ..evm.block import EvmBlock
 from ..evm.forks import Fork, fork_at, fork_named
 from ..evm.hashing import keccak, keccak_many
@@ -26,118 +22,20 @@ from ..evm.header import BlockEnv, Withdrawal
 from ..evm.rlp import encode
 from ..evm.transaction import Authorization, Transaction, encode_transaction, recover_senders
 from ..evm.world import AccountState
-from .paths import existing, reading
+from .access_lists import access_list_of
+from .json_reader import JsonReader, opened
 
 __all__ = ["read_node_block"]
 
 log = logging.getLogger("pevm_numba")
 
-#: Bytes of JSON read at most, so that a small gzip file cannot fill the memory.
-_MAX_BYTES: Final = 2**31
 _U64: Final = 2**64 - 1
 _U256: Final = 2**256 - 1
-
-_QUANTITY: Final = re.compile(r"0[xX][0-9a-fA-F]{1,64}")
-_OCTETS: Final = re.compile(r"0[xX](?:[0-9a-fA-F]{2})*")
 
 _Source = Mapping[str, Any] | str | os.PathLike[str]
 
 
 _State = dict[bytes, AccountState]
-
-
-class _Reader:
-    """Checks values of parsed JSON; every complaint names the file and the place, e.g. ``transactions[3].nonce``."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def wrong(self, place: str, value: Any, rule: str) -> FileFormatError:
-        text = repr(value)
-        return FileFormatError(f"{self.name}: {place} = {text if len(text) <= 80 else text[:77] + '...'}: {rule}")
-
-    def object(self, place: str, value: Any) -> Mapping[str, Any]:
-        if not isinstance(value, Mapping):
-            raise self.wrong(place, value, "must be an object")
-        return value
-
-    def array(self, place: str, value: Any) -> list[Any]:
-        if not isinstance(value, list):
-            raise self.wrong(place, value, "must be an array")
-        return value
-
-    def integer(self, place: str, value: Any, high: int = _U256) -> int:
-        """A quantity, in hexadecimal or as a number of JSON."""
-        number = value
-        if isinstance(value, str) and _QUANTITY.fullmatch(value):
-            number = int(value, 16)
-        if type(number) is not int or not 0 <= number <= high:
-            raise self.wrong(place, value, f"must be a quantity in hexadecimal ('0x1f') in [0, {high:#x}]")
-        return number
-
-    def octets(self, place: str, value: Any, size: int | None = None) -> bytes:
-        """Bytes in hexadecimal, of a given length if there is one."""
-        if not isinstance(value, str) or not _OCTETS.fullmatch(value):
-            raise self.wrong(place, value, "must be bytes in hexadecimal ('0x00ff')")
-        out = bytes.fromhex(value[2:])
-        if size is not None and len(out) != size:
-            raise self.wrong(place, value, f"has {len(out)} bytes: must be {size}")
-        return out
-
-    def member(self, place: str, parent: Mapping[str, Any], *names: str) -> tuple[str, Any]:
-        """Place and value of the first member there is of these names; a null counts as missing."""
-        for name in names:
-            if parent.get(name) is not None:
-                return f"{place}.{name}" if place else name, parent[name]
-        raise self.wrong(place or "block", sorted(parent), f"member {' or '.join(map(repr, names))} is missing")
-
-    def answer(self, place: str, envelope: Mapping[str, Any]) -> tuple[str, Any]:
-        """Place and value of a node's result."""
-        if envelope.get("error") is not None:
-            raise self.wrong(f"{place}.error" if place else "error", envelope["error"], "the node could not answer")
-        return self.member(place, envelope, "result")
-
-    def need_integer(self, place: str, parent: Mapping[str, Any], *names: str, high: int = _U256) -> int:
-        return self.integer(*self.member(place, parent, *names), high)
-
-    def need_octets(self, place: str, parent: Mapping[str, Any], *names: str, size: int | None = None) -> bytes:
-        return self.octets(*self.member(place, parent, *names), size)
-
-    def may_integer(self, place: str, parent: Mapping[str, Any], name: str, high: int = _U256) -> int | None:
-        return None if parent.get(name) is None else self.need_integer(place, parent, name, high=high)
-
-    def may_octets(self, place: str, parent: Mapping[str, Any], name: str, size: int) -> bytes | None:
-        return None if parent.get(name) is None else self.need_octets(place, parent, name, size=size)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; a name given twice would silently lose the first value."""
-    names = [name for name, _ in pairs]
-    if len(set(names)) != len(names):
-        raise ValueError(f"object has the member {next(n for n in names if names.count(n) > 1)!r} twice")
-    return dict(pairs)
-
-
-def _parsed(path: Path) -> Any:
-    """JSON of a file, gzipped or not."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    with reading(path, "not readable JSON"), opened(path, "rb") as source:
-        data = source.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            raise TooLargeError(f"{path}: more than {_MAX_BYTES} bytes of JSON")
-        return json.loads(data, object_pairs_hook=_object)
-
-
-def _opened(name: str, source: Any) -> tuple[_Reader, Any]:
-    """What names the source in complaints, and its JSON, out of the envelope of JSON-RPC."""
-    value = source
-    if isinstance(source, str | os.PathLike):
-        path = existing(source)
-        name, value = str(path), _parsed(path)
-    reader = _Reader(name)
-    if isinstance(value, Mapping) and ("result" in value or "error" in value):
-        value = reader.answer("", value)[1]
-    return reader, value
 
 
 # -------------------------------------------------------------------- transactions
@@ -151,7 +49,7 @@ _QUANTITIES: Final = (
 )  # fmt: skip
 
 
-def _transaction(reader: _Reader, place: str, value: Any) -> Transaction:
+def _transaction(reader: JsonReader, place: str, value: Any) -> Transaction:
     if isinstance(value, str):
         raise reader.wrong(place, value, "must be an object: ask the node for full transactions, not for hashes")
     given = reader.object(place, value)
@@ -161,7 +59,7 @@ def _transaction(reader: _Reader, place: str, value: Any) -> Transaction:
     }
     fields |= _signature(reader, place, given, kind)
     if kind >= 1:
-        fields["access_list"] = _access_list(reader, *reader.member(place, given, "accessList"))
+        fields["access_list"] = access_list_of(reader, *reader.member(place, given, "accessList"))
     if kind == 3:
         at, hashes = reader.member(place, given, "blobVersionedHashes")
         listed = enumerate(reader.array(at, hashes))
@@ -177,7 +75,7 @@ def _transaction(reader: _Reader, place: str, value: Any) -> Transaction:
         raise FileFormatError(f"{reader.name}: {place}.{error}") from None
 
 
-def _signature(reader: _Reader, place: str, given: Mapping[str, Any], kind: int) -> dict[str, Any]:
+def _signature(reader: JsonReader, place: str, given: Mapping[str, Any], kind: int) -> dict[str, Any]:
     """v, r and s, none of them if there is no signature (r and s of nothing), and the chain of a legacy transaction."""
     r, s = (reader.may_integer(place, given, name) or 0 for name in ("r", "s"))
     chain = reader.may_integer(place, given, "chainId") if kind == 0 else None
@@ -188,18 +86,7 @@ def _signature(reader: _Reader, place: str, given: Mapping[str, Any], kind: int)
     return signature if kind else signature | {"chain_id": None if v < 35 else chain}
 
 
-def _access_list(reader: _Reader, place: str, value: Any) -> tuple[tuple[bytes, tuple[int, ...]], ...]:
-    out = []
-    for i, entry in enumerate(reader.array(place, value)):
-        at = f"{place}[{i}]"
-        given = reader.object(at, entry)
-        keys_at, keys = reader.member(at, given, "storageKeys")
-        slots = tuple(reader.integer(f"{keys_at}[{j}]", key) for j, key in enumerate(reader.array(keys_at, keys)))
-        out.append((reader.need_octets(at, given, "address", size=20), slots))
-    return tuple(out)
-
-
-def _authorizations(reader: _Reader, place: str, value: Any) -> tuple[Authorization, ...]:
+def _authorizations(reader: JsonReader, place: str, value: Any) -> tuple[Authorization, ...]:
     out = []
     for i, entry in enumerate(reader.array(place, value)):
         at = f"{place}[{i}]"
@@ -210,7 +97,7 @@ def _authorizations(reader: _Reader, place: str, value: Any) -> tuple[Authorizat
     return tuple(out)
 
 
-def _recovered(reader: _Reader, txs: list[Transaction], low_s: bool) -> list[Transaction]:
+def _recovered(reader: JsonReader, txs: list[Transaction], low_s: bool) -> list[Transaction]:
     """Transactions with their senders: from the signatures; where there is none, as given."""
     signed = [i for i, tx in enumerate(txs) if tx.v is not None]
     try:
@@ -234,7 +121,7 @@ def _recovered(reader: _Reader, txs: list[Transaction], low_s: bool) -> list[Tra
     return out
 
 
-def _hashes(reader: _Reader, given: list[Any], txs: list[Transaction]) -> list[bytes | None]:
+def _hashes(reader: JsonReader, given: list[Any], txs: list[Transaction]) -> list[bytes | None]:
     """Hash of each transaction; where signatures are known, that of its fields."""
     stated = [reader.may_octets(f"transactions[{i}]", value, "hash", 32) for i, value in enumerate(given)]
     signed = [i for i, tx in enumerate(txs) if tx.v is not None]
@@ -248,7 +135,7 @@ def _hashes(reader: _Reader, given: list[Any], txs: list[Transaction]) -> list[b
 # -------------------------------------------------------------------- state before the block
 
 
-def _account(reader: _Reader, place: str, value: Any) -> AccountState:
+def _account(reader: JsonReader, place: str, value: Any) -> AccountState:
     given, at = reader.object(place, value), f"{place}.storage"
     storage: dict[int, int] = {}
     for name, word in reader.object(at, {} if given.get("storage") is None else given["storage"]).items():
@@ -261,7 +148,7 @@ def _account(reader: _Reader, place: str, value: Any) -> AccountState:
     return AccountState(reader.may_integer(place, given, "balance") or 0, nonce, code, storage)
 
 
-def _accounts(reader: _Reader, place: str, value: Any) -> _State:
+def _accounts(reader: JsonReader, place: str, value: Any) -> _State:
     given = reader.object(place or "state", value)
     if set(given) == {"pre", "post"}:
         raise reader.wrong(place or "state", sorted(given), "diffMode lists only what changes: trace without it")
@@ -279,7 +166,7 @@ def _target(tx: Transaction) -> bytes:
     return keccak(encode([tx.sender or b"", tx.nonce]))[12:] if tx.to is None else tx.to
 
 
-def _merged(reader: _Reader, entries: list[Any], txs: list[Transaction], hashes: list[bytes | None]) -> _State:
+def _merged(reader: JsonReader, entries: list[Any], txs: list[Transaction], hashes: list[bytes | None]) -> _State:
     """State before the block from the results of its transactions; first seen is what counts."""
     if len(entries) != len(txs):
         raise FileFormatError(f"{reader.name}: has {len(entries)} results: must be {len(txs)}, one for each transaction")
@@ -303,7 +190,7 @@ def _merged(reader: _Reader, entries: list[Any], txs: list[Transaction], hashes:
     return state
 
 
-def _withdrawals(reader: _Reader, given: Mapping[str, Any]) -> tuple[Withdrawal, ...]:
+def _withdrawals(reader: JsonReader, given: Mapping[str, Any]) -> tuple[Withdrawal, ...]:
     out = []
     for i, value in enumerate(reader.array("withdrawals", [] if given.get("withdrawals") is None else given["withdrawals"])):
         at = f"withdrawals[{i}]"
@@ -313,7 +200,7 @@ def _withdrawals(reader: _Reader, given: Mapping[str, Any]) -> tuple[Withdrawal,
     return tuple(out)
 
 
-def _environment(reader: _Reader, given: Mapping[str, Any], chain_id: int, fork: Fork | str | None) -> BlockEnv:
+def _environment(reader: JsonReader, given: Mapping[str, Any], chain_id: int, fork: Fork | str | None) -> BlockEnv:
     number, timestamp = (reader.need_integer("", given, name, high=_U64) for name in ("number", "timestamp"))
     if fork is None and chain_id != 1:
         rule = "only chain 1 has rules known by height: say which with fork="
@@ -383,7 +270,7 @@ def read_node_block(
     >>> parsed.env.fork.name, len(parsed.transactions), parsed.state[b"\\x11" * 20].balance
     ('FRONTIER', 0, 7)
     """
-    reader, value = _opened("block", block)
+    reader, value = opened("block", block)
     given = reader.object("block", value)
     listed = reader.array(*reader.member("", given, "transactions"))
     txs = [_transaction(reader, f"transactions[{i}]", one) for i, one in enumerate(listed)]
@@ -394,7 +281,7 @@ def read_node_block(
     hashes = _hashes(reader, listed, txs)
     state: _State = {}
     if prestate is not None:
-        reader, value = _opened("prestate", prestate)
+        reader, value = opened("prestate", prestate)
         state = _merged(reader, value, txs, hashes) if isinstance(value, list) else _accounts(reader, "", value)
     log.info("%s: read block %d, %d transactions, %d accounts", reader.name, env.number, len(txs), len(state))
     return EvmBlock(env, txs, state)

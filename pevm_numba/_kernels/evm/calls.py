@@ -28,6 +28,7 @@ from .memory import (
     word_zero,
 )  # fmt: skip
 from .state import (
+    access,
     account_of,
     add_balance,
     code_of,
@@ -73,7 +74,10 @@ def access_gas(c, a, price):
     context = _context(c)
     if context.fork < _BERLIN:
         return price
-    return context.cold_account if warm_account(c, a) else context.warm
+    if not warm_account(c, a):
+        return context.warm
+    _account(a).saved += context.cold_account - context.warm
+    return context.cold_account
 
 
 @kernel(bare=True)
@@ -134,11 +138,17 @@ def call(c, f, kind):
         return FAILED
     to = address_at(c, sp - 64)
     gas -= access_gas(c, to, context.call)
+    if pays:
+        gas -= context.call_value
+    if gas < 0:
+        return FAILED
+    access(to)
     other = delegate_of(c, to)
     if other:
         gas -= access_gas(c, other, 0)
-    if pays:
-        gas -= context.call_value
+        if gas < 0:
+            return FAILED
+        access(other)
     if kind == _CALL and (pays or context.fork < _SPURIOUS) and not exists(c, to):
         gas -= context.new_account
     if gas < 0:
@@ -267,6 +277,7 @@ def create(c, f, with_salt):
     created = account_of(c, word)
     set_nonce(c, me, nonce + 1)
     warm_account(c, created)
+    access(created)
     given = gas if context.fork < _TANGERINE else gas - gas // 64
     frame.gas = gas - given
     if is_taken(c, created):
@@ -321,6 +332,10 @@ def self_destruct(c, f, gas):
     gas -= context.selfdestruct
     if context.fork >= _BERLIN and warm_account(c, heir):
         gas -= context.cold_account
+        _account(heir).saved += context.cold_account
+    if gas < 0:
+        return gas
+    access(heir)
     load_balance(c, me)
     if context.fork >= _TANGERINE:
         rich = not word_zero(_account(me).balance)

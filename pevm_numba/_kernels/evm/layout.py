@@ -12,6 +12,7 @@ from ...evm.prices import prices
 from .records import record
 
 __all__ = [
+    "ACCESSED",
     "ACCOUNT",
     "ASKS_KEY",
     "ASKS_NOTHING",
@@ -47,6 +48,7 @@ __all__ = [
     "KNOWN",
     "LIST_ENTRY",
     "LOG",
+    "MET",
     "NONCE",
     "NONCE_LOADED",
     "NOTE",
@@ -72,8 +74,9 @@ OK, FULL, REJECTED, UNKNOWN, SUSPENDED = 0, 1, 2, 5, 6
 #: or all storage of the account that it is.
 ASKS_NOTHING, ASKS_PRECOMPILE, ASKS_STEP, ASKS_KEY, ASKS_STORAGE = 0, 1, 2, 3, 4
 
-#: Which fields of an account have been fetched from the state.
-BALANCE_LOADED, NONCE_LOADED, CODE_LOADED = 1, 2, 4
+#: Which fields of an account have been fetched from the state; whether the transaction has come so far as to look at it, and
+#: that must be paid for first (EIP-7928): it may only have been listed, or been too expensive.
+BALANCE_LOADED, NONCE_LOADED, CODE_LOADED, ACCESSED = 1, 2, 4, 8
 
 #: Kinds of journal entries.
 J_BALANCE, J_NONCE, J_CODE, J_ACCOUNT_FLAGS, J_SLOT, J_SLOT_WARM = 1, 2, 3, 4, 5, 6
@@ -111,13 +114,14 @@ CODE = record("CODE", "start size", "hash")
 #: Spurious Dragon and where a state has one left over from then.
 ACCOUNT = record(
     "ACCOUNT",
-    "key nonce nonce_before loaded warm created destroyed touched code",
+    "key nonce nonce_before loaded warm created destroyed touched code saved",
     "address balance balance_before code_hash code_before",
 )
 
 #: A storage slot of the account `owner` that the transaction has touched; `account` 0 marks transient storage, and what an
-#: access list has named and nobody asked for.
-SLOT = record("SLOT", "owner account key warm", "word value before")
+#: access list has named and nobody asked for. `saved`, here and of accounts, is gas that an access list would have saved by
+#: having it (EIP-2930): what cold accesses cost more than warm ones.
+SLOT = record("SLOT", "owner account key warm saved", "word value before")
 
 JOURNAL = record("JOURNAL", "kind item extra", "old")
 
@@ -134,8 +138,10 @@ RESULT = record(
 )
 
 #: A key that was read, and what was found; -1 - the first key of an account whose slots were gone through, and how many there
-#: were.
-NOTE = record("NOTE", "key", "value")
+#: were; MET - the first key of an account that was cold, or was accessed although nothing of it was read or changed. `saved`
+#: is that of a slot, or in the last case of the account.
+NOTE = record("NOTE", "key saved", "value")
+MET = -(1 << 40)
 
 #: What a transaction makes of a key, in a chain of these with the last position first: a new value, or an amount to add to
 #: what is before it. An ESTIMATE is about to be made anew; what is DEAD does not count.

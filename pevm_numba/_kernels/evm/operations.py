@@ -8,10 +8,10 @@ from ...evm.opcodes import HANDLERS
 from ..jit import kernel
 from .calls import access_gas, address_at
 from .existence import is_empty
-from .expansion import copy_to_memory, end_of_range, grow
+from .expansion import copy_padded, end_of_range, grow
 from .layout import ACCOUNT, BLOCK_HASH, CODE, CONTEXT, FRAME, FULL, LOG, OK, REJECTED, TX
 from .memory import copy, load, word_copy, word_fits, word_set, word_zero
-from .state import code_of, load_balance
+from .state import access, code_of, load_balance
 
 __all__ = ["blob_hash", "block_hash", "code_copy", "log_at", "memory_copy", "of_account"]
 
@@ -81,6 +81,7 @@ def of_account(c, what, word, gas):
         gas -= access_gas(c, a, context.extcode_hash)
     if gas < 0:
         return gas
+    access(a)
     if what == _BALANCE:
         load_balance(c, a)
         word_copy(word, _account(a).balance)
@@ -95,13 +96,21 @@ def of_account(c, what, word, gas):
 
 @kernel(bare=True)
 def code_copy(c, f, sp, gas):
-    """EXTCODECOPY."""
-    a = address_at(c, sp - 32)
+    """EXTCODECOPY: the account is looked at when the memory has been paid for, too."""
+    a, to, offset, size = address_at(c, sp - 32), sp - 64, sp - 96, sp - 128
     gas -= access_gas(c, a, _context(c).extcode)
-    if gas < 0:
-        return gas
+    end = end_of_range(to, size)
+    if gas < 0 or end < 0:
+        return -1
+    if end:
+        gas = grow(c, f, gas - _context(c).copy_word * ((load(size) + 31) >> 5), end)
+        if gas < 0:
+            return gas
+    access(a)
     code = _code(code_of(c, a))
-    return copy_to_memory(c, f, gas, sp - 32, code.start, code.size, False)
+    if end:
+        copy_padded(_frame(f).memory + load(to), code.start, code.size, offset, load(size))
+    return gas
 
 
 @kernel(bare=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..jit import kernel
 from .layout import (
+    ACCESSED,
     ACCOUNT,
     BALANCE_LOADED,
     CELL,
@@ -13,6 +14,7 @@ from .layout import (
     FULL,
     KEY,
     LOG,
+    MET,
     NONCE_LOADED,
     NOTE,
     RESULT,
@@ -54,14 +56,15 @@ def commit(c):
 
 
 @kernel(bare=True)
-def _read(c, key, before):
-    """Note that a key was read, and what was found."""
+def _read(c, key, before, saved):
+    """Note that a key was read, what was found, and what it would have saved to list it."""
     context = _context(c)
     at = context.notes
     if at + _NOTE_SIZE > context.note_end:
         context.status = FULL
         return
     _note(at).key = key
+    _note(at).saved = saved
     word_copy(_note(at).value, before)
     context.notes = at + _NOTE_SIZE
 
@@ -85,13 +88,13 @@ def note_count(c, owner, count):
     if context.chains != 0:
         word = context.scratch + 672
         word_set(word, count)
-        _read(c, -1 - owner, word)
+        _read(c, -1 - owner, word, 0)
 
 
 @kernel(bare=True)
-def _keep_word(c, key, before, after):
+def _keep_word(c, key, before, after, saved):
     """A value that was read, and maybe changed."""
-    _read(c, key, before)
+    _read(c, key, before, saved)
     if not word_equal(before, after):
         add_cell(c, WRITE, key, after)
 
@@ -100,18 +103,22 @@ def _keep_word(c, key, before, after):
 def _keep_account(c, a):
     context, account = _context(c), _account(a)
     before, after = context.scratch + 256, context.scratch + 288
+    unseen = account.loaded == ACCESSED
     if account.loaded & BALANCE_LOADED:
-        _keep_word(c, account.key, account.balance_before, account.balance)
+        _keep_word(c, account.key, account.balance_before, account.balance, 0)
     elif not word_zero(account.balance):
         add_cell(c, CREDIT, account.key, account.balance)
+        unseen = False
+    if unseen or (account.saved and account.loaded & ACCESSED):
+        _read(c, MET - account.key, before, account.saved)
     if account.loaded & NONCE_LOADED:
         word_set(before, 0)
         word_set(after, 0)
         store(before, account.nonce_before)  # nonces of 2**63 and more are negative here
         store(after, account.nonce)
-        _keep_word(c, account.key + 1, before, after)
+        _keep_word(c, account.key + 1, before, after, 0)
     if account.loaded & CODE_LOADED:
-        _keep_word(c, account.key + 2, account.code_before, account.code_hash)
+        _keep_word(c, account.key + 2, account.code_before, account.code_hash, 0)
 
 
 @kernel(bare=True)
@@ -124,7 +131,7 @@ def keep_notes(c, r):
     for i in range(context.n_slots):
         slot = _slot(context.slots + _SLOT_SIZE * i)
         if slot.account != 0:
-            _keep_word(c, slot.key, slot.before, slot.value)
+            _keep_word(c, slot.key, slot.before, slot.value, slot.saved)
     result.n_notes = (context.notes - result.notes) // _NOTE_SIZE
     result.n_cells = (context.cells - result.cells) // _CELL_SIZE
 
@@ -151,6 +158,8 @@ def stale(c, r):
     word = context.scratch + 256
     for i in range(result.n_notes):
         note = _note(result.notes + _NOTE_SIZE * i)
+        if note.key <= MET:
+            continue
         if note.key < 0:
             word_set(word, count_slots(c, -1 - note.key))
         else:

@@ -10,6 +10,7 @@ from ...evm.forks import Fork
 from ..jit import kernel
 from .interning import find_key
 from .layout import (
+    ACCESSED,
     ACCOUNT,
     ASKS_NOTHING,
     BALANCE_LOADED,
@@ -46,8 +47,9 @@ from .memory import (
 from .versions import fetch
 
 __all__ = [
-    "account_of", "add_balance", "code_of", "load_balance", "load_code", "load_nonce",
-    "new_transaction", "note", "note_flags", "set_balance_zero", "set_code", "set_nonce", "slot_of", "transient_of", "unwind",
+    "access", "account_of", "add_balance", "code_of", "load_balance", "load_code", "load_nonce", "load_slot_value",
+    "new_transaction", "note", "note_flags", "set_balance_zero", "set_code", "set_nonce", "slot_of", "slot_record",
+    "transient_of", "unwind",
     "warm_account", "warm_listed_slot", "warm_slot", "write_slot",
 ]  # fmt: skip
 
@@ -149,6 +151,12 @@ def note_flags(c, a):
     account = _account(a)
     flags = account.warm | account.created << 1 | account.destroyed << 2 | account.touched << 3
     note(c, J_ACCOUNT_FLAGS, a, flags, 0)
+
+
+@kernel(bare=True)
+def access(a):
+    """To be called when the transaction has paid for looking at an account."""
+    _account(a).loaded |= ACCESSED
 
 
 @kernel(bare=True)
@@ -295,15 +303,27 @@ def _slot_record(c, a, transient, word):
 
 
 @kernel(bare=True)
-def slot_of(c, a, word):
-    """The transaction's slot of an account, fetched when it is first needed."""
-    found = _slot_record(c, a, 0, word)
-    slot = _slot(found)
+def slot_record(c, a, word):
+    """The transaction's slot of an account, which need not have been fetched."""
+    return _slot_record(c, a, 0, word)
+
+
+@kernel(bare=True)
+def load_slot_value(c, a, s):
+    """Fetch a slot of an account from the block's state, when it is first needed."""
+    slot = _slot(s)
     if slot.account == 0:
         slot.account = a
-        slot.key = find_key(c, _account(a).key, word, 1)
+        slot.key = find_key(c, _account(a).key, slot.word, 1)
         fetch(c, slot.key, slot.before)
         word_copy(slot.value, slot.before)
+
+
+@kernel(bare=True)
+def slot_of(c, a, word):
+    """The transaction's slot of an account, fetched."""
+    found = _slot_record(c, a, 0, word)
+    load_slot_value(c, a, found)
     return found
 
 

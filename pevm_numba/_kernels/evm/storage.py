@@ -10,7 +10,7 @@ from ...evm.forks import Fork
 from ..jit import kernel
 from .layout import CONTEXT, SLOT
 from .memory import word_copy, word_equal, word_zero
-from .state import slot_of, transient_of, warm_slot, write_slot
+from .state import load_slot_value, slot_of, slot_record, transient_of, warm_slot, write_slot
 
 __all__ = ["load_slot", "load_transient", "store_slot", "store_transient"]
 
@@ -20,16 +20,18 @@ _ISTANBUL = int(Fork.ISTANBUL)
 
 @kernel(bare=True)
 def load_slot(c, a, place, gas):
-    """The word at `place`, the number of a slot of account a, becomes its value."""
+    """The word at `place`, the number of a slot of account a, becomes its value; unpaid for, it is not looked at."""
     context = _context(c)
-    s = slot_of(c, a, place)
+    s = slot_record(c, a, place)
     if context.cold_slot == 0:
         gas -= context.sload
     elif warm_slot(c, s):
         gas -= context.cold_slot
+        _slot(s).saved += context.cold_slot - context.warm
     else:
         gas -= context.warm
     if gas >= 0:
+        load_slot_value(c, a, s)
         word_copy(place, _slot(s).value)
     return gas
 
@@ -60,6 +62,7 @@ def store_slot(c, a, place, new, gas):
         return _store_simply(c, s, new, gas)
     if context.cold_slot != 0 and warm_slot(c, s):
         gas -= context.cold_slot
+        slot.saved += context.cold_slot
     same, reset, clear_refund = context.storage_same, context.storage_reset, context.storage_clear_refund
     if word_equal(slot.value, new):
         return gas - same

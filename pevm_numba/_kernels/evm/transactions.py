@@ -35,6 +35,7 @@ from .memory import (
 )  # fmt: skip
 from .results import note_count
 from .state import (
+    access,
     account_of,
     add_balance,
     load_balance,
@@ -135,6 +136,7 @@ def _begin(c, t):
         new_address(c, word, sender, nonce)
         created = account_of(c, word)
         warm_account(c, created)
+        access(created)
         if is_taken(c, created):
             context.success = 0
             context.gas_left = 0
@@ -148,11 +150,13 @@ def _begin(c, t):
 def _begin_call(c, t, sender, gas):
     context, tx = _context(c), _tx(t)
     to = account_of(c, tx.to)
+    access(to)
     if context.fork >= _BERLIN:
         warm_account(c, to)
     other = delegate_of(c, to)
     if other:
         warm_account(c, other)
+        access(other)
     at = enter(c, 0, to, sender, gas, context.stack, context.memory)
     touch(c, to)
     if not word_zero(tx.value):
@@ -206,6 +210,7 @@ def _finish(c, t):
     word_set(amount, used)
     word_multiply(amount, amount, tx.tip)
     miner = account_of(c, context.coinbase)
+    access(miner)
     touch(c, miner)
     if not word_zero(amount):
         add_balance(c, miner, amount, False)

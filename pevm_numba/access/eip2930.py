@@ -1,0 +1,337 @@
+"""Access lists of transactions (EIP-2930): from what they accessed or will access, compared, and made to cost the least gas.
+
+An entry costs gas, and saves what a first, cold access costs more than a warm one. Listing an address saves 100 gas, a slot
+100 if it is loaded first and 200 if it is stored first; but the address of a slot must be listed, too, and that costs 2,400
+gas for nothing where it is warm anyhow: the sender, the recipient, a precompile, from Shanghai on the fee recipient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple, TypeAlias
+
+from .. import door
+from ..errors import BlockError
+from ..evm.block import EvmBlock
+from ..evm.engine import Engine
+from ..evm.forks import Fork
+from ..evm.header import BlockEnv
+from ..evm.machine import Evm
+from ..evm.prices import prices
+from ..evm.rlp import encode
+from ..evm.trace import known_state
+from ..evm.transaction import Transaction
+from ..evm.tx_accesses import TxAccesses
+from ..machine.ops import Field
+from .sets import AccessSets, need_access
+
+__all__ = [
+    "EIP_7981", "Entries", "ListDifference", "ListPrices", "OptimalList", "accessed_lists", "cheapest_list", "encode_list",
+    "expected_lists", "list_difference", "list_prices", "optimal_access_lists", "with_list",
+]  # fmt: skip
+
+#: Addresses, each with its slots, as a transaction carries them.
+Entries: TypeAlias = tuple[tuple[bytes, tuple[int, ...]], ...]
+
+
+class ListPrices(NamedTuple):
+    """Gas that an address in a list costs, and a slot."""
+
+    address: int
+    slot: int
+
+
+#: EIP-2930's with the surcharge that EIP-7981 proposes: 64 gas for each of an address's 20 bytes and a slot's 32.
+EIP_7981: Final = ListPrices(2_400 + 64 * 20, 1_900 + 64 * 32)
+
+
+def list_prices(fork: Fork) -> ListPrices:
+    """What entries cost in a fork; 0 before Berlin, when there were no lists.
+
+    Examples
+    --------
+    >>> list_prices(Fork.BERLIN), list_prices(Fork.ISTANBUL)
+    (ListPrices(address=2400, slot=1900), ListPrices(address=0, slot=0))
+    """
+    price = prices(fork)
+    return ListPrices(price["list_address"], price["list_slot"])
+
+
+def encode_list(entries: Entries) -> bytes:
+    """A list in RLP, as it is part of a transaction.
+
+    References
+    ----------
+    EIP-2930.
+
+    Examples
+    --------
+    >>> encode_list(((b"\\x01" * 20, (5,)),)).hex()[-64:]
+    '0000000000000000000000000000000000000000000000000000000000000005'
+    """
+    return encode([[address, [slot.to_bytes(32, "big") for slot in slots]] for address, slots in entries])
+
+
+def with_list(tx: Transaction, entries: Entries, env: BlockEnv) -> Transaction:
+    """The transaction with another list, of a type that has lists, and unsigned.
+
+    Examples
+    --------
+    >>> env = BlockEnv(number=1, timestamp=1, fork=Fork.BERLIN)
+    >>> with_list(Transaction(gas_price=9, to=bytes(20)), ((bytes(20), ()),), env).type
+    1
+    """
+    kind, chain = (1, env.chain_id) if tx.type == 0 else (tx.type, tx.chain_id)
+    return replace(tx, access_list=entries, type=kind, chain_id=chain, v=None, r=None, s=None)
+
+
+# -------------------------------------------------------------------- before and after execution
+
+
+def _grouped(rows: Iterable[tuple[bytes, int | None]]) -> Entries:
+    found: dict[bytes, list[int]] = {}
+    for address, slot in rows:
+        found.setdefault(address, [])
+        if slot is not None:
+            found[address].append(slot)
+    return tuple((address, tuple(sorted(slots))) for address, slots in sorted(found.items()))
+
+
+def expected_lists(access: AccessSets) -> list[Entries]:
+    """Lists of what transactions are expected to access, by any oracle: all accounts and slots of its keys.
+
+    Parameters
+    ----------
+    access : AccessSets
+        With a table of its keys.
+
+    Raises
+    ------
+    BlockError
+        If the key ids stand for nothing that has a name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ..keys import KeyTable
+    >>> table = KeyTable.from_keys([(bytes(20), Field.STORAGE, 5), (b"\\x01" * 20, Field.CODE, 0)])
+    >>> sets = AccessSets(2, np.array([0, 2]), np.array([0, 1], np.int32), np.array([1, 1], np.uint8), table)
+    >>> [(address[:1], slots) for address, slots in expected_lists(sets)[0]]
+    [(b'\\x00', (5,)), (b'\\x01', ())]
+    """
+    need_access("access", access)
+    table = access.table
+    if table is None:
+        raise BlockError("access without a table: what its key ids stand for must be known")
+    if table.whole:
+        raise BlockError("access of whole accounts: must tell slots")
+    keys = [(address, slot if field == Field.STORAGE else None) for address, field, slot in table]
+    bounds = access.indptr.tolist()
+    return [_grouped(keys[k] for k in access.keys[bounds[t] : bounds[t + 1]].tolist()) for t in range(access.n_tx)]
+
+
+def _warm(tx: Transaction, env: BlockEnv) -> set[bytes]:
+    """Addresses of a block's transaction that are warm before it runs, but for precompiles."""
+    found = {tx.sender or b"", tx.to or b""}
+    return found | {env.fee_recipient} if env.fork >= Fork.SHANGHAI else found
+
+
+def accessed_lists(block: EvmBlock, accessed: TxAccesses) -> list[Entries]:
+    """Lists of what transactions did access, as ``eth_createAccessList`` makes them.
+
+    An address without slots is left out where it is warm anyhow: a list need not have it.
+
+    Parameters
+    ----------
+    block : EvmBlock
+    accessed : TxAccesses
+        Of an execution.
+    """
+    lists = []
+    for t, tx in enumerate(block.transactions):
+        warm = _warm(tx, block.env)
+        found = _grouped((address, slot) for address, slot, _ in accessed.of(t))
+        lists.append(tuple(one for one in found if one[1] or not (one[0] in warm or _is_precompile(one[0]))))
+    return lists
+
+
+def _is_precompile(address: bytes) -> bool:
+    return not any(address[:18]) and 0 < int.from_bytes(address[18:], "big") <= 0x100
+
+
+# -------------------------------------------------------------------- compared
+
+
+class ListDifference(NamedTuple):
+    """How a list differs from what was accessed: entries of an address (slot None) or a slot, with gas.
+
+    `missing` entries would have saved that gas if they had been listed beside the rest, less their price; `surplus` ones were
+    listed for nothing, twice or without an access, and cost it.
+    """
+
+    missing: tuple[tuple[bytes, int | None, int], ...]
+    surplus: tuple[tuple[bytes, int | None, int], ...]
+
+    @property
+    def gas(self) -> int:
+        """What the difference costs."""
+        return sum(one[2] for one in (*self.missing, *self.surplus))
+
+
+def list_difference(
+    entries: Entries, accessed: Sequence[tuple[bytes, int | None, int]], cost: ListPrices
+) -> ListDifference:
+    """Compare a transaction's list with what it accesses.
+
+    Parameters
+    ----------
+    entries : tuple of (address, slots)
+    accessed : sequence of (address, slot or None, gas)
+        What the transaction accesses without a list, with the gas that listing it saves (`TxAccesses.of`).
+    cost : ListPrices
+
+    Examples
+    --------
+    >>> a, b = b"\\x01" * 20, b"\\x02" * 20
+    >>> found = list_difference(((a, (5,)),), [(a, None, 2500), (b, None, 2500), (b, 7, 2100)], ListPrices(2400, 1900))
+    >>> [(one[0][0], one[1], one[2]) for one in found.missing], [(one[0][0], one[1], one[2]) for one in found.surplus]
+    ([(2, None, 100), (2, 7, 200)], [(1, 5, 1900)])
+    """
+    saves = {(address, slot): gas for address, slot, gas in accessed}
+    listed: set[tuple[bytes, int | None]] = set()
+    surplus = []
+    for address, slots in entries:
+        for slot in (None, *slots):
+            price = cost.address if slot is None else cost.slot
+            if (address, slot) in listed or (address, slot) not in saves:
+                surplus.append((address, slot, price))
+            listed.add((address, slot))
+    missing = [
+        (address, slot, gas - (cost.address if slot is None else cost.slot))
+        for (address, slot), gas in saves.items() if (address, slot) not in listed and gas > 0
+    ]  # fmt: skip
+    return ListDifference(tuple(missing), tuple(surplus))
+
+
+# -------------------------------------------------------------------- cheapest
+
+
+def cheapest_list(accessed: Sequence[tuple[bytes, int | None, int]], cost: ListPrices) -> tuple[Entries, int]:
+    """The list that costs the least gas if the transaction goes the same way with it, and what it saves.
+
+    Parameters
+    ----------
+    accessed : sequence of (address, slot or None, gas)
+        What the transaction accesses without a list, with the gas that listing it saves.
+    cost : ListPrices
+
+    Examples
+    --------
+    >>> a = b"\\x01" * 20
+    >>> cheapest_list([(a, None, 0), *((a, slot, 2000) for slot in range(24))], ListPrices(2400, 1900))
+    ((), 0)
+    >>> entries, saved = cheapest_list([(a, None, 0), *((a, slot, 2000) for slot in range(25))], ListPrices(2400, 1900))
+    >>> len(entries[0][1]), saved
+    (25, 100)
+    """
+    own: dict[bytes, int] = {}
+    slots: dict[bytes, list[tuple[int, int]]] = {}
+    for address, slot, gas in accessed:
+        own.setdefault(address, 0)
+        if slot is None:
+            own[address] = gas
+        elif gas > cost.slot:
+            slots.setdefault(address, []).append((slot, gas - cost.slot))
+    entries, saved = [], 0
+    for address, gas in own.items():
+        gain = gas - cost.address + sum(one[1] for one in slots.get(address, ()))
+        if gain > 0:
+            entries.append((address, tuple(sorted(slot for slot, _ in slots.get(address, ())))))
+            saved += gain
+    return tuple(sorted(entries)), saved
+
+
+class OptimalList(NamedTuple):
+    """The cheapest list of a transaction, found by what it accesses without any, and verified by running it with this one.
+
+    `gas_without` and `gas_used` are of the whole transaction, without a list and with this one, which is empty where none is
+    cheaper; `expected` is what the prices say that it saves: refunds that are capped, floors, and gas that failing calls burn
+    may leave less. `accessed` is what it accesses without a list.
+    """
+
+    entries: Entries
+    gas_without: int
+    gas_used: int
+    expected: int
+    accessed: list[tuple[bytes, int | None, int]]
+
+    @property
+    def saved(self) -> int:
+        """Gas that the list saves."""
+        return self.gas_without - self.gas_used
+
+
+def _gas_with(machine: Evm, tx: Transaction, entries: Entries) -> int | None:
+    """Gas of a transaction with that list; None if the block could not have it: there may be too little for the list."""
+    try:
+        return machine.try_out(with_list(tx, entries, machine.env))[0].gas_used
+    except BlockError:
+        return None
+
+
+def _optimal(machine: Evm, tx: Transaction, cost: ListPrices) -> OptimalList:
+    bare = with_list(tx, (), machine.env) if tx.access_list else tx
+    outcome, accesses = machine.try_out(bare)
+    accessed = accesses.of(0)
+    entries, expected = cheapest_list(accessed, cost)
+    gas = _gas_with(machine, tx, entries) if entries else None
+    if gas is None or gas >= outcome.gas_used:
+        return OptimalList((), outcome.gas_used, outcome.gas_used, expected if entries else 0, accessed)
+    return OptimalList(entries, outcome.gas_used, gas, expected, accessed)
+
+
+def optimal_access_lists(block: EvmBlock, cost: ListPrices | None = None) -> Iterator[OptimalList]:
+    """The list of each transaction that makes it cheapest where it stands in the block.
+
+    Parameters
+    ----------
+    block : EvmBlock
+        Of Berlin or later; its transactions are run in order, as they are, each after being tried without a list and with the
+        best one.
+    cost : ListPrices, optional
+        Other prices than the fork's, to decide what pays; what is verified goes by the fork's own, so with these nothing is
+        run a second time.
+
+    Raises
+    ------
+    BlockError
+        If there were no lists in the block's fork.
+
+    References
+    ----------
+    EIP-2929, EIP-2930; Heimbach et al., "Dissecting the EIP-2930 Optional Access Lists", arXiv 2312.06574.
+
+    Examples
+    --------
+    >>> calls = bytes.fromhex("5f5f5f5f5f60035af1" "5f54")  # calls account 3, loads a slot of its own
+    >>> state = {b"\\x01" * 20: (10**18, 0, b"", {}), b"\\x02" * 20: (0, 1, calls, {})}
+    >>> tx = Transaction(gas_price=9, gas_limit=50_000, to=b"\\x02" * 20, sender=b"\\x01" * 20)
+    >>> block = EvmBlock(BlockEnv(number=7, timestamp=1, fork=Fork.SHANGHAI, base_fee=7), [tx], state)
+    >>> [(one.entries, one.saved) for one in optimal_access_lists(block)]
+    [((), 0)]
+    """
+    door.instance("block", block, EvmBlock)
+    if block.env.fork < Fork.BERLIN:
+        raise BlockError(f"block {block.number} of {block.fork}: there are access lists from Berlin on")
+    start = Engine(block.env, [], known_state(block, block.n_tx))
+    machine = Evm(block.env, start.transaction_state())
+    for tx in block.transactions:
+        if cost is None:
+            yield _optimal(machine, tx, list_prices(block.env.fork))
+        else:
+            outcome, accesses = machine.try_out(with_list(tx, (), block.env) if tx.access_list else tx)
+            accessed = accesses.of(0)
+            entries, expected = cheapest_list(accessed, cost)
+            yield OptimalList(entries, outcome.gas_used, outcome.gas_used - expected, expected, accessed)
+        machine.run(tx)

@@ -1,0 +1,225 @@
+"""Access lists of transactions: what an entry saves is what the machine charges less, and no other list is cheaper."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import rlp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pevm_numba as pn
+from pevm_numba._kernels.jit import DISABLED
+from pevm_numba.access.eip2930 import (
+    EIP_7981,
+    Entries,
+    ListPrices,
+    accessed_lists,
+    cheapest_list,
+    encode_list,
+    expected_lists,
+    list_difference,
+    list_prices,
+    optimal_access_lists,
+    with_list,
+)
+from pevm_numba.errors import BlockError, FileFormatError
+from pevm_numba.evm.block import EvmBlock
+from pevm_numba.evm.forks import Fork
+from pevm_numba.evm.header import BlockEnv
+from pevm_numba.evm.machine import Evm
+from pevm_numba.evm.transaction import Transaction
+from pevm_numba.evm.tx_accesses import tx_accesses
+from pevm_numba.io.access_lists import access_list_json, access_list_of
+from pevm_numba.io.evm_tables import evm_numbers, read_evm_blocks
+from pevm_numba.io.json_reader import JsonReader
+
+CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
+SENDER, CODE, OTHER = b"\x01" * 20, b"\x02" * 20, b"\x03" * 20
+PRICES = ListPrices(2_400, 1_900)
+
+
+def block_of(code: str, fork: Fork = Fork.SHANGHAI, other: str = "00", **fields: object) -> EvmBlock:
+    """One call of a contract."""
+    state = {SENDER: (10**18, 0, b"", {}), CODE: (0, 1, bytes.fromhex(code), {}), OTHER: (5, 1, bytes.fromhex(other), {})}
+    tx = Transaction(gas_price=9, gas_limit=2_000_000, to=CODE, sender=SENDER)
+    blobs = {"excess_blob_gas": 0} if fork >= Fork.CANCUN else {}
+    env = BlockEnv(number=7, timestamp=1, fork=fork, base_fee=7 if fork >= Fork.LONDON else None, **blobs)
+    return EvmBlock(env, [replace(tx, **fields)], state)
+
+
+def loads(n: int) -> str:
+    """Load n slots."""
+    return "".join(f"60{slot:02x}54 50" for slot in range(n)).replace(" ", "")
+
+
+def stores(n: int) -> str:
+    """Store to n slots."""
+    return "".join(f"600160{slot:02x}55" for slot in range(n))
+
+
+CALL_OTHER = "5f5f5f5f5f73" + OTHER.hex() + "5af150"
+
+
+@pytest.mark.parametrize(("code", "n_listed", "saved"), [
+    (loads(24), 0, 0), (loads(25), 25, 100), (loads(30), 30, 600), (stores(12), 0, 0), (stores(13), 13, 200), ("00", 0, 0),
+])  # fmt: skip
+def test_slots_of_the_contract_that_is_called_pay_from_25_loads_on(code: str, n_listed: int, saved: int) -> None:
+    (found,) = optimal_access_lists(block_of(code))
+    assert sum(len(slots) for _, slots in found.entries) == n_listed
+    assert (found.saved, found.expected) == (saved, saved)
+    done = pn.execute(block_of(code), "serial")
+    assert done.gas_used[0] == found.gas_without
+    listed = block_of(code, type=1, chain_id=1, access_list=found.entries)
+    assert pn.execute(listed, "serial").gas_used[0] == found.gas_used
+
+
+@pytest.mark.parametrize(("code", "saved"), [
+    (CALL_OTHER, 100), ("73" + OTHER.hex() + "31", 100), ("73" + OTHER.hex() + "3b", 100), ("73" + OTHER.hex() + "3f", 100),
+    ("5f5f5f73" + OTHER.hex() + "3c", 100), (CALL_OTHER * 3, 100), ("73" + OTHER.hex() + "ff", 200),
+    (CALL_OTHER.replace("f150", "f250"), 100), ("5f5f5f5f73" + OTHER.hex() + "5af4", 100),
+    ("5f5f5f5f73" + OTHER.hex() + "5afa", 100),
+])  # fmt: skip
+def test_an_account_pays_by_itself_once(code: str, saved: int) -> None:
+    (found,) = optimal_access_lists(block_of(code))
+    assert found.entries == ((OTHER, ()),)
+    assert (found.saved, found.expected) == (saved, saved)
+
+
+@pytest.mark.parametrize("address", [SENDER, CODE, (4).to_bytes(20, "big"), bytes(20)])
+def test_what_is_warm_anyhow_is_not_listed(address: bytes) -> None:
+    """The sender, whom he calls, a precompile, the fee recipient from Shanghai on."""
+    code = "73" + address.hex() + "31"
+    (found,) = optimal_access_lists(block_of(code))
+    assert found.entries == ()
+    if address == bytes(20):
+        (before,) = optimal_access_lists(block_of(code, Fork.LONDON))
+        assert (before.entries, before.saved) == (((address, ()),), 100)
+
+
+def test_slots_of_another_contract_pay_with_its_address() -> None:
+    (found,) = optimal_access_lists(block_of(CALL_OTHER, other=loads(2) + "6001600555"))
+    assert found.entries == ((OTHER, (0, 1, 5)),)
+    assert found.saved == found.expected == 100 + 2 * 100 + 200
+
+
+def test_a_cold_access_of_a_call_that_fails_is_paid_for_again_and_again() -> None:
+    """It is warm only as long as nothing is undone: a listed one stays so."""
+    (found,) = optimal_access_lists(block_of(CALL_OTHER * 3, other="5f545f5ffd"))
+    assert found.entries == ((OTHER, (0,)),)
+    assert found.saved == found.expected == 100 + 3 * 2_000 - 1_900
+
+
+def test_a_list_that_pays_nothing_is_none() -> None:
+    """Data so long that its floor decides what is paid (EIP-7623)."""
+    block = block_of(CALL_OTHER, Fork.PRAGUE, data=b"\1" * 3_000)
+    (found,) = optimal_access_lists(block)
+    assert (found.entries, found.saved, found.expected) == ((), 0, 100)
+
+
+def test_prices_of_other_rules() -> None:
+    assert EIP_7981 == (3_680, 3_948)
+    (found,) = optimal_access_lists(block_of(loads(40) + CALL_OTHER), EIP_7981)
+    assert (found.entries, found.saved) == ((), 0)
+    assert list_prices(Fork.CANCUN) == PRICES
+    with pytest.raises(BlockError, match="from Berlin on"):
+        next(optimal_access_lists(block_of("00", Fork.ISTANBUL)))
+
+
+def test_trying_leaves_the_state_as_it_was() -> None:
+    block = block_of(stores(3) + CALL_OTHER)
+    machine = Evm(block.env, block.state)
+    before = machine.state()
+    outcome, accesses = machine.try_out(block.transactions[0])
+    assert machine.state() == before
+    assert machine.run(block.transactions[0]) == outcome
+    assert [(address, slot) for address, slot, _ in accesses.of(0)][-1] == (OTHER, None)
+    refused = replace(block.transactions[0], nonce=5)
+    with pytest.raises(BlockError, match="nonce"):
+        machine.try_out(refused)
+
+
+slots = st.dictionaries(st.integers(0, 3), st.sampled_from([0, 2_000, 2_100, 4_000]), max_size=3)
+accesses = st.lists(st.tuples(st.sampled_from([0, 2_500, 2_600, 5_000]), slots), max_size=2)
+
+
+@given(accesses, st.sampled_from([PRICES, EIP_7981, ListPrices(2_400, 2_000), ListPrices(100, 100)]))
+@settings(max_examples=120, deadline=None)
+def test_no_list_is_cheaper(made: list[tuple[int, dict[int, int]]], cost: ListPrices) -> None:
+    accessed = []
+    for a, (gas, its) in enumerate(made):
+        accessed += [(bytes([a + 1]) * 20, None, gas), *((bytes([a + 1]) * 20, slot, saved) for slot, saved in its.items())]
+    entries, saved = cheapest_list(accessed, cost)
+    saves = {(address, slot): gas for address, slot, gas in accessed}
+
+    def gain(listed: Entries) -> int:
+        keys = [(address, slot) for address, its in listed for slot in (None, *its)]
+        return sum(saves.get(key, 0) - (cost.address if key[1] is None else cost.slot) for key in keys)
+
+    each = []
+    for a, (_, its) in enumerate(made):
+        chosen = [part for n in range(len(its) + 1) for part in itertools.combinations(its, n)]
+        each.append([(), *(((bytes([a + 1]) * 20, part),) for part in chosen)])
+    best = max(gain(sum(parts, ())) for parts in itertools.product(*each))
+    assert gain(entries) == saved == best
+    assert list_difference(entries, accessed, cost).surplus == ()
+    missing = list_difference((), accessed, cost).missing
+    assert {(address, slot) for address, slot, _ in missing} == {key for key, gas in saves.items() if gas > 0}
+
+
+def test_what_a_list_has_too_much_and_too_little() -> None:
+    accessed = [(CODE, None, 0), (CODE, 5, 2_000), (OTHER, None, 2_500)]
+    found = list_difference(((CODE, (5, 6, 5)), (SENDER, ()), (CODE, ())), accessed, PRICES)
+    assert found.missing == ((OTHER, None, 100),)
+    assert found.surplus == ((CODE, 6, 1_900), (CODE, 5, 1_900), (SENDER, None, 2_400), (CODE, None, 2_400))
+    assert found.gas == 8_700
+
+
+def test_lists_before_and_after() -> None:
+    block = block_of(loads(2) + CALL_OTHER)
+    done = pn.execute(block, "serial")
+    after = accessed_lists(block, tx_accesses(done.accesses.raw))
+    assert after == [((CODE, (0, 1)), (OTHER, ()))]
+    before = expected_lists(pn.access_sets(block, "static"))
+    assert {address for address, _ in before[0]} == {SENDER, CODE, bytes(20)}
+    assert dict(expected_lists(done.observed)[0])[CODE] == (0, 1)
+    text = access_list_json(after[0], int(done.gas_used[0]))
+    assert access_list_of(JsonReader("it"), "accessList", text["accessList"]) == after[0]
+    assert rlp.decode(encode_list(after[0])) == [
+        [address, [slot.to_bytes(32, "big") for slot in its]] for address, its in after[0]
+    ]
+    with pytest.raises(FileFormatError, match=r"accessList\[0\].address"):
+        access_list_of(JsonReader("it"), "accessList", [{"address": "0x1", "storageKeys": []}])
+    with pytest.raises(BlockError, match="without a table"):
+        expected_lists(pn.access_sets(pn.generate(n_tx=3)))
+    with pytest.raises(BlockError, match="whole accounts"):
+        expected_lists(pn.access_sets(block, granularity="account"))
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("position", [0.3, 0.6, 0.9])
+def test_on_real_blocks_the_gas_is_what_the_prices_say(position: float) -> None:
+    """But where a refund is capped, or a call that runs out of gas burns what it was given."""
+    numbers = [one for one in evm_numbers(CORPUS) if one >= 12_244_000]
+    number = numbers[int(position * len(numbers))]
+    if DISABLED:
+        pytest.skip("a real block takes minutes in plain Python")
+    (block,) = read_evm_blocks(CORPUS, [number])
+    done = pn.execute(block, "serial")
+    found = list(optimal_access_lists(block))
+    assert len(found) == block.n_tx
+    for tx, gas, one in zip(block.transactions, done.gas_used.tolist(), found):
+        assert one.gas_used <= one.gas_without
+        assert bool(one.entries) == (one.saved > 0)
+        if not tx.access_list:
+            assert one.gas_without == gas
+    unlike = sum(one.saved != one.expected for one in found)
+    assert unlike <= 0.05 * len(found)
+    swapped = [with_list(tx, one.entries, block.env) if one.entries else tx for tx, one in zip(block.transactions, found)]
+    last = max((t for t, one in enumerate(found) if one.entries), default=None)
+    if last is not None:  # those before it as they were
+        again = EvmBlock(block.env, [*block.transactions[:last], swapped[last]], block.state)
+        assert pn.execute(again, "serial").gas_used[last] == found[last].gas_used
