@@ -8,9 +8,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .access.asking import ask_layouts as ask_layouts
     from .access.block_list import BlockAccessList as BlockAccessList
+    from .access.eip2930 import optimal_access_lists as optimal_access_lists
+    from .access.eip7928 import AccountChanges as AccountChanges
+    from .access.eip7928 import Eip7928List as Eip7928List
+    from .access.eip7928_sets import sets_of_list as sets_of_list
     from .access.oracles import access_sets as access_sets
     from .access.oracles import degrade as degrade
+    from .access.pattern_library import built_in_patterns as built_in_patterns
+    from .access.patterns import Patterns as Patterns
+    from .access.prediction import learn_block as learn_block
+    from .access.prediction import predict as predict
     from .access.quality import accuracy as accuracy
     from .access.sets import AccessSets as AccessSets
     from .access.view import select as select
@@ -19,17 +28,21 @@ if TYPE_CHECKING:
     from .errors import PevmError as PevmError
     from .evm.block import EvmBlock as EvmBlock
     from .evm.observation import EvmAccessList as EvmAccessList
+    from .evm.workloads import generate_evm as generate_evm
     from .execute.costs import transaction_costs as transaction_costs
     from .execute.evm_result import EvmExecution as EvmExecution
     from .execute.result import Execution as Execution
     from .execute.result import TxTimes as TxTimes
     from .execute.run import execute as execute
     from .generate import generate as generate
+    from .io.access_lists import read_block_list as read_block_list
     from .io.evm_tables import read_evm_blocks as read_evm_blocks
     from .io.files import read_block as read_block
     from .io.files import read_blocks as read_blocks
     from .io.files import write_blocks as write_blocks
     from .io.node_json import read_node_block as read_node_block
+    from .io.pattern_file import read_patterns as read_patterns
+    from .io.pattern_file import write_patterns as write_patterns
     from .io.schedule_file import read_schedule as read_schedule
     from .io.schedule_file import write_schedule as write_schedule
     from .machine.gas import GasSchedule as GasSchedule
@@ -72,12 +85,14 @@ __version__ = "0.1.0"
 #: Public name -> module that holds it; loaded at first use, so that `import pevm_numba` stays fast.
 _HOMES = {
     "AccessSets": "access.sets",
+    "AccountChanges": "access.eip7928",
     "Block": "block",
     "BlockAccessList": "access.block_list",
     "Bounds": "schedule.bounds",
     "BuiltBlock": "schedule.building",
     "Dependencies": "schedule.dependencies",
     "EdgeKind": "schedule.dependencies",
+    "Eip7928List": "access.eip7928",
     "EvmAccessList": "evm.observation",
     "EvmBlock": "evm.block",
     "EvmExecution": "execute.evm_result",
@@ -91,6 +106,7 @@ _HOMES = {
     "OpMix": "workload",
     "Optimum": "schedule.exact",
     "Overheads": "schedule.simulate",
+    "Patterns": "access.patterns",
     "PevmError": "errors",
     "Ratio": "schedule.optimality",
     "Schedule": "schedule.plan",
@@ -101,8 +117,10 @@ _HOMES = {
     "TxTimes": "execute.result",
     "access_sets": "access.oracles",
     "accuracy": "access.quality",
+    "ask_layouts": "access.asking",
     "bounds": "schedule.bounds",
     "build_block": "schedule.building",
+    "built_in_patterns": "access.pattern_library",
     "check_schedule": "schedule.check",
     "compare": "schedule.simulate",
     "conflict_counts": "schedule.conflicts",
@@ -112,22 +130,30 @@ _HOMES = {
     "execute": "execute.run",
     "gas_schedule": "machine.gas",
     "generate": "generate",
+    "generate_evm": "evm.workloads",
     "largest_independent_set": "schedule.exact",
+    "learn_block": "access.prediction",
+    "optimal_access_lists": "access.eip2930",
     "optimal_makespan": "schedule.exact",
     "optimal_waves": "schedule.exact",
     "optimality": "schedule.optimality",
+    "predict": "access.prediction",
     "put_world": "storage.world",
     "read_block": "io.files",
+    "read_block_list": "io.access_lists",
     "read_blocks": "io.files",
     "read_evm_blocks": "io.evm_tables",
     "read_node_block": "io.node_json",
+    "read_patterns": "io.pattern_file",
     "read_schedule": "io.schedule_file",
     "read_world": "storage.world",
     "schedule": "schedule.policies",
     "select": "access.view",
+    "sets_of_list": "access.eip7928_sets",
     "simulate": "schedule.simulate",
     "transaction_costs": "execute.costs",
     "write_blocks": "io.files",
+    "write_patterns": "io.pattern_file",
     "write_schedule": "io.schedule_file",
 }
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from . import console as con
+from .cli_access import access
+from .cli_options import Fork, Input, Number, Prestate, Verbose
 from .errors import UsageError
 
 app = typer.Typer(
@@ -15,13 +17,6 @@ app = typer.Typer(
     help="A laboratory for parallel EVM execution.",
 )  # fmt: skip
 
-_Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")]
-_Number = Annotated[int | None, typer.Option(help="Block number, if the input holds several.")]
-_Input = Annotated[
-    Path, typer.Option(help="Block file, folder (of tables with state: the EVM's blocks), seed JSON, or a node's block.")
-]
-_Prestate = Annotated[Path | None, typer.Option(help="With a node's block: what its prestateTracer says, NAME.json.")]
-_Fork = Annotated[str | None, typer.Option(help="With a node's block: rules; default mainnet's at its height.")]
 _Cost = Annotated[
     str,
     typer.Option(
@@ -56,7 +51,7 @@ def generate(
     dependency_ratio: Annotated[float | None, typer.Option(help="Share of transactions that read an earlier one's.")] = None,
     dependency_distance: Annotated[int, typer.Option(help="How much earlier, in transactions.")] = 1,
     number: Annotated[int, typer.Option(help="Block number.")] = 0,
-    verbose: _Verbose = 0,
+    verbose: Verbose = 0,
 ) -> None:
     """Make a synthetic block and write it."""
     con.log_to_stderr(verbose)
@@ -78,7 +73,7 @@ def generate(
 
 @app.command()
 def execute(
-    input: _Input,
+    input: Input,
     mode: Annotated[str | None, typer.Option(help="Short for --executor: serial, or parallel for dataflow.")] = None,
     executor: Annotated[
         str | None, typer.Option(help="auto (default), serial, waves, dataflow, optimistic or bal; checked against serial.")
@@ -90,10 +85,10 @@ def execute(
     gantt: Annotated[
         Path | None, typer.Option(help="Draw when each transaction ran, measured, as .png, .svg or .pdf (extra plot).")
     ] = None,
-    number: _Number = None,
-    prestate: _Prestate = None,
-    fork: _Fork = None,
-    verbose: _Verbose = 0,
+    number: Number = None,
+    prestate: Prestate = None,
+    fork: Fork = None,
+    verbose: Verbose = 0,
 ) -> None:
     """Execute a block, compare with serial execution, and show what was done."""
     con.log_to_stderr(verbose)
@@ -109,10 +104,10 @@ def benchmark(
     preset: Annotated[str | None, typer.Option(help="Generated block.")] = None,
     input: Annotated[Path | None, typer.Option(help="Block file, folder or seed JSON with one block.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads; default all that Numba has.")] = None,
-    number: _Number = None,
-    prestate: _Prestate = None,
-    fork: _Fork = None,
-    verbose: _Verbose = 0,
+    number: Number = None,
+    prestate: Prestate = None,
+    fork: Fork = None,
+    verbose: Verbose = 0,
 ) -> None:
     """Measure one block, parallel against serial, and write its metrics (one JSON object)."""
     con.log_to_stderr(verbose)
@@ -135,12 +130,12 @@ def benchmark(
 
 @app.command()
 def inspect(
-    input: _Input,
-    number: _Number = None,
-    prestate: _Prestate = None,
-    fork: _Fork = None,
+    input: Input,
+    number: Number = None,
+    prestate: Prestate = None,
+    fork: Fork = None,
     top: Annotated[int, typer.Option(help="Hot keys to show.")] = 5,
-    verbose: _Verbose = 0,
+    verbose: Verbose = 0,
 ) -> None:
     """Show size, ops, conflicts, hot keys and critical path of a block."""
     con.log_to_stderr(verbose)
@@ -156,7 +151,7 @@ def inspect(
 
 @app.command()
 def schedule(
-    input: _Input,
+    input: Input,
     policy: Annotated[
         str, typer.Option(help="levels, list; order free: mis, mis-parallel, first-fit, largest-first.")
     ] = "levels",
@@ -172,16 +167,16 @@ def schedule(
         Path | None, typer.Option(help="Write a schedule file, NAME.json or NAME.parquet, instead of a table.")
     ] = None,
     rows: Annotated[int, typer.Option(help="Transactions to show, by start.")] = 10,
-    number: _Number = None,
-    prestate: _Prestate = None,
-    fork: _Fork = None,
+    number: Number = None,
+    prestate: Prestate = None,
+    fork: Fork = None,
     oracle: _Oracle = None,
     miss_rate: _MissRate = 0.0,
     seed: _Seed = 0,
     fields: _Fields = "all",
     granularity: _Granularity = "slot",
     fee_recipient: _FeeRecipient = "commutative",
-    verbose: _Verbose = 0,
+    verbose: Verbose = 0,
 ) -> None:
     """Schedule a block on virtual workers, check the schedule against all conflicts, and show or write it."""
     con.log_to_stderr(verbose)
@@ -193,7 +188,7 @@ def schedule(
 
 @app.command()
 def simulate(
-    input: _Input,
+    input: Input,
     models: Annotated[str, typer.Option(help="all, or some of serial,waves,list,two-bin,two-pass,block-stm,bal.")] = "all",
     workers: Annotated[str, typer.Option(help="Numbers of virtual workers.")] = "1,2,4,8,16",
     cost: _Cost = "gas",
@@ -208,13 +203,13 @@ def simulate(
         typer.Option(help="Keys known to prefetch: static, declared, eip2930, union, observed; default the exact ones."),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
-    number: _Number = None,
-    prestate: _Prestate = None,
-    fork: _Fork = None,
+    number: Number = None,
+    prestate: Prestate = None,
+    fork: Fork = None,
     fields: _Fields = "all",
     granularity: _Granularity = "slot",
     fee_recipient: _FeeRecipient = "commutative",
-    verbose: _Verbose = 0,
+    verbose: Verbose = 0,
 ) -> None:
     """Simulate ways of running a block on virtual workers, by what it really touches: nothing here is a measured time."""
     con.log_to_stderr(verbose)
@@ -233,8 +228,8 @@ def simulate(
 def convert(
     input: Annotated[Path, typer.Option(help="Anything that can be read.")],
     output: Annotated[Path, typer.Option(help="Block file: .parquet, .json or .json.gz.")],
-    number: _Number = None,
-    verbose: _Verbose = 0,
+    number: Number = None,
+    verbose: Verbose = 0,
 ) -> None:
     """Read blocks in any known form and write them as block file (or one as seed JSON)."""
     con.log_to_stderr(verbose)
@@ -255,6 +250,7 @@ evm = typer.Typer(
     help="Real blocks on the EVM.",
 )  # fmt: skip
 app.add_typer(evm, name="evm")
+app.add_typer(access, name="access")
 
 _EvmInput = Annotated[Path, typer.Option(help="Folder of tables with state, or a block as a node gives it, NAME.json.")]
 
@@ -262,12 +258,12 @@ _EvmInput = Annotated[Path, typer.Option(help="Folder of tables with state, or a
 @evm.command("run")
 def evm_run(
     input: _EvmInput,
-    prestate: _Prestate = None,
-    number: _Number = None,
-    fork: _Fork = None,
+    prestate: Prestate = None,
+    number: Number = None,
+    fork: Fork = None,
     executor: Annotated[str, typer.Option(help="auto, serial, waves, dataflow, optimistic or bal.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Threads; default all that Numba has.")] = None,
-    verbose: _Verbose = 0,
+    verbose: Verbose = 0,
 ) -> None:
     """Execute a real block, compare it with its header and with serial execution, and show what was done."""
     con.log_to_stderr(verbose)
@@ -281,11 +277,11 @@ def evm_run(
 def evm_trace(
     input: _EvmInput,
     index: Annotated[int, typer.Option(help="Of the transaction in its block, from 0.")],
-    prestate: _Prestate = None,
-    number: _Number = None,
-    fork: _Fork = None,
+    prestate: Prestate = None,
+    number: Number = None,
+    fork: Fork = None,
     output: Annotated[Path | None, typer.Option(help="Write to this .jsonl file instead.")] = None,
-    verbose: _Verbose = 0,
+    verbose: Verbose = 0,
 ) -> None:
     """Every step of one transaction, after those before it, as JSON lines of EIP-3155."""
     con.log_to_stderr(verbose)
@@ -299,7 +295,7 @@ def evm_state_test(
     input: Annotated[Path, typer.Argument(help="State tests: a JSON file, a folder of them, or a .zip.")],
     forks: Annotated[str, typer.Option(help="With commas between.")] = "berlin,london,paris,shanghai,cancun",
     every: Annotated[int, typer.Option(help="Of the files only every so many.")] = 1,
-    verbose: _Verbose = 0,
+    verbose: Verbose = 0,
 ) -> None:
     """Run official state tests; all failures are named with -v, else the first 20."""
     con.log_to_stderr(max(0, verbose - 1))
@@ -313,7 +309,7 @@ def evm_bench(
     input: Annotated[Path, typer.Option(help="Folder of tables with state.")],
     blocks: Annotated[str, typer.Option(help="Numbers with commas between; default all.")] = "",
     workers: Annotated[int | None, typer.Option(help="Threads; default all that Numba has.")] = None,
-    verbose: _Verbose = 0,
+    verbose: Verbose = 0,
 ) -> None:
     """Measure real blocks: the same as ``python -m pevm_numba.bench evm``, which has more options."""
     con.log_to_stderr(verbose)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from .fields_access import ACCESS_TABLES
+
 __all__ = ["FIELDS", "TABLES"]
 
 #: Field -> (unit, definition). Times are medians over the repeats.
@@ -377,4 +379,5 @@ TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "makespan_bound": ("gas", "no schedule of the built block is shorter"),
         },
     ),
+    **ACCESS_TABLES,
 }

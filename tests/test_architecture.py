@@ -28,8 +28,11 @@ STAGES = [
     ("storage",),
     ("execute",),
     ("io",),
-    ("fields", "metrics", "plot", "inspection", "console", "screens"),
-    ("bench", "commands", "commands_execute", "commands_evm", "cli", "__main__"),
+    ("fields_access", "fields", "metrics", "plot", "inspection", "console", "screens"),
+    (
+        "bench", "commands", "commands_execute", "commands_evm", "commands_access", "cli_options", "cli_access", "cli",
+        "__main__",
+    ),
 ]
 
 

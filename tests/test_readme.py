@@ -63,7 +63,7 @@ def test_there_are_commands_for_both_command_lines():
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_every_flag_of_a_command_is_in_its_help(call, words):
     module, *rest = words
-    depth = 2 if module == "pevm_numba" and rest[:1] == ["evm"] else 1
+    depth = 2 if module == "pevm_numba" and rest[:1] in (["evm"], ["access"]) else 1
     name = rest[:depth] if rest and not rest[0].startswith("-") else []
     said = call(module, *name, "--help")
     assert said.code == 0

@@ -154,6 +154,38 @@ def evm_command(
     run(Request(path, con.block_numbers(blocks), workers, rounds, peers, slow, mega), json)
 
 
+@app.command("access")
+def access_command(
+    path: Annotated[Path, typer.Argument(help="Folder of blocks with state, such as ../shared/corpus.")],
+    blocks: Annotated[str, typer.Option(help="Numbers with commas between; default all.")] = "",
+    rounds: Annotated[int, typer.Option(help="Times are medians of so many.")] = 7,
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
+) -> None:
+    """Access lists of real blocks: size and speed, the best list of each transaction, dependencies from lists alone."""
+    con.log_to_stderr(verbose)
+    from .access import run
+
+    con.check_range("--rounds", rounds, 1, 10_000)
+    run(path, con.block_numbers(blocks), rounds, json)
+
+
+@app.command("predict")
+def predict_command(
+    path: Annotated[Path, typer.Argument(help="Folder of blocks with state, such as ../shared/corpus.")],
+    blocks: Annotated[str, typer.Option(help="Numbers with commas between; default all.")] = "",
+    rounds: Annotated[int, typer.Option(help="Times are medians of so many.")] = 5,
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
+) -> None:
+    """Storage predicted by patterns, each block by those before it: how much is right, and what execution gains by it."""
+    con.log_to_stderr(verbose)
+    from .prediction import run
+
+    con.check_range("--rounds", rounds, 1, 10_000)
+    run(path, con.block_numbers(blocks), rounds, json)
+
+
 @app.command("optimum")
 def optimum_command(
     path: Annotated[Path | None, typer.Argument(help="Also the blocks of this file or folder.")] = None,

@@ -1,0 +1,209 @@
+"""Patterns as JSON: templates, layouts, and the record that tells how far to trust them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BlockError
+from .patterns import ROLES, Group, KeyPattern, Patterns, Stats, Step, Word
+from .trust import FEATURES, Trust
+
+__all__ = ["patterns_from_json", "patterns_to_json"]
+
+_VERSION: Final = 1
+_WORDS: Final = ("const", "sender", "callee", "word", "last", "pool", "last_pool", "each", "each_next", "each_pool")
+_STEPS: Final = ("mapping", "vyper", "array")
+
+
+def _word_out(word: Word) -> list[Any]:
+    return [word.kind, hex(word.argument)] if word.kind == "const" else [word.kind, word.argument]
+
+
+def _key_out(pattern: KeyPattern, stats: Stats) -> dict[str, Any]:
+    return {
+        "address": _word_out(pattern.address),
+        "start": pattern.start if isinstance(pattern.start, str) else _word_out(pattern.start),
+        "steps": [[step.how, _word_out(step.word)] for step in pattern.steps], "offset": pattern.offset,
+        "hits": stats.hits, "writes": stats.writes, "calls": stats.calls, "last": stats.last,
+    }  # fmt: skip
+
+
+def patterns_to_json(patterns: Patterns) -> dict[str, Any]:
+    """Patterns as objects that `json.dumps` takes.
+
+    Examples
+    --------
+    >>> patterns_to_json(Patterns())["version"]
+    1
+    """
+    return {
+        "version": _VERSION,
+        "templates": [
+            {
+                "contract": _contract_out(group), "selector": f"0x{group[1]:08x}",
+                "keys": [_key_out(pattern, stats) for pattern, stats in part.items()],
+            } for group, part in patterns.templates.items()
+        ],
+        "layouts": {
+            f"0x{address.hex()}": {role: {hex(slot): n for slot, n in its.items()} for role, its in layout.items()}
+            for address, layout in patterns.layouts.items()
+        },
+        "usual": {role: hex(slot) for role, slot in patterns.usual.items()},
+        "trust": {"mean": patterns.trust.mean.tolist(), "precision": patterns.trust.precision.tolist()},
+        "groups": [[_contract_out(group), f"0x{group[1]:08x}", *counts] for group, counts in patterns.groups.items()],
+        "touched": [[f"0x{address.hex()}", hex(slot), *counts] for (address, slot), counts in patterns.touched.items()],
+        "contracts": {f"0x{address.hex()}": last for address, last in patterns.contracts.items()},
+        "asked": sorted(f"0x{address.hex()}" for address in patterns.asked),
+    }  # fmt: skip
+
+
+def _contract_out(group: Group) -> str | None:
+    return None if group[0] is None else f"0x{group[0].hex()}"
+
+
+class _Reader:
+    """Reads parts of patterns; complaints name the place."""
+
+    def wrong(self, place: str, value: Any, rule: str) -> BlockError:
+        """A complaint."""
+        return BlockError(f"patterns, {place} = {value!r:.80}: {rule}")
+
+    def number(self, place: str, value: Any, high: int = 2**63 - 1, low: int = 0) -> int:
+        """An integer, or hexadecimal text."""
+        if isinstance(value, str):
+            try:
+                value = int(value, 16)
+            except ValueError:
+                raise self.wrong(place, value, "must be hexadecimal") from None
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise self.wrong(place, value, f"must be an integer in [{low}, {high:#x}]")
+        return value
+
+    def address(self, place: str, value: Any) -> bytes:
+        """20 bytes in hexadecimal."""
+        try:
+            found = bytes.fromhex(value.removeprefix("0x"))
+        except (AttributeError, ValueError):
+            found = b""
+        if len(found) != 20:
+            raise self.wrong(place, value, "must be 20 bytes in hexadecimal")
+        return found
+
+    def group(self, place: str, contract: Any, selector: Any) -> Group:
+        """Whose patterns."""
+        address = None if contract is None else self.address(f"{place}.contract", contract)
+        return address, self.number(f"{place}.selector", selector, 2**32 - 1)
+
+    def floats(self, place: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Finite numbers in that shape."""
+        try:
+            made = np.array(value, np.float64)
+        except (TypeError, ValueError):
+            made = np.empty(0)
+        if made.shape != shape or not np.isfinite(made).all():
+            raise self.wrong(place, value, f"must be numbers, {' x '.join(map(str, shape))}")
+        return made
+
+    def items(self, place: str, value: Any, kind: type, size: int | None = None) -> Any:
+        """A list or an object, of some size."""
+        made: Any = value
+        if not isinstance(value, kind) or (size is not None and len(made) != size):
+            what = "an object" if kind is dict else "a list" if size is None else f"a list of {size}"
+            raise self.wrong(place, value, f"must be {what}")
+        return value
+
+    def word(self, place: str, value: Any) -> Word:
+        """A word."""
+        kind, argument = self.items(place, value, list, 2)
+        if kind not in _WORDS:
+            raise self.wrong(place, kind, f"must be one of {', '.join(_WORDS)}")
+        return Word(kind, self.number(place, argument, 2**256 - 1 if kind == "const" else 2**16))
+
+    def key(self, place: str, given: Any) -> tuple[KeyPattern, Stats]:
+        """A pattern and its record."""
+        one = self.items(place, given, dict)
+        for name in ("address", "start", "steps", "offset", "hits", "writes", "calls", "last"):
+            if name not in one:
+                raise self.wrong(place, sorted(one), f"must have {name}")
+        start = one["start"]
+        if isinstance(start, str):
+            if start not in ROLES:
+                raise self.wrong(f"{place}.start", start, f"must be one of {', '.join(ROLES)}, or a word")
+        else:
+            start = self.word(f"{place}.start", start)
+        steps = []
+        for s, step in enumerate(self.items(f"{place}.steps", one["steps"], list)):
+            how, word = self.items(f"{place}.steps[{s}]", step, list, 2)
+            if how not in _STEPS:
+                raise self.wrong(f"{place}.steps[{s}]", how, f"must be one of {', '.join(_STEPS)}")
+            steps.append(Step(how, self.word(f"{place}.steps[{s}]", word)))
+        if len(steps) > 3:
+            raise self.wrong(f"{place}.steps", len(steps), "must be at most 3")
+        hits, writes, calls = (self.number(f"{place}.{name}", one[name]) for name in ("hits", "writes", "calls"))
+        stats = Stats(hits, writes, calls, self.number(f"{place}.last", one["last"], low=-1))
+        address, offset = self.word(f"{place}.address", one["address"]), self.number(f"{place}.offset", one["offset"])
+        return KeyPattern(address, start, tuple(steps), offset), stats
+
+
+def patterns_from_json(given: Mapping[str, Any]) -> Patterns:
+    """Patterns from what `patterns_to_json` gives.
+
+    Raises
+    ------
+    BlockError
+        Naming the place, the value and the rule.
+
+    Examples
+    --------
+    >>> from .pattern_library import built_in_patterns
+    >>> patterns_from_json(patterns_to_json(built_in_patterns())) == built_in_patterns()
+    True
+    """
+    reader = _Reader()
+    if not isinstance(given, Mapping) or given.get("version") != _VERSION:
+        raise reader.wrong("version", given.get("version") if isinstance(given, Mapping) else given, f"must be {_VERSION}")
+    parts = {name: reader.items(name, given.get(name), kind) for name, kind in (
+        ("templates", list), ("layouts", dict), ("usual", dict), ("trust", dict), ("groups", list), ("touched", list),
+        ("contracts", dict), ("asked", list),
+    )}  # fmt: skip
+    made = Patterns()
+    for i, part in enumerate(parts["templates"]):
+        place = f"templates[{i}]"
+        one = reader.items(place, part, dict)
+        group = reader.group(place, one.get("contract"), one.get("selector"))
+        keys = reader.items(f"{place}.keys", one.get("keys"), list)
+        made.templates[group] = dict(reader.key(f"{place}.keys[{k}]", key) for k, key in enumerate(keys))
+    for address, layout in parts["layouts"].items():
+        place = f"layouts.{address}"
+        made.layouts[reader.address(place, address)] = {
+            role: {reader.number(place, slot, 2**256 - 1): reader.number(place, n) for slot, n in its.items()}
+            for role, its in reader.items(place, layout, dict).items()
+        }
+    made.usual = {role: reader.number(f"usual.{role}", slot, 2**256 - 1) for role, slot in parts["usual"].items()}
+    _fill_experience(reader, made, parts)
+    return made
+
+
+def _fill_experience(reader: _Reader, made: Patterns, parts: Mapping[str, Any]) -> None:
+    given, n = parts["trust"], len(FEATURES)
+    mean = reader.floats("trust.mean", given.get("mean"), (n,))
+    precision = reader.floats("trust.precision", given.get("precision"), (n, n))
+    if not np.array_equal(precision, precision.T) or np.linalg.eigvalsh(precision)[0] <= 0:
+        raise reader.wrong("trust.precision", given["precision"], "must be symmetric and positive definite")
+    made.trust = Trust(mean, precision)
+    for i, row in enumerate(parts["groups"]):
+        contract, selector, *counts = reader.items(f"groups[{i}]", row, list, 5)
+        hits, keys, calls = (reader.number(f"groups[{i}]", one) for one in counts)
+        made.groups[reader.group(f"groups[{i}]", contract, selector)] = hits, keys, calls
+    for i, row in enumerate(parts["touched"]):
+        address, slot, *counts = reader.items(f"touched[{i}]", row, list, 4)
+        key = reader.address(f"touched[{i}]", address), reader.number(f"touched[{i}]", slot, 2**256 - 1)
+        often, last = (reader.number(f"touched[{i}]", one) for one in counts)
+        made.touched[key] = often, last
+    for one, last in parts["contracts"].items():
+        made.contracts[reader.address(f"contracts.{one}", one)] = reader.number(f"contracts.{one}", last)
+    made.asked = {reader.address(f"asked[{i}]", one) for i, one in enumerate(parts["asked"])}

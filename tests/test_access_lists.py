@@ -1,0 +1,224 @@
+"""Access lists from files and on the command line, of blocks of micro-ops; what a block's list tells of dependencies."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_cli import in_process
+from test_evm_folders import N_TX, example, tables, write
+
+import pevm_numba as pn
+from pevm_numba import cli
+from pevm_numba._kernels.jit import DISABLED
+from pevm_numba.access.eip7928 import AccountChanges, Eip7928List
+from pevm_numba.access.eip7928_rules import Rule, RuleError
+from pevm_numba.access.eip7928_sets import READS, sets_of_list
+from pevm_numba.errors import AccessListError, BlockError, FileFormatError
+from pevm_numba.io.access_lists import block_list_json, block_list_of, read_block_list
+from pevm_numba.machine.ops import Mode
+
+pytestmark = pytest.mark.usefixtures("always_parallel")
+
+ONE = AccountChanges(b"\x01" * 20, ((5, ((1, 7), (2, 8))),), (6,), ((1, 9),), ((1, 1),), ((1, b"\xfe"),))
+
+
+def test_files_of_each_kind_hold_the_same_list(tmp_path: Path) -> None:
+    listed = Eip7928List.from_accounts([ONE])
+    (tmp_path / "a.json").write_text(json.dumps({"jsonrpc": "2.0", "id": 1, "result": block_list_json(listed)}))
+    (tmp_path / "a.rlp").write_bytes(listed.encode())
+    (tmp_path / "a.txt").write_text("0x" + listed.encode().hex() + "\n")
+    with gzip.open(tmp_path / "a.json.gz", "wt") as out:
+        out.write(json.dumps(block_list_json(listed)))
+    for name in ("a.json", "a.rlp", "a.txt", "a.json.gz"):
+        assert read_block_list(tmp_path / name) == listed
+    (tmp_path / "b.txt").write_text("0xc")
+    with pytest.raises(FileFormatError, match="must be hexadecimal text"):
+        read_block_list(tmp_path / "b.txt")
+    (tmp_path / "b.rlp").write_bytes(listed.encode() + b"x")
+    with pytest.raises(RuleError, match="no bytes may follow the list") as caught:
+        read_block_list(tmp_path / "b.rlp")
+    assert caught.value.rule is Rule.TRAILING_BYTES
+
+
+def test_names_that_some_clients_use_are_understood() -> None:
+    theirs = [{
+        "address": "0x" + "01" * 20, "storageReads": ["0x6"],
+        "storageChanges": [{"slot": "0x5", "changes": [
+            {"blockAccessIndex": "0x1", "newValue": "0x7"}, {"blockAccessIndex": "0x2", "newValue": "0x8"},
+        ]}],
+        "balanceChanges": [{"blockAccessIndex": "0x1", "postBalance": "0x9"}],
+        "nonceChanges": [{"blockAccessIndex": "0x1", "newNonce": "0x1"}],
+        "codeChanges": [{"blockAccessIndex": "0x1", "newCode": "0xfe"}],
+    }]  # fmt: skip
+    assert block_list_of(theirs) == Eip7928List.from_accounts([ONE])
+
+
+WRONG = [
+    ({"address": "0x01"}, r"\[0\].address = '0x01': has 1 bytes: must be 20"),
+    ({}, "member 'address' is missing"),
+    ({"storageReads": ["5x"]}, r"storageReads\[0\] = '5x'"),
+    ({"nonceChanges": [{"index": "0x1", "value": hex(2**64)}]}, r"nonceChanges\[0\].value"),
+    ({"nonceChanges": [{"index": hex(2**32), "value": "0x1"}]}, r"nonceChanges\[0\].index"),
+    ({"codeChanges": [{"index": "0x1"}]}, "member 'code' or 'newCode' is missing"),
+    ({"storageChanges": [{"key": "0x1"}]}, "member 'changes' is missing"),
+    ({"storageChanges": {}}, "must be an array"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "told"), WRONG)
+def test_what_is_wrong_in_json_is_named(fields: dict[str, Any], told: str) -> None:
+    given = [({"address": "0x" + "01" * 20} if "address" not in fields and fields else {}) | fields]
+    with pytest.raises(FileFormatError, match=told):
+        block_list_of(given)
+    with pytest.raises(FileFormatError, match="must be an array"):
+        block_list_of({"result": {}})
+
+
+# -------------------------------------------------------------------- micro-ops
+
+
+A, B, FEE = (1, 0, 5), (2, 0, 6), (9, 1, 0)
+
+
+def micro_ops() -> pn.Block:
+    programs = [
+        [("SLOAD", A), ("ADD", 2), ("SSTORE", B, "TOP"), ("CREDIT", FEE, 5)],
+        [("SLOAD", B), ("SSTORE", A, "TOP"), ("CREDIT", FEE, 6)],
+        [("SSTORE", A, 7), ("TOUCH", (3, 2, 0))], [("SLOAD", (4, 0, 1)), ("SSTORE", B, 3)],
+    ]  # fmt: skip
+    return pn.Block.from_programs(programs, {A: 7, FEE: 1, (3, 2, 0): 4})
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_blocks_of_micro_ops_run_from_what_comes_over_the_wire(seed: int) -> None:
+    block = micro_ops() if seed == 0 else pn.generate(n_tx=30, key_space=20, conflict_ratio=0.6, seed=seed)
+    done = pn.execute(block, "serial", record="changes")
+    listed = Eip7928List.decode(done.eip7928_list().encode())
+    pn.execute(block, "bal", access_list=listed, workers=2).check_equal(done)
+    assert done.changes is not None
+    values = {(index, slot): value for one in listed for slot, its in one.storage_changes for index, value in its}
+    t, k = int(np.searchsorted(done.changes.indptr, 0, "right")), int(done.changes.keys[0])
+    assert values[t, int.from_bytes(block.key_slot[k].tobytes(), "big")] == int(done.changes.values[0, 0])
+
+
+def test_what_a_block_of_micro_ops_does_not_do_is_refused() -> None:
+    block = micro_ops()
+    right = list(pn.execute(block, "serial", record="changes").eip7928_list())
+    assert [one.address[-1] for one in right] == [1, 2, 3, 4, 9]
+    for wrong, told in (
+        ([*right, AccountChanges(b"\x77" * 20)], "0x7777.*: listed, but not accessed"),
+        ([one for one in right if one.address[-1] != 3], "0x0+3 nonce was accessed"),
+        ([*right[:3], right[3]._replace(storage_reads=(1, 2)), right[4]], "slot 0x2: listed, but not accessed"),
+        ([*right[:3], right[3]._replace(storage_reads=()), right[4]], "slot 0x1 was accessed and not changed"),
+        ([*right[:4], right[4]._replace(balance_changes=((1, 6),))], "transaction 1, .* balance: .* not listed"),
+        ([*right[:4], right[4]._replace(balance_changes=((0, 3), *right[4].balance_changes))], "changes at 1 to 4 only"),
+    ):  # fmt: skip
+        with pytest.raises(AccessListError, match=told):
+            pn.execute(block, "bal", access_list=Eip7928List.from_accounts(wrong))
+    late = Eip7928List.from_accounts([*right[:4], right[4]._replace(balance_changes=((9, 6),))])
+    with pytest.raises(RuleError, match="at index 9 in a block of 4"):
+        pn.execute(block, "bal", access_list=late)
+    with pytest.raises(BlockError, match="must be a BlockAccessList or an Eip7928List"):
+        pn.execute(block, "bal", access_list=b"\xc0")  # type: ignore[call-overload]
+    with pytest.raises(BlockError, match="must be an EvmAccessList or an Eip7928List"):
+        pn.execute(example(), "bal", access_list=b"\xc0")  # type: ignore[call-overload]
+
+
+def test_code_of_micro_ops_must_be_known_to_be_listed() -> None:
+    block = pn.Block.from_programs([[("SSTORE", (1, 3, 0), 77)]])
+    done = pn.execute(block, "serial", record="changes")
+    with pytest.raises(BlockError, match=r"codes without that of hash 0x0+4d"):
+        done.eip7928_list()
+    assert done.eip7928_list({(77).to_bytes(32, "big"): b"\xfe"})[0].code_changes == ((1, b"\xfe"),)
+    large = pn.Block.from_programs([[("SSTORE", (1, 2, 0), 2**64)]])
+    with pytest.raises(BlockError, match="nonce = 0x"):
+        pn.execute(large, "serial", record="changes").eip7928_list()
+
+
+# -------------------------------------------------------------------- dependencies
+
+
+def test_what_a_list_tells_of_dependencies_lies_between_bounds() -> None:
+    block = example()
+    done = pn.execute(block, "serial")
+    made = [sets_of_list(done.eip7928_list(), block.n_tx, reads) for reads in READS]
+    paths = [pn.dependencies(one).critical_path()[0] for one in made]
+    assert paths == sorted(paths)
+    for sets in made:
+        written = [{sets.table[k] for k, mode in one.items() if mode & (Mode.WRITE | Mode.CREDIT)} for one in sets]
+        true = [{done.keys[k] for k, mode in one.items() if mode & (Mode.WRITE | Mode.CREDIT)} for one in done.observed]
+        assert written == true
+        pn.execute(block, "dataflow", access=sets, workers=2).check_equal(done)
+    with pytest.raises(BlockError, match="reads"):
+        sets_of_list(done.eip7928_list(), block.n_tx, "everybody")
+
+
+# -------------------------------------------------------------------- command line
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("tables")
+    write(made, tables(example()))
+    return made
+
+
+def test_export_validate_diff_and_optimal(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, given = in_process(cli.main, monkeypatch, capsys), ("--input", folder)
+    for name in ("list.json", "list.rlp"):
+        said = command("access", "export", *given, "--output", tmp_path / name)
+        assert (said.code, said.err) == (0, "")
+        assert read_block_list(tmp_path / name).hash().hex() in said.out
+        said = command("access", "validate", *given, "--list", tmp_path / name)
+        assert (said.code, said.err) == (0, "")
+        assert "yes: just what the block does" in said.out
+    right = list(read_block_list(tmp_path / "list.rlp"))
+    (tmp_path / "wrong.rlp").write_bytes(Eip7928List.from_accounts(right[:-1]).encode())
+    said = command("access", "validate", *given, "--list", tmp_path / "wrong.rlp")
+    assert said.code == 3
+    assert f"0x{right[-1].address.hex()}: not listed, but the block has it" in said.out
+    assert "not the list of block" in said.err
+    for oracle in ((), ("--oracle", "static")):
+        said = command("access", "export", *given, "--form", "eip2930", *oracle, "--output", tmp_path / "lists.json")
+        assert (said.code, said.err) == (0, "")
+        lists = json.loads((tmp_path / "lists.json").read_text())
+        assert len(lists) == N_TX
+        assert all(("gasUsed" in one) is (not oracle) for one in lists)
+    said = command("access", "optimal", *given, "--output", tmp_path / "best.json")
+    assert (said.code, said.err) == (0, "")
+    assert "each list by running it" in said.out
+    assert len(json.loads((tmp_path / "best.json").read_text())) == N_TX
+    for oracle in ("carried", "static", "observed"):
+        said = command("access", "diff", *given, "--oracle", oracle, "--rows", 3)
+        assert (said.code, said.err) == (0, "")
+        assert "entries that would save gas" in said.out
+
+
+def test_commands_refuse_what_cannot_be_meant(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = in_process(cli.main, monkeypatch, capsys)
+    pn.write_blocks(tmp_path / "block.parquet", [pn.generate(n_tx=5)])
+    for words, told in (
+        (("export", "--input", folder, "--output", tmp_path / "x.txt"), "--output"),
+        (("export", "--input", folder, "--form", "eip1", "--output", tmp_path / "x.json"), "--form 'eip1' is unknown"),
+        (("export", "--input", folder, "--oracle", "static", "--output", tmp_path / "x.json"), "a block's list has what"),
+        (("diff", "--input", folder, "--oracle", "luck"), "--oracle 'luck' is unknown"),
+        (("diff", "--input", tmp_path / "block.parquet"), "must be a block of the EVM"),
+        (("optimal", "--input", folder, "--rows", -1), "--rows -1"),
+        (("validate", "--input", folder, "--list", tmp_path / "missing.json"), "missing.json: no such file"),
+    ):  # fmt: skip
+        said = command("access", *words)
+        assert (said.code, said.err.count("\n")) == (1 if "missing" in told else 2, 1), said.err
+        assert told in said.err
+    assert not (tmp_path / "x.json").exists()
+    said = command("access", "export", "--input", tmp_path / "block.parquet", "--output", tmp_path / "micro.rlp")
+    assert (said.code, said.err) == (0, "")
+    assert len(read_block_list(tmp_path / "micro.rlp")) > 0 or DISABLED

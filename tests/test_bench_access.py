@@ -1,0 +1,55 @@
+"""The bench of access lists: its figures are those of the functions that it measures, and each is defined."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from test_cli import in_process
+from test_evm_folders import N_TX, example, tables, write
+
+import pevm_numba as pn
+from pevm_numba.bench import __main__ as bench
+from pevm_numba.bench.access import run
+from pevm_numba.errors import FileFormatError, UsageError
+from pevm_numba.fields import TABLES
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("made") / "blocks", tables(example()))
+
+
+def test_all_that_is_written_is_defined_and_right(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = in_process(bench.main, monkeypatch, capsys)("access", folder, "--rounds", 1, "--json", tmp_path / "a.json")
+    assert (said.code, said.err) == (0, "")
+    rows = json.loads((tmp_path / "a.json").read_text())
+    counts = {"block list": 1, "transaction list": N_TX, "dependencies": 8}
+    by_table = {name: [row for row in rows if row["table"] == name] for name in counts}
+    assert {name: len(part) for name, part in by_table.items()} == counts
+    carried = {"missing", "surplus", "lost", "worse_than_none"}
+    for row in rows:
+        defined = set(TABLES[row["table"]][1]) | {"table"}
+        assert set(row) in (defined, defined - carried)
+        assert row["verified"]
+    (block,) = by_table["block list"]
+    listed = pn.execute(example(), "serial").eip7928_list()
+    assert (block["hash"], block["bytes"]) == (listed.hash().hex(), len(listed.encode()))
+    assert block["unlike_trace"] is None
+    for row, best in zip(by_table["transaction list"], pn.optimal_access_lists(example())):
+        assert (row["gas_without"], row["gas_best"]) == (best.gas_without, best.gas_used)
+    true, *bounds = (row["path"] for row in by_table["dependencies"] if row["fields"] == "all")
+    assert bounds == sorted(bounds)
+    assert bounds[0] <= true
+    for text in ("KiB a Mgas", "of contracts", "median work/path", "carry a list"):
+        assert text in said.out
+
+
+def test_what_cannot_be_meant(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match="has none of the blocks 5"):
+        run(folder, [5])
+    with pytest.raises(UsageError, match="--json"):
+        run(folder, json=tmp_path / "a.txt")

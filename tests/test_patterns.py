@@ -1,0 +1,469 @@
+"""Patterns of storage keys: derived as a plain reading of them says, learned from calls, and never from what comes later."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pevm_numba as pn
+from pevm_numba.access.asking import ask_layouts
+from pevm_numba.access.calls import Calls, calls_of
+from pevm_numba.access.pattern_json import patterns_from_json, patterns_to_json
+from pevm_numba.access.pattern_learning import learn
+from pevm_numba.access.pattern_library import built_in_patterns
+from pevm_numba.access.patterns import FACTORIES, KeyPattern, Patterns, Stats, Step, Word
+from pevm_numba.access.prediction import learn_block, predict, predicted_storage, time_series, touched_storage
+from pevm_numba.access.scoring import score
+from pevm_numba.access.trust import FEATURES, Trust
+from pevm_numba.errors import BlockError
+from pevm_numba.evm.forks import Fork
+from pevm_numba.evm.hashing import keccak
+from pevm_numba.evm.header import BlockEnv
+from pevm_numba.evm.market import Contracts
+from pevm_numba.evm.transaction import Transaction
+
+TOKEN, OTHER = b"\xa0" * 20, b"\xb0" * 20
+USDC, WETH = (bytes.fromhex(one) for one in (
+    "a0b86991c6218b36c1d19d4a2e9eb0ce3606eb48", "c02aaa39b223fe8d0a0e5c4f27ead9083c756cc2",
+))  # fmt: skip
+
+
+def word(value: int | bytes) -> bytes:
+    return value.to_bytes(32, "big") if isinstance(value, int) else value.rjust(32, b"\0")
+
+
+def calls(rows: list[tuple[bytes, bytes, bytes]]) -> Calls:
+    """Of (sender, callee, data)."""
+    data = [one[2] for one in rows]
+    return Calls(
+        np.frombuffer(b"".join(one[0] for one in rows), np.uint8).reshape(-1, 20),
+        np.frombuffer(b"".join(one[1] for one in rows), np.uint8).reshape(-1, 20), np.zeros(len(rows), bool),
+        np.zeros((len(rows), 32), np.uint8), np.frombuffer(b"".join(data), np.uint8),
+        np.cumsum([0] + [len(one) for one in data]),
+    )  # fmt: skip
+
+
+def entry(key: int | bytes, slot: int) -> int:
+    """Slot of an entry of a mapping."""
+    return int.from_bytes(keccak(word(key) + word(slot)), "big")
+
+
+# -------------------------------------------------------------------- deriving
+
+
+def is_address(value: int) -> bool:
+    return 2**96 <= value < 2**160
+
+
+def naive_word(one: Word, sender: bytes, callee: bytes, data: bytes, place: int) -> int | None:
+    """What a word is in a call, in plain Python."""
+    words = [int.from_bytes(data[4 + 32 * w : 36 + 32 * w], "big") for w in range((len(data) - 4) // 32)]
+    if one.kind == "const":
+        return one.argument
+    if one.kind in ("sender", "callee"):
+        return int.from_bytes(sender if one.kind == "sender" else callee, "big")
+    if one.kind in ("word", "last"):
+        at = one.argument if one.kind == "word" else len(words) - 1 - one.argument
+        return words[at] if 0 <= at < len(words) else None
+    in_path = place < 0 and one.kind.startswith("each")
+    if in_path:  # a hop: address, fee, address
+        hop = data[~place : ~place + 43]
+        if one.kind == "each":
+            return int.from_bytes(hop[:20], "big")
+        if one.kind == "each_next":
+            return int.from_bytes(hop[23:], "big")
+        if one.kind == "each_pool" and one.argument < 2:
+            return None
+        words = [int.from_bytes(part, "big") for part in (hop[:20], hop[23:], hop[20:23])]
+    elif one.kind.startswith("each"):
+        words = [int.from_bytes(data[at : at + 32], "big") for at in range(place, len(data) - 31, 32)]
+    if one.kind in ("each", "each_next"):
+        at = int(one.kind == "each_next")
+        return words[at] if at < len(words) and is_address(words[at]) else None
+    f, at = one.argument % len(FACTORIES), one.argument // len(FACTORIES)
+    at = 0 if one.kind == "each_pool" else len(words) - 1 - at if one.kind == "last_pool" else at
+    fee = f == len(FACTORIES) - 1
+    if at < 0 or at + 1 + fee >= len(words) or (not in_path and not (is_address(words[at]) and is_address(words[at + 1]))):
+        return None
+    low, high = sorted(words[at : at + 2])
+    salt = word(low) + word(high) + word(words[at + 2]) if fee else low.to_bytes(20, "big") + high.to_bytes(20, "big")
+    maker, code = FACTORIES[f]
+    return int.from_bytes(keccak(b"\xff" + maker + keccak(salt) + code)[12:], "big")
+
+
+def naive_places(data: bytes, within: bool = False) -> list[int]:
+    """Where words begin, and complements of where hops of paths do: a word that is the size of a call within the data leads
+    to its selector and words, then filled up; one that is the size of a path leads to that."""
+    found, at = [], 4
+    while at + 32 <= len(data):
+        found.append(at)
+        size = int.from_bytes(data[at : at + 32], "big")
+        at += 32
+        if size > len(data) - at:
+            continue
+        if size > 20 and size % 23 == 20:
+            found += [~hop for hop in range(at, at + size - 20, 23)]
+            at += -(-size // 32) * 32
+        elif size % 32 == 4 and size > 4 and not within:
+            inner = naive_places(data[at : at + size], within=True)
+            found += [at + one if one >= 0 else ~(at + ~one) for one in inner]
+            at += size + 28
+    return found
+
+
+def naive_keys(pattern: KeyPattern, patterns: Patterns, row: tuple[bytes, bytes, bytes]) -> list[tuple[bytes, int]]:
+    """Keys that a pattern gives for a call."""
+    anywhere = any(one.kind.startswith("each") for one in pattern.words)
+    found = []
+    places = [at for at in naive_places(row[2]) if at < 0 or is_address(int.from_bytes(row[2][at : at + 32], "big"))]
+    for place in places if anywhere else [0]:
+        address = naive_word(pattern.address, *row, place)
+        if address is None or not is_address(address):
+            continue
+        contract = address.to_bytes(20, "big")
+        if isinstance(pattern.start, str):
+            base = patterns.base(contract, pattern.start)
+            slot = patterns.usual.get(pattern.start) if base is None else base
+        else:
+            slot = naive_word(pattern.start, *row, place)
+        for step in pattern.steps:
+            value = naive_word(step.word, *row, place)
+            if slot is None or value is None:
+                slot = None
+                break
+            if step.how == "array":
+                slot = (int.from_bytes(keccak(word(slot)), "big") + value) % 2**256
+            else:
+                pair = word(value) + word(slot) if step.how == "mapping" else word(slot) + word(value)
+                slot = int.from_bytes(keccak(pair), "big")
+        if slot is not None:
+            found.append((contract, (slot + pattern.offset) % 2**256))
+    return found
+
+
+numbers = st.integers(0, 8)
+words = st.one_of(
+    st.builds(Word, st.sampled_from(["sender", "callee"]), st.just(0)),
+    st.builds(Word, st.sampled_from(["word", "last"]), numbers),
+    st.builds(Word, st.just("const"), st.sampled_from([0, 5, 2**160 - 7, 2**255])),
+    st.builds(Word, st.sampled_from(["pool", "last_pool"]), st.integers(0, 11)),
+    st.builds(Word, st.sampled_from(["each", "each_next"]), st.just(0)),
+    st.builds(Word, st.just("each_pool"), st.integers(0, 2)),
+)  # fmt: skip
+key_patterns = st.builds(
+    KeyPattern, words, st.one_of(words, st.sampled_from(["balances", "allowances", "owners"])),
+    st.lists(st.builds(Step, st.sampled_from(["mapping", "vyper", "array"]), words), max_size=3).map(tuple),
+    st.sampled_from([0, 1, 300]),
+)  # fmt: skip
+people = st.sampled_from([b"\xc1" * 20, b"\xc2" * 20, TOKEN, OTHER])
+values = st.one_of(people.map(word), st.integers(0, 9).map(word), st.binary(min_size=32, max_size=32))
+inner = st.lists(values, min_size=1, max_size=4).map(  # a call within the data
+    lambda its: word(4 + 32 * len(its)) + b"\x12\x34\x56\x78" + b"".join(its) + bytes(28)
+)
+hops = st.lists(st.tuples(people, st.sampled_from([500, 3000])), min_size=1, max_size=3)
+
+
+def packed(its: list[tuple[bytes, int]]) -> bytes:
+    """A path of Uniswap V3, behind its size."""
+    tight = b"".join(token + fee.to_bytes(3, "big") for token, fee in its)[:-3]
+    return word(len(tight)) + tight + bytes(-len(tight) % 32)
+
+
+path = hops.map(packed)
+within = st.lists(st.one_of(values, path), min_size=1, max_size=3).map(b"".join).map(
+    lambda its: word(4 + len(its)) + b"\x12\x34\x56\x78" + its + bytes(28)
+)
+pieces = st.lists(st.one_of(values, inner, path, within), max_size=7)
+datas = pieces.map(lambda its: bytes.fromhex("a9059cbb") + b"".join(its))
+cut = st.one_of(datas, datas.map(lambda one: one[:-3]))
+rows = st.lists(st.tuples(people, st.sampled_from([TOKEN, OTHER]), cut), max_size=4)
+Row = tuple[bytes, bytes, bytes]
+
+
+@given(st.lists(key_patterns, max_size=5, unique=True), rows)
+@settings(max_examples=150, deadline=None)
+def test_keys_are_derived_as_a_plain_reading_has_them(listed: list[KeyPattern], given_rows: list[Row]) -> None:
+    layouts = {TOKEN: {"balances": {7: 2, 3: 1}}, OTHER: {"allowances": {2**200: 1}}}
+    group = {one: Stats() for one in listed}
+    templates = {(TOKEN, 0xA9059CBB): group, (None, 0xA9059CBB): dict(list(group.items())[:2])}
+    patterns = Patterns(templates, layouts, {"owners": 4})
+    derived, order = patterns.derive(calls(given_rows))
+    found = Counter(
+        (t, order[e][1], address.tobytes(), int.from_bytes(slot.tobytes(), "big"))
+        for t, e, address, slot in zip(derived.tx.tolist(), derived.pattern.tolist(), derived.address, derived.slot)
+    )
+    wanted = Counter[Any]()
+    for t, row in enumerate(given_rows):
+        if len(row[2]) >= 4:
+            mine = listed if row[1] == TOKEN else listed[:2]
+            wanted.update((t, one, *key) for one in mine for key in naive_keys(one, patterns, row))
+    assert found == wanted
+
+
+def test_addresses_of_exchanges_are_those_on_mainnet() -> None:
+    data = bytes(4) + word(USDC) + word(WETH) + word(500)
+    made = [naive_word(Word("pool", f), TOKEN, TOKEN, data, 0) for f in range(3)]
+    assert made[0] == 0xB4E16D0168E52D35CACD2C6185B44281EC28C9DC
+    assert made[1] == 0x397FF1542F962076D0BFE58EA045FFA2D347ACA0
+    assert made[2] == 0x88E6A0C2DDD26FEEB64F039A2C41296FCB3F5640
+    listed = {KeyPattern(Word("pool", f), Word("const", 8)): Stats() for f in range(3)}
+    derived, _ = Patterns({(TOKEN, 0): listed}).derive(calls([(OTHER, TOKEN, data)]))
+    assert [int.from_bytes(one.tobytes(), "big") for one in derived.address] == made
+
+
+# -------------------------------------------------------------------- learning
+
+
+def token_call(sender: bytes, to: bytes, kind: str = "transfer") -> tuple[Row, dict[tuple[bytes, int], bool]]:
+    """A call of a token: balances in slot 3, allowances in 4, Vyper's in 6, records of three words in 8, a pause in 9, an
+    array in 11."""
+    amount = 5
+    if kind == "transfer":
+        data, keys = "a9059cbb", {entry(sender, 3): True, entry(to, 3): True, 9: False}
+    elif kind == "approve":
+        data, keys = "095ea7b3", {entry(to, entry(sender, 4)): True}
+    elif kind == "vyper":
+        data, keys = "70a08231", {int.from_bytes(keccak(word(6) + word(to)), "big"): False}
+    elif kind == "array":
+        amount = 1000 + to[0]
+        data, keys = "87654321", {(int.from_bytes(keccak(word(11)), "big") + amount) % 2**256: True}
+    else:
+        data, keys = "12345678", {entry(to, 8) + 2: True, entry(to, 8): False}
+    row = sender, TOKEN, bytes.fromhex(data) + word(to) + word(amount)
+    return row, {(TOKEN, slot): written for slot, written in keys.items()}
+
+
+def who(n: int) -> bytes:
+    return keccak(bytes([n]))[:20]
+
+
+@pytest.mark.parametrize("kind", ["transfer", "approve", "vyper", "record", "array"])
+def test_a_few_calls_tell_where_the_next_one_goes(kind: str) -> None:
+    patterns = Patterns()
+    for n in range(6):
+        row, touched = token_call(who(2 * n), who(2 * n + 1), kind)
+        learn(patterns, calls([row]), [touched])
+    row, touched = token_call(who(100), who(101), kind)
+    scored = score(patterns, calls([row]), 7)
+    sure = {
+        (address.tobytes(), int.from_bytes(slot.tobytes(), "big")): chance
+        for address, slot, chance in zip(scored.address, scored.slot, scored.chance.tolist())
+    }
+    assert {key for key, chance in sure.items() if chance >= 0.5} == touched.keys()
+    if kind == "transfer":
+        assert patterns.base(TOKEN, "balances") == 3
+    if kind == "approve":
+        assert patterns.base(TOKEN, "allowances") == 4
+
+
+def test_what_is_never_hit_again_is_dropped() -> None:
+    patterns = Patterns()
+    row, touched = token_call(who(0), who(1))
+    learn(patterns, calls([row]), [touched | {(OTHER, 77): True}])
+    assert any(pattern.address == Word("const", int.from_bytes(OTHER, "big")) for _, pattern, _ in patterns)
+    for n in range(25):
+        row, touched = token_call(who(2 * n), who(2 * n + 1))
+        learn(patterns, calls([row]), [touched])
+    assert not any(pattern.address == Word("const", int.from_bytes(OTHER, "big")) for _, pattern, _ in patterns)
+
+
+def block_of(kinds: list[str], number: int = 0) -> pn.Block:
+    """A block of micro-ops whose transactions touch what such calls do."""
+    made = [token_call(who(10 * number + 2 * n), who(10 * number + 2 * n + 1), kind) for n, kind in enumerate(kinds)]
+    programs = [
+        [("SSTORE" if written else "SLOAD", (int.from_bytes(address, "big"), 0, slot), *((5,) if written else ()))
+         for (address, slot), written in touched.items()] for _, touched in made
+    ]  # fmt: skip
+    meta = {"to": [row[1] for row, _ in made], "input": [row[2] for row, _ in made]}
+    return pn.Block.from_programs(programs, senders=[row[0] for row, _ in made], meta=meta, number=number)
+
+
+def test_blocks_are_predicted_by_those_before_them_and_by_nothing_else() -> None:
+    kinds = ["transfer", "approve", "record"]
+    blocks = [block_of(kinds, number) for number in range(5)]
+    pairs = [(block, pn.access_sets(block)) for block in blocks]
+    seen = [found for _, found in time_series(pairs, Patterns())]
+    assert [one.seen for one in seen[0]] == [False] * 3
+    assert not any(one.predicted for one in seen[0])
+    assert all(one.seen for one in seen[1])
+    later = block_of(["vyper"] * 3, 9)
+    again = [found for _, found in time_series([*pairs[:4], (later, pn.access_sets(later))], Patterns())]
+    assert again[:4] == seen[:4]
+    patterns = Patterns()
+    for block, access in pairs[:4]:
+        learn_block(patterns, block, access)
+    assert predicted_storage(blocks[4], patterns) == [one.predicted for one in seen[4]]
+    sets = predict(blocks[4], patterns)
+    truth = pn.access_sets(blocks[4])
+    assert [one.keys() for one in sets] == [one.keys() for one in truth]
+    assert pn.accuracy(sets, truth).recall > 0.6
+    for executor in ("dataflow", "waves", "optimistic"):
+        pn.execute(blocks[4], executor, access=sets, workers=2).check_equal(pn.execute(blocks[4], "serial"))
+    assert predict(blocks[4], patterns, 1.0).n_accesses <= sets.n_accesses <= predict(blocks[4], patterns, 0.0).n_accesses
+
+
+def test_calls_of_either_kind_of_block() -> None:
+    from test_evm_folders import example
+
+    made = calls_of(example())
+    assert made.n_tx == example().n_tx
+    assert made.sender.tobytes() == b"".join(tx.sender or b"" for tx in example().transactions)
+    sets = predict(example(), built_in_patterns())
+    assert sets.n_tx == example().n_tx
+    assert sets.n_accesses >= pn.access_sets(example(), "static").n_accesses
+    with pytest.raises(BlockError, match="without columns 'to' and 'input'"):
+        calls_of(pn.generate(n_tx=3))
+    with pytest.raises(BlockError, match="must be a Block"):
+        calls_of(5)  # type: ignore[arg-type]
+    assert touched_storage(example(), pn.access_sets(example()))
+
+
+# -------------------------------------------------------------------- trust
+
+
+def naive_cost(trust: Trust, mean: list[float], rows: list[list[float]], hits: list[bool]) -> float:
+    """What learning makes least: surprise at the outcomes, and distance from what was known."""
+    total = 0.0
+    for row, hit in zip(rows, hits):
+        total -= math.log(1 / (1 + math.exp(-sum(a * b for a, b in zip(row, mean)) * (1 if hit else -1))))
+    moved = [a - b for a, b in zip(mean, trust.mean.tolist())]
+    return total + sum(a * p * b for a, line in zip(moved, trust.precision.tolist()) for p, b in zip(line, moved)) / 2
+
+
+@given(st.lists(st.tuples(st.lists(st.floats(-2, 2), min_size=3, max_size=3), st.booleans()), min_size=1, max_size=12))
+@settings(max_examples=40, deadline=None)
+def test_learning_makes_surprise_least(cases: list[tuple[list[float], bool]]) -> None:
+    rows = np.zeros((len(cases), len(FEATURES)))
+    rows[:, :3] = [row for row, _ in cases]
+    hits = [hit for _, hit in cases]
+    before, trust = Trust(), Trust()
+    trust.learn(rows, np.array(hits))
+    best = naive_cost(before, trust.mean.tolist(), rows.tolist(), hits)
+    for i in range(4):
+        for step in (-0.05, 0.05):
+            other = trust.mean.copy()
+            other[i] += step
+            assert naive_cost(before, other.tolist(), rows.tolist(), hits) > best
+    assert np.linalg.eigvalsh(trust.precision - before.precision)[0] > -1e-9  # nobody knows less than before
+    assert np.array_equal(trust.precision, trust.precision.T)
+    assert before == Trust()
+
+
+def test_trust_learns_nothing_from_nothing() -> None:
+    trust = Trust()
+    trust.learn(np.empty((0, len(FEATURES))), np.empty(0, bool))
+    assert trust == Trust()
+
+
+def test_each_key_is_scored_once_by_the_surest_way() -> None:
+    patterns = built_in_patterns()
+    for n in range(6):
+        row, touched = token_call(who(2 * n), who(2 * n + 1))
+        learn(patterns, calls([row]), [touched], n)
+    rows = [token_call(who(50), who(50))[0], token_call(who(51), who(52))[0]]  # sender and recipient are the same, or not
+    scored = score(patterns, calls(rows), 6)
+    keys = list(zip(scored.tx.tolist(), scored.address.tolist(), scored.slot.tolist()))
+    assert len({str(key) for key in keys}) == len(keys)
+    derived = scored.derived
+    assert len(derived.tx) == len(scored.key) > len(keys)
+    for i, k in enumerate(scored.key.tolist()):
+        assert derived.tx[i] == scored.tx[k]
+        assert bytes(derived.slot[i]) == bytes(scored.slot[k])
+        assert bytes(derived.address[i]) == bytes(scored.address[k])
+    assert np.allclose(patterns.trust.chances(scored.rows()), scored.chance)
+    assert scored.rows().shape == (len(keys), len(FEATURES))
+
+
+# -------------------------------------------------------------------- asking
+
+
+def test_tokens_that_nobody_called_are_asked_for_their_layout() -> None:
+    block = pn.generate_evm("erc20", n_tx=20, seed=1, world=5, n_tokens=3, n_pools=1)
+    patterns = Patterns()
+    assert ask_layouts(patterns, block) == 3
+    layouts = {token.address: (token.balances, token.allowances) for token in Contracts(5, 3, 1, 1).tokens}
+    for address, (balances, allowances) in layouts.items():
+        assert (patterns.base(address, "balances"), patterns.base(address, "allowances")) == (balances, allowances)
+    assert ask_layouts(patterns, block) == 0  # each once
+    assert layouts.keys() <= patterns.asked
+    collections = pn.generate_evm("erc721", n_tx=20, seed=1, world=5, n_collections=2)
+    assert ask_layouts(patterns, collections) == 2
+    for one in Contracts(5, 1, 1, 2).collections:
+        assert patterns.base(one.address, "owners") == one.owners
+        assert patterns.base(one.address, "operators") == one.operators
+
+
+def test_who_does_not_answer_is_left_out() -> None:
+    spins, asks = bytes.fromhex("5b5f56"), bytes.fromhex("60014340" "50" "5f54")  # for ever; for a hash that nobody knows
+    state = {who(0): (10**18, 0, b"", {}), TOKEN: (0, 1, spins, {}), OTHER: (0, 1, asks, {})}
+    txs = [Transaction(gas_price=9, gas_limit=50_000, to=to, sender=who(0), nonce=n) for n, to in enumerate((TOKEN, OTHER))]
+    block = pn.EvmBlock(BlockEnv(number=7, timestamp=1, fork=Fork.SHANGHAI, base_fee=7), txs, state)
+    patterns = Patterns()
+    assert ask_layouts(patterns, block) == 0
+    assert not patterns.layouts
+    assert patterns.asked == {TOKEN, OTHER}
+
+
+# -------------------------------------------------------------------- built in, and JSON
+
+
+def test_a_transfer_of_a_token_that_is_well_known() -> None:
+    sender, to = who(1), who(2)
+    derived, _ = built_in_patterns().derive(calls([(sender, USDC, bytes.fromhex("a9059cbb") + word(to) + word(7))]))
+    assert {int.from_bytes(one.tobytes(), "big") for one in derived.slot} == {entry(sender, 9), entry(to, 9)}
+    derived, _ = built_in_patterns().derive(calls([(sender, OTHER, bytes.fromhex("095ea7b3") + word(to) + word(7))]))
+    assert [int.from_bytes(one.tobytes(), "big") for one in derived.slot] == [entry(to, entry(sender, 1))]
+
+
+def test_patterns_come_back_from_json() -> None:
+    patterns = built_in_patterns()
+    for n in range(4):
+        made = [token_call(who(2 * n), who(2 * n + 1), kind) for kind in ("transfer", "approve", "vyper", "record")]
+        learn(patterns, calls([row for row, _ in made]), [touched for _, touched in made])
+    again = patterns_from_json(json.loads(json.dumps(patterns_to_json(patterns))))
+    assert again == patterns
+    row, _ = token_call(who(100), who(101))
+    assert score(again, calls([row]), 9).chance.tolist() == score(patterns, calls([row]), 9).chance.tolist()
+
+
+WRONG: list[tuple[Any, str]] = [
+    (5, "version = 5"), ({"version": 2}, "version = 2: must be 1"), ({"version": 1}, "templates = None: must be a list"),
+    ({"templates": [{"selector": "x"}]}, r"templates\[0\].selector = 'x': must be hexadecimal"),
+    ({"templates": [{"selector": 1, "contract": "0x1"}]}, r"contract = '0x1': must be 20 bytes"),
+    ({"templates": [{"selector": 1, "keys": [{}]}]}, r"keys\[0\] = \[\]: must have address"),
+    ({"touched": [[1, 2]]}, r"touched\[0\] = \[1, 2\]: must be a list of 4"),
+    ({"usual": {"balances": -1}}, "usual.balances = -1"),
+    ({"trust": {}}, "trust.mean = None: must be numbers"),
+    ({"trust": {"mean": [0.0] * len(FEATURES), "precision": [[0.0] * len(FEATURES)] * len(FEATURES)}}, "positive definite"),
+    ({"groups": [["0x1", 5, 0, 0, 0]]}, r"groups\[0\].contract = '0x1': must be 20 bytes"),
+    ({"contracts": {"0x" + "11" * 20: -1}}, "must be an integer in"), ({"asked": [7]}, r"asked\[0\] = 7: must be 20 bytes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "told"), WRONG)
+def test_what_is_wrong_in_json_is_named(given: Any, told: str) -> None:
+    if isinstance(given, dict) and "version" not in given:
+        given = patterns_to_json(Patterns()) | given
+    with pytest.raises(BlockError, match=told):
+        patterns_from_json(given)
+
+
+def test_words_and_steps_in_json_are_checked() -> None:
+    key = patterns_to_json(built_in_patterns())["templates"][0]["keys"][0]
+    for field, value, told in (
+        ("address", ["me", 0], "must be one of const, sender"), ("start", "wealth", "must be one of balances"),
+        ("steps", [["hash", ["sender", 0]]], "must be one of mapping"),
+        ("steps", [["mapping", ["sender", 0]]] * 4, "at most 3"), ("hits", -1, "hits = -1"),
+        ("offset", "zz", "must be hexadecimal"), ("steps", 5, "must be a list"),
+    ):  # fmt: skip
+        template = {"contract": None, "selector": 1, "keys": [key | {field: value}]}
+        wrong = patterns_to_json(Patterns()) | {"templates": [template]}
+        with pytest.raises(BlockError, match=told):
+            patterns_from_json(wrong)
