@@ -16,14 +16,13 @@ from ..access.eip7928_rules import ITEM_COST
 from ..access.eip7928_sets import READS, sets_of_list
 from ..access.view import select
 from ..console import progress
-from ..errors import ExecutionError, FileFormatError
+from ..errors import ExecutionError
 from ..evm.block import EvmBlock
 from ..evm.forks import Fork
 from ..execute.evm_result import EvmExecution
 from ..execute.run import execute
-from ..io.evm_tables import evm_numbers, read_evm_blocks
+from ..io.evm_tables import chosen_numbers, read_evm_blocks
 from ..io.files import read_block
-from ..io.paths import existing
 from ..schedule.dependencies import dependencies
 from .rounds import interleaved
 from .tables import check_json, figure, print_paragraph, print_table
@@ -146,11 +145,7 @@ def run(path: Path, numbers: Sequence[int] = (), rounds: int = 7, json: Path | N
         If the folder has no such blocks, or something does not come out as it must.
     """
     check_json(json, [path])
-    existing(path)
-    known = evm_numbers(path)
-    wanted = [number for number in known if not numbers or number in numbers]
-    if not wanted or set(numbers) - set(known):
-        raise FileFormatError(f"{path}: has none of the blocks {', '.join(map(str, set(numbers) - set(known) or ['any']))}")
+    wanted = chosen_numbers(path, numbers)
     lists, txs, deps = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
     for block in progress(read_evm_blocks(path, wanted), "listing", len(wanted)):
         if not block.n_tx:

@@ -18,13 +18,12 @@ from ..access.quality import accuracy
 from ..access.scoring import score
 from ..access.sets import AccessSets
 from ..console import progress
-from ..errors import ExecutionError, FileFormatError
+from ..errors import ExecutionError
 from ..evm.block import EvmBlock
 from ..evm.hashing import keccak
 from ..evm.workloads import MIXES, generate_evm
 from ..execute.run import execute
-from ..io.evm_tables import evm_numbers, read_evm_blocks
-from ..io.paths import existing
+from ..io.evm_tables import chosen_numbers, read_evm_blocks
 from ..schedule.policies import schedule
 from .rounds import interleaved
 from .tables import check_json, figure, print_paragraph, print_table
@@ -231,11 +230,7 @@ def run(path: Path, numbers: Sequence[int] = (), rounds: int = 5, json: Path | N
         If the folder has no such blocks, or something does not come out as it must.
     """
     check_json(json, [path])
-    existing(path)
-    known = evm_numbers(path)
-    wanted = [number for number in known if not numbers or number in numbers]
-    if not wanted or set(numbers) - set(known):
-        raise FileFormatError(f"{path}: has none of the blocks {', '.join(map(str, set(numbers) - set(known) or ['any']))}")
+    wanted = chosen_numbers(path, numbers)
     blocks = progress(read_evm_blocks(path, wanted), "executing", len(wanted))
     pairs = [(block, execute(block, "serial").observed) for block in blocks if block.n_tx]
     rows: list[dict[str, Any]] = []

@@ -27,7 +27,7 @@ from ..evm.transaction import Transaction
 from ..evm.world import AccountState
 from .paths import existing, reading
 
-__all__ = ["evm_numbers", "is_evm_folder", "read_evm_blocks"]
+__all__ = ["chosen_numbers", "evm_numbers", "is_evm_folder", "read_evm_blocks"]
 
 log = logging.getLogger("pevm_numba")
 
@@ -262,6 +262,21 @@ def evm_numbers(path: str | PathLike[str]) -> list[int]:
         Naming file, row, column, value and rule.
     """
     return sorted(row.integer("block_number") for row in _rows(_headers_of(existing(path)), ("block_number",)))
+
+
+def chosen_numbers(path: str | PathLike[str], numbers: Iterable[int] = ()) -> list[int]:
+    """Those of some numbers that are blocks in a folder, ascending: all of them must be; without any, all blocks.
+
+    Raises
+    ------
+    FileFormatError
+        If a block is not there, or none at all; or naming file, row, column, value and rule.
+    """
+    known, wanted = evm_numbers(path), set(numbers)
+    if not known or wanted - set(known):
+        lacks = ", ".join(map(str, sorted(wanted - set(known)))) or "any"
+        raise FileFormatError(f"{path}: has none of the blocks {lacks}")
+    return [number for number in known if not wanted or number in wanted]
 
 
 def read_evm_blocks(path: str | PathLike[str], numbers: Iterable[int] | None = None) -> Iterator[EvmBlock]:
