@@ -33,7 +33,7 @@ from .execute.evm_result import EvmExecution
 from .execute.run import execute
 from .io.access_lists import access_list_json, block_list_json, read_block_list
 from .io.evm_tables import evm_numbers, read_evm_blocks
-from .io.paths import check_target, replacing
+from .io.paths import check_target, replacing, target_of
 from .io.pattern_file import read_patterns, write_patterns
 from .screens import print_pairs, print_table
 
@@ -179,7 +179,7 @@ def run_predict(asked: Prophecy) -> None:
     for option, target in (("--output", asked.output), ("--save", asked.save)):
         if target is not None:
             check_target(option, target, inputs, (".json",))
-    if asked.output is not None and asked.output == asked.save:
+    if asked.output is not None and asked.save is not None and target_of(asked.output) == target_of(asked.save):
         raise UsageError(f"--save {asked.save}: is that of --output, too")
     known = evm_numbers(asked.input)
     if asked.number not in known:

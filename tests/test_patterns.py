@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pevm_numba as pn
+from pevm_numba._kernels.patterns import PLACES
 from pevm_numba.access.asking import ask_layouts
 from pevm_numba.access.calls import Calls, calls_of
 from pevm_numba.access.pattern_json import patterns_from_json, patterns_to_json
@@ -20,7 +21,7 @@ from pevm_numba.access.pattern_learning import learn
 from pevm_numba.access.pattern_library import built_in_patterns
 from pevm_numba.access.patterns import FACTORIES, KeyPattern, Patterns, Stats, Step, Word
 from pevm_numba.access.prediction import learn_block, predict, predicted_storage, time_series, touched_storage
-from pevm_numba.access.scoring import score
+from pevm_numba.access.scoring import _numbered, score
 from pevm_numba.access.trust import FEATURES, Trust
 from pevm_numba.errors import BlockError
 from pevm_numba.evm.forks import Fork
@@ -381,6 +382,76 @@ def test_each_key_is_scored_once_by_the_surest_way() -> None:
     assert scored.rows().shape == (len(keys), len(FEATURES))
 
 
+def test_keys_with_one_digest_stay_two() -> None:
+    """Which there are none of by chance; here digests are no more than the last byte."""
+    slots = [5, 5 + 2**64, 6]
+    group = {KeyPattern(Word("callee"), Word("const", slot)): Stats() for slot in slots}
+    patterns, row = Patterns({(TOKEN, 0xA9059CBB): group}), (who(0), TOKEN, bytes.fromhex("a9059cbb"))
+    derived, _ = patterns.derive(calls([row]))
+    key, ways = _numbered(derived, derived.slot[:, -1].astype(np.uint64))
+    assert len(set(key.tolist())) == 3
+    assert ways.tolist() == [1, 1, 1]
+    assert len(score(patterns, calls([row]), 0).tx) == 3
+
+
+def test_a_payout_to_hundreds_is_learned_from_without_trying_all_pairs() -> None:
+    data = bytes.fromhex("e63d38ed") + b"".join(word(who(n % 256)) for n in range(256)) + word(keccak(b"more")[:20])
+    row = who(0), OTHER, data
+    patterns = Patterns()
+    learn(patterns, calls([row]), [{(TOKEN, 2**200 + n): True for n in range(3)}])
+    assert len(patterns) == 3
+    many = OTHER, who(1), bytes.fromhex("e63d38ed") + b"".join(word(who(n % 250)) for n in range(300))
+    each = {KeyPattern(Word("each"), Word("const", 5)): Stats()}
+    derived, _ = Patterns({(who(1), 0xE63D38ED): each}).derive(calls([many]))
+    assert len(derived.tx) == PLACES  # of 300
+    path = packed([(who(n % 250), 500) for n in range(301)])
+    derived, _ = Patterns({(who(1), 0xE63D38ED): each}).derive(calls([(OTHER, who(1), bytes.fromhex("e63d38ed") + path)]))
+    assert len(derived.tx) == PLACES
+
+
+def test_groups_do_not_grow_for_ever_and_empty_ones_do_not_hide_what_goes_for_any() -> None:
+    patterns = Patterns()
+    row = who(0), TOKEN, bytes.fromhex("12345678")
+    for n in range(3):
+        learn(patterns, calls([row]), [{(TOKEN, 2**200 + 600 * n + i): True for i in range(600)}], n)
+    assert len(patterns) <= 1024
+    newest = KeyPattern(Word("callee"), Word("const", 2**200 + 1799))
+    assert newest in patterns.templates[TOKEN, 0x12345678]
+    some = Patterns({(TOKEN, 0x12345678): {}, (None, 0x12345678): {newest: Stats()}})
+    assert len(some.derive(calls([row]))[0].tx) == 1
+    learn(some, calls([row]), [{}])
+    assert (TOKEN, 0x12345678) not in some.templates
+
+
+@pytest.mark.parametrize(("pattern", "told"), [
+    (KeyPattern(Word("word", -5), Word("const", 1)), "number in"),
+    (KeyPattern(Word("nobody"), Word("const", 1)), "one of const"),
+    (KeyPattern(Word("callee"), Word("const", 1), (Step("mapping", Word("sender")),) * 4), "at most 3 steps"),
+    (KeyPattern(Word("callee"), Word("const", 1), (Step("list", Word("sender")),)), "each of mapping"),
+])  # fmt: skip
+def test_patterns_that_cannot_be_are_refused(pattern: KeyPattern, told: str) -> None:
+    with pytest.raises(BlockError, match=told):
+        Patterns({(TOKEN, 5): {pattern: Stats()}}).derive(calls([(who(0), TOKEN, bytes(3) + b"\5")]))
+    patterns = Patterns({(TOKEN, 5): {KeyPattern(Word("callee"), "balances"): Stats()}}, {b"short": {}})
+    with pytest.raises(BlockError, match="layouts, b'short': must be 20 bytes"):
+        patterns.derive(calls([(who(0), TOKEN, bytes(3) + b"\5")]))
+
+
+def test_blocks_without_calls_and_what_does_not_belong_together() -> None:
+    empty = pn.Block.from_programs([])
+    creations = pn.Block.from_programs([[("NOOP", 1)]], meta={"to": [None], "input": [b"\x60"]})
+    patterns = built_in_patterns()
+    for block in (creations, pn.generate_evm("erc20", n_tx=0)):
+        assert not any(predicted_storage(block, patterns))
+        learn_block(patterns, block, pn.execute(block, "serial").observed)
+    assert calls_of(creations).creates.all()
+    assert calls_of(empty).n_tx == 0
+    with pytest.raises(BlockError, match="access of 1 transactions: the block has 3"):
+        learn_block(patterns, block_of(["transfer"] * 3), pn.access_sets(block_of(["transfer"])))
+    with pytest.raises(BlockError, match="access"):
+        learn_block(patterns, creations, None)  # type: ignore[arg-type]
+
+
 # -------------------------------------------------------------------- asking
 
 
@@ -433,6 +504,11 @@ def test_patterns_come_back_from_json() -> None:
     assert score(again, calls([row]), 9).chance.tolist() == score(patterns, calls([row]), 9).chance.tolist()
 
 
+#: A pattern as JSON has it.
+KEY: dict[str, Any] = {
+    "address": ["callee", 0], "start": ["const", "0x5"], "steps": [], "offset": 0, "hits": 0, "writes": 0, "calls": 1,
+    "last": -1,
+}  # fmt: skip
 WRONG: list[tuple[Any, str]] = [
     (5, "version = 5"), ({"version": 2}, "version = 2: must be 1"), ({"version": 1}, "templates = None: must be a list"),
     ({"templates": [{"selector": "x"}]}, r"templates\[0\].selector = 'x': must be hexadecimal"),
@@ -443,6 +519,16 @@ WRONG: list[tuple[Any, str]] = [
     ({"trust": {}}, "trust.mean = None: must be numbers"),
     ({"trust": {"mean": [0.0] * len(FEATURES), "precision": [[0.0] * len(FEATURES)] * len(FEATURES)}}, "positive definite"),
     ({"groups": [["0x1", 5, 0, 0, 0]]}, r"groups\[0\].contract = '0x1': must be 20 bytes"),
+    ({"groups": [[None, 5, 2, 1, 0]]}, r"groups\[0\] = 2: must have at most as many hits as keys, 1"),
+    ({"templates": [{"selector": 1, "keys": [KEY | {"hits": 2}]}]}, "at most as many hits as calls, 1"),
+    ({"templates": [{"selector": 1, "keys": [KEY]}, {"selector": "0x1", "keys": []}]}, "must be there once"),
+    ({"templates": [{"selector": 1, "keys": [KEY | {"hits": "0x" + "f" * 4000}]}]}, "must be an integer in"),
+    ({"templates": [{"selector": 1, "keys": [KEY | {"hits": 10**5000}]}]}, "an integer of many digits"),
+    ({"templates": [{"selector": 1, "keys": [KEY | {"address": ["each_pool", 3]}]}]}, r"must be an integer in \[0, 0x2\]"),
+    ({"layouts": {"0x" + "11" * 20: {"balances": 5}}}, "balances = 5: must be an object"),
+    ({"layouts": {"0x" + "11" * 20: {"balance": {}}}}, "= 'balance': must be one of balances"),
+    ({"trust": {"mean": [10**400] * len(FEATURES)}}, "trust.mean = .*must be numbers"),
+    ({"trust": {"mean": ["1"] * len(FEATURES)}}, "trust.mean = .*must be numbers"),
     ({"contracts": {"0x" + "11" * 20: -1}}, "must be an integer in"), ({"asked": [7]}, r"asked\[0\] = 7: must be 20 bytes"),
 ]  # fmt: skip
 

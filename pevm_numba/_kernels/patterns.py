@@ -173,7 +173,7 @@ def _load(kind, argument, calls, t, place, expressions, buffer, state, word):
         at = place + 32 if kind == EACH_NEXT else place
         if at + 32 > stop:
             return False
-    elif number >= n_words:
+    elif number < 0 or number >= n_words:
         return False
     if kind == POOL or kind == LAST_POOL or kind == EACH_POOL:
         return _load_pool(argument % FACTORIES, at, stop, calls, expressions, buffer, state, word)

@@ -1,7 +1,7 @@
 """Where tokens keep their balances and allowances, found by asking: their view functions run on the state before a block.
 
 A token that nobody has called yet has no history to learn from, but its code tells where it looks: `balanceOf` of an address
-that nobody has loads keccak(address, slot of the mapping), whatever the value is.
+that nobody has loads keccak(address, slot of the mapping), whatever the value is. All are asked in one run.
 """
 
 from __future__ import annotations

@@ -100,6 +100,10 @@ def _of_block(block: Block) -> Calls:
         return block.meta[name].to_pylist() if known and block.meta is not None else None
 
     to, data = column("to"), column("input")
+    if data is None and to is not None:
+        data = [b""] * block.n_tx  # a column of nothing is not kept
+    elif to is None and data is not None:
+        to = [None] * block.n_tx
     if block.n_tx and (to is None or data is None):
         raise BlockError(f"block {block.number} without columns 'to' and 'input': whom its transactions call is not known")
     to, data = to or [], data or []

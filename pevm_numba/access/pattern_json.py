@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BlockError
-from .patterns import ROLES, Group, KeyPattern, Patterns, Stats, Step, Word
+from .patterns import FACTORIES, ROLES, Group, KeyPattern, Patterns, Stats, Step, Word
 from .trust import FEATURES, Trust
 
 __all__ = ["patterns_from_json", "patterns_to_json"]
@@ -74,13 +74,15 @@ class _Reader:
 
     def number(self, place: str, value: Any, high: int = 2**63 - 1, low: int = 0) -> int:
         """An integer, or hexadecimal text."""
+        given = value
         if isinstance(value, str):
             try:
                 value = int(value, 16)
             except ValueError:
                 raise self.wrong(place, value, "must be hexadecimal") from None
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise self.wrong(place, value, f"must be an integer in [{low}, {high:#x}]")
+            given = "an integer of many digits" if isinstance(given, int) and abs(given) >= 2**300 else given
+            raise self.wrong(place, given, f"must be an integer in [{low}, {high:#x}]")
         return value
 
     def address(self, place: str, value: Any) -> bytes:
@@ -98,11 +100,18 @@ class _Reader:
         address = None if contract is None else self.address(f"{place}.contract", contract)
         return address, self.number(f"{place}.selector", selector, 2**32 - 1)
 
+    def role(self, place: str, value: Any) -> str:
+        """One of `ROLES`."""
+        if value not in ROLES:
+            raise self.wrong(place, value, f"must be one of {', '.join(ROLES)}")
+        return str(value)
+
     def floats(self, place: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Finite numbers in that shape."""
         try:
-            made = np.array(value, np.float64)
-        except (TypeError, ValueError):
+            made = np.array(value)
+            made = made.astype(np.float64) if made.dtype.kind in "if" else np.empty(0)
+        except ValueError:  # rows of several lengths
             made = np.empty(0)
         if made.shape != shape or not np.isfinite(made).all():
             raise self.wrong(place, value, f"must be numbers, {' x '.join(map(str, shape))}")
@@ -121,7 +130,8 @@ class _Reader:
         kind, argument = self.items(place, value, list, 2)
         if kind not in _WORDS:
             raise self.wrong(place, kind, f"must be one of {', '.join(_WORDS)}")
-        return Word(kind, self.number(place, argument, 2**256 - 1 if kind == "const" else 2**16))
+        most = 2**256 - 1 if kind == "const" else len(FACTORIES) - 1 if kind == "each_pool" else 2**16 - 1
+        return Word(kind, self.number(place, argument, most))
 
     def key(self, place: str, given: Any) -> tuple[KeyPattern, Stats]:
         """A pattern and its record."""
@@ -144,6 +154,8 @@ class _Reader:
         if len(steps) > 3:
             raise self.wrong(f"{place}.steps", len(steps), "must be at most 3")
         hits, writes, calls = (self.number(f"{place}.{name}", one[name]) for name in ("hits", "writes", "calls"))
+        if hits > calls:
+            raise self.wrong(place, hits, f"must have at most as many hits as calls, {calls}")
         stats = Stats(hits, writes, calls, self.number(f"{place}.last", one["last"], low=-1))
         address, offset = self.word(f"{place}.address", one["address"]), self.number(f"{place}.offset", one["offset"])
         return KeyPattern(address, start, tuple(steps), offset), stats
@@ -175,15 +187,21 @@ def patterns_from_json(given: Mapping[str, Any]) -> Patterns:
         place = f"templates[{i}]"
         one = reader.items(place, part, dict)
         group = reader.group(place, one.get("contract"), one.get("selector"))
+        if group in made.templates:
+            raise reader.wrong(place, one.get("selector"), "must be there once for its contract")
         keys = reader.items(f"{place}.keys", one.get("keys"), list)
         made.templates[group] = dict(reader.key(f"{place}.keys[{k}]", key) for k, key in enumerate(keys))
     for address, layout in parts["layouts"].items():
         place = f"layouts.{address}"
         made.layouts[reader.address(place, address)] = {
-            role: {reader.number(place, slot, 2**256 - 1): reader.number(place, n) for slot, n in its.items()}
+            reader.role(place, role): {
+                reader.number(place, slot, 2**256 - 1): reader.number(place, n)
+                for slot, n in reader.items(f"{place}.{role}", its, dict).items()
+            }
             for role, its in reader.items(place, layout, dict).items()
         }
-    made.usual = {role: reader.number(f"usual.{role}", slot, 2**256 - 1) for role, slot in parts["usual"].items()}
+    for role, slot in parts["usual"].items():
+        made.usual[reader.role("usual", role)] = reader.number(f"usual.{role}", slot, 2**256 - 1)
     _fill_experience(reader, made, parts)
     return made
 
@@ -198,6 +216,8 @@ def _fill_experience(reader: _Reader, made: Patterns, parts: Mapping[str, Any]) 
     for i, row in enumerate(parts["groups"]):
         contract, selector, *counts = reader.items(f"groups[{i}]", row, list, 5)
         hits, keys, calls = (reader.number(f"groups[{i}]", one) for one in counts)
+        if hits > keys:
+            raise reader.wrong(f"groups[{i}]", hits, f"must have at most as many hits as keys, {keys}")
         made.groups[reader.group(f"groups[{i}]", contract, selector)] = hits, keys, calls
     for i, row in enumerate(parts["touched"]):
         address, slot, *counts = reader.items(f"touched[{i}]", row, list, 4)

@@ -26,6 +26,10 @@ Touched = Mapping[tuple[bytes, int], bool]
 
 #: Slots of mappings that are tried, and of nested ones; members of a structure; words of the call data; ways to say a key.
 _BASES, _NESTED, _MEMBERS, _WORDS, _MOST = 64, 24, 12, 24, 6
+#: Words that are tried in mappings within mappings: their number counts twice.
+_WITHIN: Final = 64
+#: Patterns of a group: of more, those that never were hit are dropped, the oldest first.
+_LARGEST: Final = 1024
 #: Chance from which on a key tells how well its group is known.
 _LIKELY: Final = 0.4
 #: Words that name owners.
@@ -157,8 +161,8 @@ def _search(call: _Call, slots: Sequence[int], bases: Sequence[int]) -> dict[int
     rest = [slot for slot in rest if slot not in found]
     if rest:
         few = min(_NESTED, len(bases))
-        inner = single[:, :few].reshape(-1, 32)
-        nested = _hashes(words, inner)
+        inner = single[:_WITHIN, :few].reshape(-1, 32)
+        nested = _hashes(words[:_WITHIN], inner)
         for slot, member, (y, xb) in _matches(rest, nested):
             keep(slot, bases[xb % few], member, [("mapping", xb // few), ("mapping", y)])
     numbers = {value: w for w, value in enumerate(call.values)}
@@ -314,7 +318,12 @@ def _learn_call(
 
 
 def _forget(patterns: Patterns) -> None:
-    for group, part in patterns.templates.items():
+    for part in patterns.templates.values():
         hopeless = [one for one, stats in part.items() if stats.calls >= 20 and stats.hits < _HOPELESS * stats.calls]
         for one in hopeless:
-            del patterns.templates[group][one]
+            del part[one]
+        unproved = [one for one, stats in part.items() if not stats.hits]
+        for one in unproved[: max(0, len(part) - _LARGEST)]:
+            del part[one]
+    for group in [group for group, part in patterns.templates.items() if not part]:
+        del patterns.templates[group]

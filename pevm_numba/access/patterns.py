@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .._kernels import patterns as _k
 from .._kernels.jit import inputs
+from ..errors import BlockError
 from .calls import Calls
 from .trust import Trust
 
@@ -216,9 +217,9 @@ class Patterns:
             group: Group = (names[t, :20].tobytes(), int.from_bytes(names[t, 20:].tobytes(), "little", signed=True))
             if group[1] < 0:
                 continue
-            if group not in self.templates:
+            if not self.templates.get(group):
                 group = (None, group[1])
-                if group not in self.templates:
+                if not self.templates.get(group):
                     continue
             if group not in known:
                 known[group] = len(known)
@@ -229,6 +230,9 @@ class Patterns:
 
     def _layouts(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
         addresses = sorted(self.layouts)
+        for address in addresses:
+            if len(address) != 20:
+                raise BlockError(f"layouts, {address!r:.80}: must be 20 bytes")
         slots = np.zeros((len(addresses) + 1, len(ROLES), 32), np.uint8)
         known = np.zeros((len(addresses) + 1, len(ROLES)), bool)
         for r, role in enumerate(ROLES):
@@ -268,11 +272,18 @@ def _expressions(listed: Iterable[tuple[Group, KeyPattern]]) -> _k.Expressions:
     constants: dict[int, int] = {0: 0}
 
     def place(word: Word) -> tuple[int, int]:
+        most = 2**256 if word.kind == "const" else len(FACTORIES) if word.kind == "each_pool" else 2**16
+        if word.kind not in _KINDS or not 0 <= word.argument < most:
+            raise BlockError(f"pattern with {word!r}: must be one of {', '.join(_KINDS)}, and a number in [0, {most:#x})")
         argument = constants.setdefault(word.argument, len(constants)) if word.kind == "const" else word.argument
         return _KINDS[word.kind], argument
 
     address, start, steps, offset, anywhere = [], [], [], [], []
     for _, pattern in listed:
+        known = all(step.how in _STEPS for step in pattern.steps)
+        if not known or len(pattern.steps) > _k.STEPS or not 0 <= pattern.offset < 2**63:
+            rule = f"must have at most {_k.STEPS} steps, each of {', '.join(_STEPS)}, and an offset"
+            raise BlockError(f"{pattern!r:.200}: {rule}")
         anywhere.append(any(word.kind.startswith("each") for word in pattern.words))
         address.append(place(pattern.address))
         start.append((_k.ROLE, ROLES.index(pattern.start)) if isinstance(pattern.start, str) else place(pattern.start))

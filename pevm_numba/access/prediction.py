@@ -23,7 +23,7 @@ from .sets import AccessSets
 __all__ = ["THRESHOLD", "Prediction", "learn_block", "predict", "predicted_storage", "time_series", "touched_storage"]
 
 #: Chance from which on a key counts as accessed.
-THRESHOLD: Final = 0.55
+THRESHOLD: Final = 0.5
 
 #: Keys by their address and slot, and how sure it is that a call touches and writes them.
 Storage = dict[tuple[bytes, int], tuple[float, bool]]
@@ -145,6 +145,11 @@ def learn_block(patterns: Patterns, block: AnyBlock, access: AccessSets) -> None
     access : AccessSets
         What it accessed: ``execute(block).observed``.
     """
+    door.instance("patterns", patterns, Patterns)
+    need_block("block", block)
+    door.instance("access", access, AccessSets)
+    if access.n_tx != block.n_tx:
+        raise BlockError(f"access of {access.n_tx} transactions: the block has {block.n_tx}")
     learn(patterns, calls_of(block), touched_storage(block, access), _number(block))
 
 
@@ -197,4 +202,4 @@ def time_series(
 
 
 def _number(block: Any) -> int:
-    return int(block.number)
+    return min(int(block.number), 2**62)  # far beyond any chain's

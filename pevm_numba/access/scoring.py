@@ -17,6 +17,9 @@ __all__ = ["Scored", "score"]
 #: Blocks since what never happened.
 _NEVER: Final = 2**24
 
+#: Bytes of an address in whole words.
+_PARTS: Final = (slice(8), slice(8, 16), slice(12, 20))
+
 _COLUMN: Final = {name: i for i, name in enumerate(FEATURES)}
 
 
@@ -52,15 +55,15 @@ class Scored(NamedTuple):
 
 
 def _digests(address: NDArray[np.uint8], slot: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """A word for each key; two keys with the same one are very rare, and would only be thought to be as familiar."""
+    """A word for each key; two keys with the same one are very rare, and are thought to be as familiar."""
     words: NDArray[np.uint64] = np.ascontiguousarray(slot).view("<u8").reshape(-1, 4)
-    low, high = (np.ascontiguousarray(address[:, part]).view("<u8").reshape(-1) for part in (slice(8), slice(12, 20)))
+    parts = [*words.T, *(np.ascontiguousarray(address[:, part]).view("<u8").reshape(-1) for part in _PARTS)]
+    mixed = np.zeros(len(words), np.uint64)
     with np.errstate(over="ignore"):
-        mixed: NDArray[np.uint64] = np.asarray(
-            words[:, 0] * np.uint64(0x9E3779B97F4A7C15) + words[:, 3] * np.uint64(0xC2B2AE3D27D4EB4F)
-            + low * np.uint64(0x165667B19E3779F9) + high * np.uint64(0x27D4EB2F165667C5), np.uint64
-        )  # fmt: skip
-        return np.asarray(mixed ^ (mixed >> np.uint64(29)), np.uint64)
+        for part in parts:  # each is stirred before the next one comes
+            mixed = (mixed ^ part) * np.uint64(0x9E3779B97F4A7C15)
+            mixed ^= mixed >> np.uint64(29)
+    return mixed
 
 
 class _Table(NamedTuple):
@@ -176,9 +179,7 @@ def score(patterns: Patterns, calls: Calls, number: int) -> Scored:
     """
     derived, listed = patterns.derive(calls)
     digests = _digests(derived.address, derived.slot)
-    with np.errstate(over="ignore"):
-        of_call = digests + derived.tx.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    _, key, ways = np.unique(of_call, return_inverse=True, return_counts=True)
+    key, ways = _numbered(derived, digests)
     by_pattern, *kinds = _of_patterns(patterns, listed, number)
     of_key = _of_keys(patterns, derived, digests, number, (kinds[0], kinds[1]))
     of_key[:, 8] = np.log1p(ways[key])
@@ -188,12 +189,25 @@ def score(patterns: Patterns, calls: Calls, number: int) -> Scored:
     mean = patterns.trust.mean
     chance = chances((by_pattern @ mean)[derived.pattern] + of_key @ mean[_COLUMNS])  # of_key columns of patterns are 0
     best = _best(key, chance, len(ways))
-    place = np.empty(len(ways), np.int64)
+    place = np.full(len(ways), -1)
     place[key[best]] = np.arange(len(best))
     return Scored(
         derived.tx[best], derived.pattern[best], derived.address[best], derived.slot[best], chance[best], listed, derived,
         place[key], by_pattern, of_key[best],
     )  # fmt: skip
+
+
+def _numbered(derived: Derived, digests: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A number for each key of a call, and how many ways there are to each."""
+    with np.errstate(over="ignore"):
+        of_call = digests + derived.tx.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    _, first, key, ways = np.unique(of_call, return_index=True, return_inverse=True, return_counts=True)
+    same = first[key]
+    columns = (derived.tx, derived.address, derived.slot)
+    if not all(np.array_equal(column, column[same]) for column in columns):  # two with one digest
+        whole = np.concatenate([derived.tx[:, None].view(np.uint8), derived.address, derived.slot], axis=1)
+        _, key, ways = np.unique(whole.view("V60").reshape(-1), return_inverse=True, return_counts=True)
+    return key, ways
 
 
 def _best(key: NDArray[np.int64], chance: NDArray[np.float64], n: int) -> NDArray[np.int64]:
