@@ -136,7 +136,7 @@ def fields_page() -> str:
     Examples
     --------
     >>> print(fields_page().splitlines()[-1])
-    | `makespan_bound` | gas | no schedule of the built block is shorter |
+    | `verified` |  | keys are balances of sender and recipient, by a hash made apart |
     """
     head = (
         "# Fields of a measurement\n\n"

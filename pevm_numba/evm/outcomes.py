@@ -22,7 +22,7 @@ def dtype_of(kind: Layout) -> np.dtype[Any]:
     Examples
     --------
     >>> dtype_of(layout.NOTE).names
-    ('value', 'key')
+    ('value', 'key', 'saved')
     """
     fields = [(name, "u1", (32,)) for name in kind.words], [(name, "i8") for name in kind.numbers]
     places = [*kind.words.values(), *kind.numbers.values()]
