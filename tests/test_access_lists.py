@@ -124,9 +124,9 @@ def test_what_a_block_of_micro_ops_does_not_do_is_refused() -> None:
     with pytest.raises(RuleError, match="at index 9 in a block of 4"):
         pn.execute(block, "bal", access_list=late)
     with pytest.raises(BlockError, match="must be a BlockAccessList or an Eip7928List"):
-        pn.execute(block, "bal", access_list=b"\xc0")  # type: ignore[call-overload]
+        pn.execute(block, "bal", access_list=b"\xc0")  # type: ignore[call-overload]  # the point of the test
     with pytest.raises(BlockError, match="must be an EvmAccessList or an Eip7928List"):
-        pn.execute(example(), "bal", access_list=b"\xc0")  # type: ignore[call-overload]
+        pn.execute(example(), "bal", access_list=b"\xc0")  # type: ignore[call-overload]  # the point of the test
 
 
 def test_code_of_micro_ops_must_be_known_to_be_listed() -> None:

@@ -241,14 +241,14 @@ def test_arguments_that_cannot_be_meant() -> None:
     with pytest.raises(BlockError, match="block access index = 4294967296"):
         Eip7928List.from_accounts([AccountChanges(bytes(20), balance_changes=((2**32, 0),))])
     with pytest.raises(BlockError, match="must be a bytes"):
-        Eip7928List.decode("0xc0")  # type: ignore[arg-type]
+        Eip7928List.decode("0xc0")  # type: ignore[arg-type]  # the point of the test
     good = Eip7928List.from_accounts([ONE]).columns
     with pytest.raises(BlockError, match="change_index and change_value: must have as many rows"):
         Eip7928List(good._replace(change_index=np.zeros(1, np.uint32)))
     with pytest.raises(BlockError, match="slot_indptr"):
         Eip7928List(good._replace(slot_indptr=np.array([0, 2])))
     with pytest.raises(BlockError, match="columns = 5"):
-        Eip7928List(5)  # type: ignore[arg-type]
+        Eip7928List(5)  # type: ignore[arg-type]  # the point of the test
     assert isinstance(good, Columns)
 
 

@@ -25,8 +25,6 @@ class Calls(NamedTuple):
     sender, to : (n, 20) uint8
         `to` is 0 where a contract is created.
     creates : (n,) bool
-    value : (n, 32) uint8
-        Wei, big-endian.
     data : (m,) uint8
         All call data, one after the other.
     data_indptr : (n + 1,) int64
@@ -35,7 +33,6 @@ class Calls(NamedTuple):
     sender: NDArray[np.uint8]
     to: NDArray[np.uint8]
     creates: NDArray[np.bool_]
-    value: NDArray[np.uint8]
     data: NDArray[np.uint8]
     data_indptr: NDArray[np.int64]
 
@@ -88,8 +85,7 @@ def calls_of(block: AnyBlock) -> Calls:
         data, bounds = _blob([tx.data for tx in txs])
         return Calls(
             _columns([tx.sender or b"" for tx in txs], 20), _columns([tx.to or bytes(20) for tx in txs], 20),
-            np.array([tx.to is None for tx in txs], bool), _columns([tx.value.to_bytes(32, "big") for tx in txs], 32), data,
-            bounds,
+            np.array([tx.to is None for tx in txs], bool), data, bounds,
         )  # fmt: skip
     return _of_block(block)
 
@@ -107,12 +103,11 @@ def _of_block(block: Block) -> Calls:
     if block.n_tx and (to is None or data is None):
         raise BlockError(f"block {block.number} without columns 'to' and 'input': whom its transactions call is not known")
     to, data = to or [], data or []
-    value = column("value") or [bytes(32)] * len(to)
     blob, bounds = _blob([one or b"" for one in data])
     door.array("sender", block.sender, np.uint8, (None, 20))
     return Calls(
-        block.sender, _columns([one or bytes(20) for one in to], 20), np.array([one is None for one in to], bool),
-        _columns([one or bytes(32) for one in value], 32), blob, bounds,
+        block.sender, _columns([one or bytes(20) for one in to], 20), np.array([one is None for one in to], bool), blob,
+        bounds,
     )  # fmt: skip
 
 

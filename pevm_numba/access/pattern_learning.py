@@ -249,7 +249,9 @@ def _count(patterns: Patterns, scored: Scored, touched: Sequence[Touched], numbe
     return {(txs[i], keys[i]) for i in np.flatnonzero(hit).tolist() if listed[int(scored.pattern[i])][0][0] is not None}
 
 
-def learn(patterns: Patterns, calls: Calls, touched: Sequence[Touched], number: int = 0) -> None:
+def learn(
+    patterns: Patterns, calls: Calls, touched: Sequence[Touched], number: int = 0, scored: Scored | None = None
+) -> None:
     """Learn from calls whose storage is known; patterns that exist are counted, and new ones found for what they miss.
 
     Parameters
@@ -261,20 +263,22 @@ def learn(patterns: Patterns, calls: Calls, touched: Sequence[Touched], number: 
         Of each call what it touched, and whether it wrote it.
     number : int
         Height of their block.
+    scored : Scored, optional
+        What these patterns gave for the calls, if that is known: `score`.
 
     Examples
     --------
     >>> from ..evm.hashing import keccak
     >>> entry = keccak(bytes(12) + b"s" * 20 + (2).to_bytes(32, "big"))
-    >>> one = [np.frombuffer(part, np.uint8).reshape(1, -1) for part in (b"s" * 20, b"t" * 20, bytes(32))]
+    >>> one = [np.frombuffer(part, np.uint8).reshape(1, -1) for part in (b"s" * 20, b"t" * 20)]
     >>> data = np.frombuffer(bytes.fromhex("d0e30db0"), np.uint8)
-    >>> calls = Calls(one[0], one[1], np.zeros(1, bool), one[2], data, np.array([0, 4]))
+    >>> calls = Calls(*one, np.zeros(1, bool), data, np.array([0, 4]))
     >>> patterns = Patterns()
     >>> learn(patterns, calls, [{(b"t" * 20, int.from_bytes(entry, "big")): True}])
     >>> [pattern.steps for _, pattern, _ in patterns], patterns.base(b"t" * 20, "balances")
     ([(Step(how='mapping', word=Word(kind='sender', argument=0)),)], 2)
     """
-    explained = _count(patterns, score(patterns, calls, number), touched, number)
+    explained = _count(patterns, score(patterns, calls, number) if scored is None else scored, touched, number)
     selectors, callees = calls.selectors().tolist(), calls.to.tobytes()
     fresh: dict[Group, dict[KeyPattern, Stats]] = {}
     for t, selector in enumerate(selectors):

@@ -189,7 +189,8 @@ def time_series(
         if ask and isinstance(block, EvmBlock):
             ask_layouts(patterns, block)
         calls, touched = calls_of(block), touched_storage(block, access)
-        predicted, raw = predicted_storage(block, patterns), calls.to.tobytes()
+        scored, raw = score(patterns, calls, _number(block)), calls.to.tobytes()
+        predicted = _storage(scored, patterns, block.n_tx)
         found = []
         for t, selector in enumerate(calls.selectors().tolist()):
             contract = raw[20 * t : 20 * t + 20]
@@ -198,7 +199,7 @@ def time_series(
                 found.append(Prediction(_number(block), t, contract, selector, seen, predicted[t], touched[t]))
         yield block, found
         if learns:
-            learn(patterns, calls, touched, _number(block))
+            learn(patterns, calls, touched, _number(block), scored)
 
 
 def _number(block: Any) -> int:

@@ -93,9 +93,12 @@ def _key_digests(keys: list[tuple[bytes, int]]) -> NDArray[np.uint64]:
     return _digests(addresses, slots)
 
 
+def _contract_digests(address: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    return _digests(address, np.zeros((len(address), 32), np.uint8))
+
+
 def _address_digests(addresses: list[bytes]) -> NDArray[np.uint64]:
-    text = np.frombuffer(b"".join(addresses), np.uint8).reshape(-1, 20)
-    return _digests(text, np.zeros((len(text), 32), np.uint8))
+    return _contract_digests(np.frombuffer(b"".join(addresses), np.uint8).reshape(-1, 20))
 
 
 def _of_patterns(
@@ -138,7 +141,7 @@ def _of_keys(
 ) -> NDArray[np.float64]:  # fmt: skip
     """Features of keys, (n, _OF_KEYS), all but the last two."""
     constant, by_role = (kind[derived.pattern] for kind in kinds)
-    contracts = _address_digests_of(derived.address)
+    contracts = _contract_digests(derived.address)
     known, touched = _table(patterns.touched, 2, _key_digests).of(digests)
     met, last = _table({one: (at,) for one, at in patterns.contracts.items()}, 1, _address_digests).of(contracts)
     laid, _ = _table(dict.fromkeys(patterns.layouts, (0,)), 1, _address_digests).of(contracts)
@@ -150,10 +153,6 @@ def _of_keys(
     found[:, 6] = np.where(known, np.log1p(np.maximum(0, number - touched[:, 1])), 0)
     found[:, 7] = np.log1p(np.where(met, np.maximum(0, number - last[:, 0]), _NEVER))
     return found
-
-
-def _address_digests_of(address: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    return _digests(address, np.zeros((len(address), 32), np.uint8))
 
 
 def score(patterns: Patterns, calls: Calls, number: int) -> Scored:
@@ -170,8 +169,8 @@ def score(patterns: Patterns, calls: Calls, number: int) -> Scored:
     --------
     >>> from .patterns import KeyPattern, Stats, Word
     >>> data = np.frombuffer(bytes.fromhex("d0e30db0"), np.uint8)
-    >>> one = [np.frombuffer(part, np.uint8).reshape(1, -1) for part in (b"s" * 20, b"t" * 20, bytes(32))]
-    >>> calls = Calls(one[0], one[1], np.zeros(1, bool), one[2], data, np.array([0, 4]))
+    >>> one = [np.frombuffer(part, np.uint8).reshape(1, -1) for part in (b"s" * 20, b"t" * 20)]
+    >>> calls = Calls(*one, np.zeros(1, bool), data, np.array([0, 4]))
     >>> group = {KeyPattern(Word("callee"), Word("const", 5)): Stats(9, 9, 9, last=3)}
     >>> scored = score(Patterns({(b"t" * 20, 0xD0E30DB0): group}), calls, 4)
     >>> scored.slot[0, -1], (scored.chance > 0.6).tolist()

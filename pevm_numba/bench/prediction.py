@@ -178,8 +178,8 @@ def speed_row(n_tx: int = 100_000, rounds: int = 5) -> dict[str, Any]:
     data = np.zeros((n_tx, 68), np.uint8)
     data[:, :4], data[:, 16:36], data[:, 67] = np.frombuffer(bytes.fromhex("a9059cbb"), np.uint8), to, 1
     calls = Calls(
-        sender.copy(), np.tile(np.frombuffer(token, np.uint8), (n_tx, 1)), np.zeros(n_tx, bool),
-        np.zeros((n_tx, 32), np.uint8), data.reshape(-1), np.arange(0, 68 * n_tx + 1, 68),
+        sender.copy(), np.tile(np.frombuffer(token, np.uint8), (n_tx, 1)), np.zeros(n_tx, bool), data.reshape(-1),
+        np.arange(0, 68 * n_tx + 1, 68),
     )  # fmt: skip
     found = score(patterns, calls, 1)
     entries = np.frombuffer(
