@@ -110,6 +110,11 @@ def test_reads_out_of_reach_are_told_early_and_never_in_a_right_list(number: int
     with pytest.raises(RuleError, match=r"reads to come after \d+ transactions") as caught:
         check_reach(padded, done.accesses, done.gas_used, limit)
     assert caught.value.rule is Rule.READS_OUT_OF_REACH
+    # what no transaction reads the protocol does, and needs no gas for it
+    nobody = done.accesses.raw._replace(
+        notes=[one[:0] for one in done.accesses.raw.notes], cells=[one[:0] for one in done.accesses.raw.cells]
+    )
+    check_reach(listed, done.accesses._replace(raw=nobody), 0 * done.gas_used, 0)
 
 
 def variants(listed: list[AccountChanges], draw: random.Random) -> Iterator[list[AccountChanges]]:

@@ -352,7 +352,9 @@ def test_learning_makes_surprise_least(cases: list[tuple[list[float], bool]]) ->
             other = trust.mean.copy()
             other[i] += step
             assert naive_cost(before, other.tolist(), rows.tolist(), hits) > best
-    assert np.linalg.eigvalsh(trust.precision - before.precision)[0] > -1e-9  # nobody knows less than before
+    chances = trust.chances(rows)
+    gained = sum((p * (1 - p) * np.outer(row, row) for p, row in zip(chances, rows)), np.zeros_like(before.precision))
+    assert np.allclose(trust.precision, before.precision + gained)
     assert np.array_equal(trust.precision, trust.precision.T)
     assert before == Trust()
 
@@ -477,6 +479,18 @@ def test_tokens_that_nobody_called_are_asked_for_their_layout() -> None:
     for one in Contracts(5, 1, 1, 2).collections:
         assert patterns.base(one.address, "owners") == one.owners
         assert patterns.base(one.address, "operators") == one.operators
+
+
+def test_views_that_revert_tell_nothing_but_of_owners() -> None:
+    """For a token that is not there they look at its owner first, whatever they were asked."""
+    reverts = bytes.fromhex("600435" "5f52" "6005602052" "60405f20" "54" "50" "5f5ffd")  # loads an entry of slot 5
+    state = {who(0): (10**18, 0, b"", {}), TOKEN: (0, 1, reverts, {})}
+    tx = Transaction(gas_price=9, gas_limit=50_000, to=TOKEN, sender=who(0))
+    block = pn.EvmBlock(BlockEnv(number=7, timestamp=1, fork=Fork.SHANGHAI, base_fee=7), [tx], state)
+    patterns = Patterns()
+    assert ask_layouts(patterns, block) == 1
+    assert patterns.layouts[TOKEN].keys() == {"owners"}
+    assert patterns.base(TOKEN, "owners") == 5
 
 
 def test_who_does_not_answer_is_left_out() -> None:
