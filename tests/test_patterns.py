@@ -16,7 +16,7 @@ import pevm_numba as pn
 from pevm_numba._kernels.patterns import PLACES
 from pevm_numba.access import pattern_learning
 from pevm_numba.access.asking import ask_layouts
-from pevm_numba.access.calls import Calls, calls_of
+from pevm_numba.access.calls import Calls, calls_of, places_of
 from pevm_numba.access.pattern_json import patterns_from_json, patterns_to_json
 from pevm_numba.access.pattern_learning import learn
 from pevm_numba.access.pattern_library import built_in_patterns
@@ -206,6 +206,13 @@ def test_keys_are_derived_as_a_plain_reading_has_them(listed: list[KeyPattern], 
             mine = listed if row[1] == TOKEN else listed[:2]
             wanted.update((t, one, *key) for one in mine for key in naive_keys(one, patterns, row))
     assert found == wanted
+
+
+@given(cut)
+@settings(max_examples=150, deadline=None)
+def test_places_of_addresses_are_where_a_plain_reading_has_them(data: bytes) -> None:
+    wanted = [at for at in naive_places(data) if at < 0 or is_address(int.from_bytes(data[at : at + 32], "big"))]
+    assert list(places_of(data)) == wanted
 
 
 def test_addresses_of_exchanges_are_those_on_mainnet() -> None:
