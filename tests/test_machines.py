@@ -309,10 +309,15 @@ def test_what_is_measured_runs_on_what_it_says(executor: str) -> None:
 @pytest.mark.skipif(DISABLED, reason="no threads in plain Python")
 def test_the_warm_up_runs_every_executor_on_several_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     launched = []
-    together = engine.work_together
+    enter = engine.entry_point
     monkeypatch.setattr(evm_job, "LEAST_WORK", 300_000)
     monkeypatch.setattr(evm_job, "LEAST_GAIN", 1.1)
-    monkeypatch.setattr(engine, "work_together", lambda *given: launched.append(name) or together(*given))
+
+    def entry(*given: Any, held: bool = False) -> Any:
+        launched.extend([name] * held)
+        return enter(*given, held=held)
+
+    monkeypatch.setattr(engine, "entry_point", entry)
     for name in (*PARALLEL, "auto"):
         warm_up([Options(name, workers=2)], evm=True)
     assert set(launched) == {*PARALLEL, "auto"}

@@ -266,17 +266,18 @@ def parallel_kernel(function: Callable | None = None, *, bare: bool = False) -> 
     return launch
 
 
-def entry_point(compiled: Callable, arguments: tuple[object, ...]) -> Callable:
+def entry_point(compiled: Callable, arguments: tuple[object, ...], *, held: bool = False) -> Callable:
     """A kernel to be called again and again with arguments of these very types, which are not looked at any more.
 
-    Looking at some thirty arrays in named tuples takes 4 microseconds, half of a short run (measured). The caller answers for
-    the types: those of one workspace never change.
+    Looking at some thirty arrays in named tuples takes 4 microseconds, half of a short run (measured), and what Python does
+    around a call 40 and more where its code has left the caches. The caller answers for the types, and that those of one
+    workspace never change; if it is `held`, also for being `alone`.
     """
     dispatcher = getattr(compiled, "compiled", compiled)
     if DISABLED or _forked:
         return compiled
     entry = dispatcher.compile(tuple(dispatcher.typeof_pyval(value) for value in arguments))
-    if dispatcher is compiled:
+    if dispatcher is compiled or held:
         return entry
 
     def launch(*arguments: object) -> object:

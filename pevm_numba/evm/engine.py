@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels.evm import layout
-from .._kernels.evm.blocks import INTERRUPTED, LISTED, SERIAL, UNLISTED, work
+from .._kernels.evm.blocks import INTERRUPTED, LISTED, SERIAL, UNLISTED, begin, work
 from .._kernels.evm.linking import address_of_kernel
 from .._kernels.evm.team import work_together
-from .._kernels.jit import DISABLED
+from .._kernels.jit import DISABLED, alone, entry_point
 from ..errors import AccessListError, BlockError, ExecutionError
 from ..machine.ops import Field
 from ..patience import apart, interruptible
@@ -318,14 +318,8 @@ class Engine:
 
     def _work(self, workers: list[Worker]) -> int:
         block = int(self._block.ctypes.data)
-        contexts = np.array([worker.arena.address for worker in workers])
         self._set(apart=len(workers) == 1)
-        start = perf_counter_ns()
-        if len(workers) == 1:
-            work(workers[0].arena.address, block)
-        else:
-            work_together(address_of_kernel(work), contexts, block)
-        taken = perf_counter_ns() - start
+        start, taken = self._one(workers[0], block) if len(workers) == 1 else self._together(workers, block)
         if any(worker.suspended for worker in workers) and not self._get("stop"):
             self._set(away=0, apart=1)
             apart([partial(worker.work, block) for worker in workers], self._stop)
@@ -333,6 +327,25 @@ class Engine:
         for worker in workers:
             worker.check()
         return taken
+
+    def _one(self, worker: Worker, block: int) -> tuple[int, int]:
+        """Have one worker work on this thread; when it began, and nanoseconds."""
+        enter = entry_point(work, (worker.arena.address, block))
+        begin(worker.arena.address, block)
+        start = perf_counter_ns()
+        enter(worker.arena.address, block)
+        return start, perf_counter_ns() - start
+
+    def _together(self, workers: list[Worker], block: int) -> tuple[int, int]:
+        """Have all workers work, each on a thread that is awake; when they began, and nanoseconds."""
+        contexts = self._table("contexts", np.array([worker.arena.address for worker in workers]))
+        first, then = ((address_of_kernel(called), contexts, len(workers), block) for called in (begin, work))
+        with alone():
+            enter = entry_point(work_together, then, held=True)
+            enter(*first)
+            start = perf_counter_ns()
+            enter(*then)
+            return start, perf_counter_ns() - start
 
     def _stop(self) -> None:
         """Calls in progress end at their next opcode, as none is known any more."""

@@ -108,7 +108,6 @@ class Worker:
             self.arena[name] = value
         self.arena["status"], self.arena["n_held"], self.arena["cpu"] = layout.OK, 0, 0
         self.problems = {}
-        self.arena.buffer("fingers")[:] = 0
 
     @property
     def suspended(self) -> bool:

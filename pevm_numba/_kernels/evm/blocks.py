@@ -37,6 +37,7 @@ from .memory import (
     compare_swap,
     load,
     load_acquire,
+    store,
     store_release,
     word_add,
     word_copy,
@@ -44,9 +45,9 @@ from .memory import (
 )  # fmt: skip
 from .results import commit, keep_logs, keep_notes, stale
 from .scheduling import DONE, FINAL, IDLE, RUNNING, claim, finished, judged, lay_down, take_up
-from .versions import declare, fetch, link_cells, settle
+from .versions import FINGERS, declare, fetch, link_cells, settle
 
-__all__ = ["FLOW", "INTERRUPTED", "LISTED", "SERIAL", "UNLISTED", "WAVES", "work"]
+__all__ = ["FLOW", "INTERRUPTED", "LISTED", "SERIAL", "UNLISTED", "WAVES", "begin", "work"]
 
 _context, _block, _result, _cell = CONTEXT.at, BLOCK.at, RESULT.at, CELL.at
 _TX_SIZE, _RESULT_SIZE, _CELL_SIZE = TX.size, RESULT.size, CELL.size
@@ -343,6 +344,13 @@ def _settle(c, b):
         if first >= n_keys:
             return
         settle(c, first, min(first + _KEYS, n_keys), block.n_tx)
+
+
+@kernel(bare=True)
+def begin(c, b):
+    """Forget where the last run put cells. That all workers do so at once wakes the threads on which they then work."""
+    for i in range(FINGERS):
+        store(_context(c).fingers + 8 * i, 0)
 
 
 @kernel(bare=True)

@@ -148,18 +148,18 @@ MET = -(1 << 40)
 CELL = record("CELL", "next position kind key", "value")
 WRITE, CREDIT, ESTIMATE, DEAD = 1, 2, 3, 4
 
-#: A block in execution, which all workers share; see `blocks`. Pads keep what changes often in cache lines of its own.
+#: A block in execution, which all workers share; see `blocks`. Pads keep what changes often in cache lines of its own, eight
+#: numbers each: what every transaction changes is in two of them, as each costs another core's worker a fetch.
 BLOCK = record(
     "BLOCK",
-    "mode n_tx n_workers txs results records chains "
+    "mode n_tx n_workers txs results records chains order "
     # who may run when
-    "order starts queue ranks awaited followers_at followers listed_at listed pad0 pad1 "
-    "n_queue queue_lock next window pad3 pad4 pad5 pad6 done pad7 pad8 pad9 pad10 pad11 pad12 pad13 "
+    "starts queue ranks awaited followers_at followers listed_at listed "
+    "n_queue queue_lock next window pad0 pad1 pad2 pad3 "
+    "done pad4 pad5 pad6 pad7 pad8 pad9 pad10 "
     # which results stand
-    "frontier frontier_lock good pad15 pad16 pad17 pad18 pad19 executions pad20 pad21 pad22 pad23 pad24 pad25 pad26 "
-    "stop failed settled away apart "
-    # counts
-    "aborts validations",
+    "frontier frontier_lock good executions validations aborts pad11 pad12 "
+    "stop failed settled away apart",
 )
 
 #: A call in progress.

@@ -159,4 +159,5 @@ def finished(b, t):
             follower = load(block.followers + 8 * at)
             if atomic_add(block.awaited + 8 * follower, -1) == 1:
                 _push(b, follower)
-    atomic_add(b + _DONE_AT, 1)
+    else:
+        atomic_add(b + _DONE_AT, 1)

@@ -6,12 +6,13 @@ from numba import prange
 
 from ..jit import parallel_kernel
 from .linking import call_kernel
+from .memory import load
 
 __all__ = ["work_together"]
 
 
 @parallel_kernel(bare=True)
-def work_together(worker, contexts, b):
-    """Have the kernel at the address `worker` take part in a block for each of the contexts."""
-    for i in prange(contexts.shape[0]):
-        call_kernel(worker, contexts[i], b)
+def work_together(worker, contexts, n_workers, b):
+    """Have the kernel at the address `worker` take part in a block for each of the contexts, whose addresses are in a row."""
+    for i in prange(n_workers):
+        call_kernel(worker, load(contexts + 8 * i), b)
