@@ -6,8 +6,10 @@ A long call, or one on several threads of Python's own, is made from a helper th
 from __future__ import annotations
 
 import _thread
+import os
 import threading
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from typing import TypeVar
 
 __all__ = ["apart", "interruptible"]
@@ -16,6 +18,35 @@ T = TypeVar("T")
 
 #: Seconds between looks.
 _LOOK = 0.05
+
+#: What the helper thread is to call, once there is one. It stays: libraries such as OpenMP keep threads for each thread that
+#: calls them, and new ones begin on whatever core, often one that is taken, for milliseconds.
+_calls: SimpleQueue[Callable[[], object]] | None = None
+
+
+def _help(calls: SimpleQueue[Callable[[], object]]) -> None:
+    while True:
+        calls.get()()
+
+
+def _hand_over(call: Callable[[], object]) -> None:
+    """Have the helper thread call something, after what it was given before."""
+    global _calls
+    if _calls is None:
+        calls = SimpleQueue[Callable[[], object]]()
+        _thread.start_new_thread(_help, (calls,))
+        _calls = calls
+    _calls.put(call)
+
+
+def _after_fork() -> None:
+    """In the child: there is no helper."""
+    global _calls
+    _calls = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def interruptible(function: Callable[[], T], stop: Callable[[], None]) -> T:
@@ -37,19 +68,21 @@ def interruptible(function: Callable[[], T], stop: Callable[[], None]) -> T:
     >>> interruptible(lambda: threading.current_thread() is threading.main_thread(), lambda: None)
     False
     """
-    results, given_up, ended = list[T | BaseException](), list[bool](), _thread.allocate_lock()
+    results, begun, handed, given_up = list[T | BaseException | None](), list[bool](), list[bool](), list[bool]()
+    ended = _thread.allocate_lock()
     ended.acquire()
 
     def call() -> None:
+        if begun:  # handed over twice, as that was interrupted
+            return
+        begun.append(True)
         try:
-            if not given_up:  # as it is where starting this thread was interrupted
-                results.append(function())
+            results.append(None if given_up else function())
         except BaseException as problem:  # raised by whoever waits
             results.append(problem)
         finally:
             ended.release()
 
-    helper = threading.Thread(target=call, name="pevm_numba run", daemon=True)
     interrupted: BaseException | None = None
 
     def keep(problem: BaseException) -> None:
@@ -60,17 +93,18 @@ def interruptible(function: Callable[[], T], stop: Callable[[], None]) -> T:
         while not results:
             if interrupted is not None:
                 given_up.append(True)
-                stop()
-            if helper.ident is None:
-                if given_up:
+                if not begun:  # and if it will, it finds that it need not
                     return
-                helper.start()
+                stop()
+            elif not handed:
+                _hand_over(call)
+                handed.append(True)
             ended.acquire(timeout=_LOOK)
 
     _persist(wait, keep)
     found = results[0] if interrupted is None else interrupted
     if not isinstance(found, BaseException):
-        return found
+        return found  # type: ignore[return-value]
     try:
         raise found
     finally:
