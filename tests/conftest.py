@@ -20,7 +20,7 @@ with contextlib.suppress(ImportError), warnings.catch_warnings():
 sys.setrecursionlimit(_limit)
 
 settings.register_profile(
-    "quick", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "quick", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.register_profile("soak", parent=settings.get_profile("quick"), max_examples=1000)
 settings.register_profile("brief", parent=settings.get_profile("quick"), max_examples=15)
