@@ -30,6 +30,7 @@ from pevm_numba.evm.hashing import keccak
 from pevm_numba.evm.header import BlockEnv
 from pevm_numba.evm.market import Contracts
 from pevm_numba.evm.transaction import Transaction
+from pevm_numba.storage.world import StoreSource
 
 TOKEN, OTHER = b"\xa0" * 20, b"\xb0" * 20
 USDC, WETH = (bytes.fromhex(one) for one in (
@@ -509,6 +510,17 @@ def test_who_does_not_answer_is_left_out() -> None:
     assert ask_layouts(patterns, block) == 0
     assert not patterns.layouts
     assert patterns.asked == {TOKEN, OTHER}
+
+
+def test_nobody_is_asked_for_a_creation() -> None:
+    """It calls nobody: the address of zeros, which may be anybody's where the state is elsewhere, has not been named."""
+    store = pn.MemoryStore()
+    pn.put_world(store, {who(0): (10**18, 0, b"", {})})
+    env = BlockEnv(number=7, timestamp=1, fork=Fork.SHANGHAI, base_fee=7)
+    made = Transaction(gas_price=9, gas_limit=90_000, to=None, data=b"\x00", sender=who(0))
+    patterns = Patterns()
+    ask_layouts(patterns, pn.EvmBlock(env, [made], {}, source=StoreSource(store)))
+    assert not patterns.asked
 
 
 # -------------------------------------------------------------------- built in, and JSON

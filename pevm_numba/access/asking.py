@@ -87,7 +87,7 @@ def _ask(block: EvmBlock, questions: list[tuple[bytes, str]]) -> Iterator[tuple[
 
 
 def _named(calls: Calls) -> set[bytes]:
-    """Addresses that calls call or name in their data."""
+    """Addresses that calls call or name in their data, but zeros, which are in the place of whom a creation calls."""
     found = {one.tobytes() for one in calls.to}
     bounds, data = calls.data_indptr.tolist(), calls.data.tobytes()
     for begin, end in pairwise(bounds):
@@ -97,7 +97,7 @@ def _named(calls: Calls) -> set[bytes]:
                 found |= {said[~at : ~at + 20], said[~at + HOP : ~at + HOP + 20]}
             else:
                 found.add(said[at + 12 : at + 32])
-    return found
+    return found - {bytes(20)}
 
 
 def ask_layouts(patterns: Patterns, block: EvmBlock) -> int:
