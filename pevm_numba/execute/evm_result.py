@@ -60,7 +60,7 @@ class EvmExecution:
     fetches : Fetches
         What had to be fetched from the block's source while it ran.
     counters, timings : dict
-        As in `Execution`.
+        As in `Execution`; `execute_ns` begins when all threads are awake.
     times : TxTimes
         When each transaction ran, in nanoseconds.
     reason : str
