@@ -68,7 +68,7 @@ def interruptible(function: Callable[[], T], stop: Callable[[], None]) -> T:
     >>> interruptible(lambda: threading.current_thread() is threading.main_thread(), lambda: None)
     False
     """
-    results, begun, handed, given_up = list[T | BaseException | None](), list[bool](), list[bool](), list[bool]()
+    results, begun, handed, given_up = list[T | BaseException](), list[bool](), list[bool](), list[bool]()
     ended = _thread.allocate_lock()
     ended.acquire()
 
@@ -77,7 +77,7 @@ def interruptible(function: Callable[[], T], stop: Callable[[], None]) -> T:
             return
         begun.append(True)
         try:
-            results.append(None if given_up else function())
+            results.append(InterruptedError() if given_up else function())  # nobody waits for the first
         except BaseException as problem:  # raised by whoever waits
             results.append(problem)
         finally:
@@ -104,7 +104,7 @@ def interruptible(function: Callable[[], T], stop: Callable[[], None]) -> T:
     _persist(wait, keep)
     found = results[0] if interrupted is None else interrupted
     if not isinstance(found, BaseException):
-        return found  # type: ignore[return-value]
+        return found
     try:
         raise found
     finally:
