@@ -22,6 +22,7 @@ from pevm_numba.evm.transaction import Transaction
 from pevm_numba.evm.world import AccountState
 from pevm_numba.execute import evm_job
 from pevm_numba.execute.evm_job import EvmJob, predecessors
+from pevm_numba.keys import KeyTable
 from pevm_numba.machine.ops import Field, Mode
 from pevm_numba.schedule.dependencies import dependencies
 
@@ -135,6 +136,113 @@ def test_whatever_runs_first_the_outcome_is_serial(
         job.plan()
         job.run()
         job.collect(*job.run()).check_equal(serial)
+
+
+def with_modes(access: pn.AccessSets, changed: dict[int, int]) -> pn.AccessSets:
+    """Access sets of which some entries have other modes, or with mode 0 are left out."""
+    modes = access.modes.copy()
+    modes[list(changed)] = list(changed.values())
+    kept = modes != 0
+    indptr = np.concatenate([[0], np.cumsum(kept)])[access.indptr]
+    spoilt = pn.AccessSets.from_arrays(access.n_keys, indptr, access.keys[kept], modes[kept])
+    return dataclasses.replace(spoilt, table=access.table)
+
+
+def backwards(block: EvmBlock, access: pn.AccessSets, workers: int, executor: str = "dataflow") -> pn.EvmExecution:
+    """The block where, of all whom these sets leave free to go, the last goes first."""
+    job = EvmJob(block, executor, workers=workers, access=access, cost=np.arange(1.0, block.n_tx + 1) ** 3)
+    job.plan()
+    return job.collect(*job.run())
+
+
+@relaxed
+@given(st.lists(calls, min_size=2, max_size=4 if DISABLED else 24), st.sampled_from(FORKS), st.data())
+def test_doubt_comes_with_the_first_that_does_what_was_not_known(
+    made: list[tuple[bytes, bytes, int, int, int, int]], fork: Fork, data: st.DataObject
+) -> None:
+    block = block_of(made, fork)
+    serial = pn.execute(block, "serial")
+    entries = st.integers(0, serial.observed.n_accesses - 1)
+    changed = data.draw(st.dictionaries(entries, st.sampled_from([0, Mode.READ, Mode.WRITE, Mode.CREDIT]), max_size=2))
+    hints = with_modes(serial.observed, changed)
+    for executor, workers in (("dataflow", 1), ("dataflow", 2), ("waves", 2)):
+        backwards(block, hints, workers, executor).check_equal(serial)
+
+
+def test_who_keeps_to_what_was_known_is_not_looked_at_again() -> None:
+    """Unless he went through all slots of an account, which is no access that sets could name."""
+    made = [(PEOPLE[i % 4], at(0) if i % 8 == 7 else at(1), 0, i, i, 100_000) for i in range(4 if DISABLED else 32)]
+    block = block_of(made, Fork.LONDON)
+    serial = pn.execute(block, "serial")
+    for executor in ("dataflow", "waves"):
+        done = backwards(block, serial.observed, 2, executor)
+        done.check_equal(serial)
+        assert (done.counters["validations"], done.counters["aborts"]) == (0, 0), executor
+    own = int(np.flatnonzero(serial.observed.modes[: serial.observed.indptr[1]] == Mode.READ | Mode.WRITE)[0])
+    done = backwards(block, with_modes(serial.observed, {own: 0}), 1)
+    done.check_equal(serial)
+    assert done.counters["validations"] > 0
+    goes = block_of([*made, (PEOPLE[0], at(7), 0, 1, 0, 100_000)], Fork.LONDON)
+    serial = pn.execute(goes, "serial")
+    done = backwards(goes, serial.observed, 1)
+    done.check_equal(serial)
+    assert (done.counters["validations"], done.counters["aborts"]) == (1, 0)
+
+
+def test_what_is_known_of_one_is_not_known_of_another() -> None:
+    """The last reads what the first reads, too, which is known of the first only; the one between them changes it."""
+    made = [(PEOPLE[i], at(2), 0, *way, 100_000) for i, way in enumerate([(3, 4), (0, 3), (3, 5)])]
+    block = block_of(made, Fork.LONDON)
+    block = EvmBlock(block.env, block.transactions, {**block.state, at(2): block.state[at(2)]._replace(storage={0: 5, 3: 9})})
+    serial = pn.execute(block, "serial")
+    sets = serial.observed
+    assert sets.table is not None
+    shared = [e for e in range(sets.indptr[2], sets.indptr[3]) if sets.table[int(sets.keys[e])] == (at(2), Field.STORAGE, 3)]
+    hints = with_modes(sets, dict.fromkeys(shared, 0))
+    job = EvmJob(block, "dataflow", workers=1, access=hints, cost=np.array([8.0, 1.0, 4.0]))
+    job.plan()
+    done = job.collect(*job.run())
+    done.check_equal(serial)
+    assert (len(shared), done.counters["aborts"]) == (1, 1)
+
+
+PAID_AND_PAYING = [(PEOPLE[0], PEOPLE[1], 500, 0, 0, 30_000), (PEOPLE[1], PEOPLE[2], 1, 0, 0, 30_000)]
+
+
+@pytest.mark.parametrize(("made", "key", "tx", "mode"), [
+    ([(PEOPLE[0], at(2), 0, 0, 3, 100_000), (PEOPLE[1], at(2), 0, 3, 5, 100_000)], (at(2), Field.STORAGE, 3), 0, Mode.READ),
+    (PAID_AND_PAYING, (PEOPLE[1], Field.BALANCE, 0), 1, Mode.CREDIT),
+])  # fmt: skip
+def test_who_does_more_to_a_key_than_was_known_is_in_doubt(made, key, tx, mode) -> None:
+    """One who writes is known to read only, one who reads to credit only, so that the second waits for nobody."""
+    block = block_of(made, Fork.LONDON)
+    block = EvmBlock(block.env, block.transactions, {**block.state, at(2): block.state[at(2)]._replace(storage={0: 5, 3: 9})})
+    serial = pn.execute(block, "serial")
+    sets = serial.observed
+    assert sets.table is not None
+    entry = next(e for e in range(sets.indptr[tx], sets.indptr[tx + 1]) if sets.table[int(sets.keys[e])] == key)
+    hints = with_modes(sets, {entry: mode})
+    assert predecessors(dependencies(hints))[1].tolist() == []
+    done = backwards(block, hints, 1)
+    done.check_equal(serial)
+    assert done.counters["aborts"] == 1
+
+
+def test_two_names_of_one_key_are_no_knowledge() -> None:
+    """Sets that call a balance slot 0 here and slot 1 there, so that nobody waits; the second goes first."""
+    block = block_of(PAID_AND_PAYING, Fork.LONDON)
+    serial, sets = pn.execute(block, "serial"), pn.execute(block, "serial").observed
+    assert sets.table is not None
+    balance = next(int(k) for k in range(sets.n_keys) if sets.table[k][:2] == (PEOPLE[1], Field.BALANCE))
+    keys = np.where((sets.keys == balance) & (np.arange(sets.n_accesses) >= sets.indptr[1]), sets.n_keys, sets.keys)
+    table = KeyTable.from_keys([*sets.table, (PEOPLE[1], Field.BALANCE, 1)])
+    order = np.lexsort((keys, np.repeat([0, 1], np.diff(sets.indptr))))
+    twice = pn.AccessSets.from_arrays(sets.n_keys + 1, sets.indptr, keys[order], sets.modes[order])
+    hints = dataclasses.replace(twice, table=table)
+    assert predecessors(dependencies(hints))[1].tolist() == []
+    done = backwards(block, hints, 1)
+    done.check_equal(serial)
+    assert done.counters["aborts"] == 1
 
 
 def test_a_slot_that_came_before_a_contract_went_is_gone() -> None:

@@ -162,6 +162,7 @@ class Arena:
             "memory": room.memory, "returned": room.returned, "logs": room.logs * layout.LOG.size,
             "log_data": room.log_bytes, "environment": len(ENVIRONMENT) * 32, "block_hashes": 256 * 32,
             "notes": room.notes * layout.NOTE.size, "cells": room.cells * layout.CELL.size,
+            "marks": (room.keys + 3) * 8,
         }  # fmt: skip
         for name, size in tables.items():
             self._make_table(name, size, beside if name in _SHARED else None)

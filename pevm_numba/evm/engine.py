@@ -223,7 +223,7 @@ class Engine:
             mode=plan.mode, n_tx=n_tx, n_workers=len(self.workers), txs=self._txs, results=self.results.address,
             records=int(self.keeps_records), window=plan.window,
             chains=int(self._chains.ctypes.data), queue=self._table("plan queue", queue), n_queue=len(ready),
-            order=self._table("plan order", plan.order) if len(plan.order) else 0, **tables,
+            order=self._table("plan order", plan.order) if len(plan.order) else 0, doubt=not len(plan.declared_at), **tables,
         )  # fmt: skip
         if plan.mode == LISTED:
             self._fill(plan)
@@ -278,7 +278,8 @@ class Engine:
             text = refused(self.txs[failed], self.env, why, self._state_at(failed))
             raise BlockError(f"{self._place(failed)} refused: {text}")
         self._check_gas()
-        counts = {name: self._get(name) for name in ("executions", "aborts", "validations")}
+        counts = {name: self._get(name) for name in ("aborts", "validations")}
+        counts["executions"] = sum(worker.arena["executions"] for worker in self.workers)
         return counts | {"execute_ns": execute_ns, "cpu_ns": cpu_ns}
 
     def _problem(self, t: int) -> Exception:

@@ -16,12 +16,17 @@ __all__ = ["CELLS", "Plan", "flow_plan", "listed_plan", "serial_plan", "waves_pl
 #: Records of changes as NumPy sees them.
 CELLS: Final = dtype_of(layout.CELL)
 
+#: By `Mode` bits.
+_READS, _ADDS, _BOTH = layout.READS, layout.ADDS, layout.READS | layout.ADDS
+_DECLARED: Final = np.array([0, _READS, _BOTH, _BOTH, _ADDS, _BOTH, _BOTH, _BOTH])
+
 
 class Plan(NamedTuple):
     """Which transaction may run when.
 
     `order` is the order of claiming (empty: whoever is ready, the first by `ranks`); a transaction runs when `starts` of them
     are done and the `awaited` ones before it. `followers` is a CSR of who waits for it. `cells` are those of an access list.
+    `declared_at` and `declared` are a CSR of what each transaction is taken to access (`knowing`), or empty.
     With a `window`, which needs block order as ranks, none runs further ahead of what stands: it shrinks when results do not
     stand, and grows again.
     """
@@ -33,15 +38,24 @@ class Plan(NamedTuple):
     followers_at: NDArray[np.int64]
     followers: NDArray[np.int64]
     awaited: NDArray[np.int64]
+    declared_at: NDArray[np.int64]
+    declared: NDArray[np.int64]
     cells: NDArray[Any]
     window: int = 0
+
+    def knowing(self, indptr: NDArray[np.int64], keys: NDArray[np.int64], modes: NDArray[np.uint8]) -> Plan:
+        """The same plan, which is said to put in block order all who conflict, if they access no more than these keys.
+
+        Nothing need be looked at again while they keep to that. `keys` are numbers of the engine's, `modes` are `Mode` bits.
+        """
+        return self._replace(declared_at=indptr.astype(np.int64), declared=(keys << layout.DECLARED_BITS) | _DECLARED[modes])
 
 
 def _plan(mode: int, n_tx: int, **fields: Any) -> Plan:
     zeros, nothing = np.zeros(n_tx, np.int64), np.empty(0, np.int64)
     filled: dict[str, Any] = {
         "order": nothing, "starts": zeros, "ranks": np.arange(n_tx), "followers_at": np.zeros(n_tx + 1, np.int64),
-        "followers": nothing, "awaited": zeros, "cells": np.empty(0, CELLS),
+        "followers": nothing, "awaited": zeros, "declared_at": nothing, "declared": nothing, "cells": np.empty(0, CELLS),
     }  # fmt: skip
     return Plan(mode, **(filled | fields))
 

@@ -106,7 +106,9 @@ class Worker:
         """Drop logs, notes and changes of earlier transactions, and one that was suspended."""
         for name, value in self._tops.items():
             self.arena[name] = value
-        self.arena["status"], self.arena["n_held"], self.arena["cpu"] = layout.OK, 0, 0
+        self.arena["status"] = layout.OK
+        for name in ("n_held", "executions", "cpu"):
+            self.arena[name] = 0
         self.problems = {}
 
     @property

@@ -167,7 +167,8 @@ class EvmJob(Job):
         if isinstance(access_list, Eip7928List):
             access_list = changes_of_evm(access_list, block.n_tx)
         self.access_list = access_list
-        listed = () if access_list is None else access_list.keys
+        self._names = self._names_known()
+        listed = () if self._names is None else self._names
         known = [(address, slot if field == Field.STORAGE else None) for address, field, slot in listed]
         self.engine = Engine(
             block.env, block.transactions, block.state, workers=1 if executor == "serial" else workers, records=True,
@@ -185,6 +186,22 @@ class EvmJob(Job):
     def _serial(self, why: str) -> Plan:
         self.reason, self.workers = f"serial: {why}", 1
         return serial_plan(self.block.n_tx)
+
+    def _names_known(self) -> KeyTable | None:
+        """Keys that a list or access sets name. Where the state is elsewhere, what sets name is not fetched for that."""
+        if self.access_list is not None:
+            return self.access_list.keys
+        table = None if self.access is None else self.access.table
+        return None if table is None or table.whole or self.block.source is not None else table
+
+    def _knowing(self, plan: Plan, access: AccessSets) -> Plan:
+        """The plan, which has put all that conflict by these sets in order, and what it has taken for known."""
+        if self._names is None or self._names is not access.table:
+            return plan
+        numbers = self.engine.numbers(self._names)
+        if len(np.unique(numbers)) < len(numbers):  # two names of one key, of which the order of neither tells
+            return plan
+        return plan.knowing(access.indptr, numbers[access.keys], access.modes)
 
     def _planned(self) -> Plan:
         block = self.block
@@ -211,8 +228,8 @@ class EvmJob(Job):
         if gain < LEAST_GAIN and self.name != "optimistic" and self.engine.n_workers > 1:
             return self._serial(f"dependencies allow {gain:.2f} times serial speed, less than {LEAST_GAIN}")
         if self.name == "waves":
-            return waves_plan(deps.earliest_start()[: block.n_tx])
-        plan = flow_plan(*predecessors(deps), self._ranks(deps))
+            return self._knowing(waves_plan(deps.earliest_start()[: block.n_tx]), self.access)
+        plan = self._knowing(flow_plan(*predecessors(deps), self._ranks(deps)), self.access)
         return plan._replace(window=WINDOW) if self.name == "optimistic" else plan
 
     def _gain(self, deps: Dependencies) -> float:

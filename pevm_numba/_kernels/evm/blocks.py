@@ -6,6 +6,10 @@ it read is still what it would find, it stands; else the transaction runs again 
 outcome is that of serial execution, however wrong the hints were. Workers with nothing to do look further ahead, and run
 again what has become stale.
 
+Where a plan has taken for known what transactions access, and put all that conflict in order, a result needs no look as long
+as it is beyond *doubt*: everybody has run once and kept to what was known of him. Then whoever changes what one reads was
+among those that one waited for.
+
 A transaction that asks the host for something is left in the midst of it. Who works on a thread of Python's own goes and asks
 alone, and the others work on (`apart`); Numba's threads come back all together or not at all, so there all go between two
 transactions, and all are called again.
@@ -43,7 +47,7 @@ from .memory import (
     word_copy,
     word_equal,
 )  # fmt: skip
-from .results import commit, keep_logs, keep_notes, stale
+from .results import as_declared, commit, keep_logs, keep_notes, stale
 from .scheduling import DONE, FINAL, IDLE, RUNNING, claim, finished, judged, lay_down, take_up
 from .versions import FINGERS, declare, fetch, link_cells, settle
 
@@ -51,9 +55,11 @@ __all__ = ["FLOW", "INTERRUPTED", "LISTED", "SERIAL", "UNLISTED", "WAVES", "begi
 
 _context, _block, _result, _cell = CONTEXT.at, BLOCK.at, RESULT.at, CELL.at
 _TX_SIZE, _RESULT_SIZE, _CELL_SIZE = TX.size, RESULT.size, CELL.size
-_FRONTIER, _FRONTIER_LOCK, _EXECUTIONS, _STOP, _DONE, _SETTLED, _AWAY, _ABORTS, _VALIDATIONS = (
+_FRONTIER, _FRONTIER_LOCK, _VERSION, _STOP, _DONE, _SETTLED, _AWAY, _DOUBT, _ABORTS, _VALIDATIONS = (
     BLOCK.numbers[name]
-    for name in ("frontier", "frontier_lock", "executions", "stop", "done", "settled", "away", "aborts", "validations")
+    for name in (
+        "frontier", "frontier_lock", "version", "stop", "done", "settled", "away", "doubt", "aborts", "validations"
+    )
 )
 _STATE = RESULT.numbers["state"]
 
@@ -152,12 +158,16 @@ def _execute(c, b, t):
         keep_notes(c, r)
         if context.status == FULL:
             _stop(b, FULL, t)
+        elif load_acquire(b + _DOUBT) == 0 and (result.runs > 1 or not as_declared(c, b, r, t)):
+            store_release(b + _DOUBT, 1)  # before the result is seen
     if context.status == SUSPENDED:
         return False
     if block.mode != LISTED and context.status != FULL and context.status != UNKNOWN:
         link_cells(c, result.cells, result.n_cells)
     declare(context.old_cells, context.n_old_cells, DEAD)
-    atomic_add(b + _EXECUTIONS, 1)
+    context.executions += 1
+    if block.mode != LISTED and load_acquire(b + _DOUBT):
+        atomic_add(b + _VERSION, 1)
     result.end = now()
     return context.status != FULL and context.status != UNKNOWN
 
@@ -166,7 +176,8 @@ def _execute(c, b, t):
 def _again(c, b, t):
     """Run a transaction again if its result does not stand, and it is this worker's."""
     r = _record_of(b, t)
-    if _result(r).sure:
+    sure = _result(r).sure
+    if sure > 0 or (sure == 0 and load_acquire(b + _DOUBT) == 0):
         return True
     _context(c).position = t
     atomic_add(b + _VALIDATIONS, 1)
@@ -206,8 +217,10 @@ def _advance(c, b):
 @kernel(bare=True)
 def _look_ahead(c, b):
     """Run again one transaction that has become stale, or see that none has; whether something was done."""
+    if load_acquire(b + _DOUBT) == 0:
+        return False
     block = _block(b)
-    version = load_acquire(b + _EXECUTIONS)
+    version = load_acquire(b + _VERSION)
     first = load_acquire(b + _FRONTIER) + 1
     for t in range(first, min(first + _AHEAD, block.n_tx)):
         r = _record_of(b, t)
@@ -264,7 +277,7 @@ def _has_to_go(c, b):
 @kernel(bare=True)
 def _listed(c, b):
     """All at once: each transaction finds in the list what those before it will have made of the state."""
-    context, block = _context(c), _block(b)
+    context, block, done = _context(c), _block(b), 0
     goes_on = context.status == SUSPENDED
     while load_acquire(b + _STOP) == OK and (goes_on or not _has_to_go(c, b)):
         t = context.position if goes_on else claim(c, b)
@@ -279,7 +292,8 @@ def _listed(c, b):
         elif not _is_listed(c, b, t):
             _stop(b, UNLISTED, t)
         result.state = FINAL
-        atomic_add(b + _DONE, 1)
+        done += 1
+    atomic_add(b + _DONE, done)
     while load_acquire(b + _STOP) == OK and not _has_to_go(c, b):
         if load_acquire(b + _DONE) >= block.n_tx:
             store_release(b + _FRONTIER, block.n_tx)

@@ -14,6 +14,7 @@ from .records import record
 __all__ = [
     "ACCESSED",
     "ACCOUNT",
+    "ADDS",
     "ASKS_KEY",
     "ASKS_NOTHING",
     "ASKS_PRECOMPILE",
@@ -29,6 +30,7 @@ __all__ = [
     "CONTEXT",
     "CREDIT",
     "DEAD",
+    "DECLARED_BITS",
     "ESTIMATE",
     "FRAME",
     "FULL",
@@ -53,6 +55,7 @@ __all__ = [
     "NONCE_LOADED",
     "NOTE",
     "OK",
+    "READS",
     "REJECTED",
     "RESULT",
     "SENDER_CODE",
@@ -131,10 +134,12 @@ LOG = record("LOG", "n_topics data size", "address topic0 topic1 topic2 topic3")
 AUTHORIZATION = record("AUTHORIZATION", "nonce", "authority target")
 
 #: What a transaction of a block has left behind: `state` is one of `scheduling`'s, its reads are `notes` and its
-#: changes `cells`. It is `sure` if all before it stood when it began.
+#: changes `cells`. `sure` is 1 if all before it stood when it began, -1 if it went through all slots of an account, which no
+#: plan can have declared.
 RESULT = record(
     "RESULT",
-    "state success gas_used refusal logs n_logs notes n_notes cells n_cells worker runs begin end checked sure",
+    # what others look at is in the first cache line
+    "state runs sure checked refusal success gas_used worker logs n_logs notes n_notes cells n_cells begin end",
 )
 
 #: A key that was read, and what was found; -1 - the first key of an account whose slots were gone through, and how many there
@@ -148,6 +153,10 @@ MET = -(1 << 40)
 CELL = record("CELL", "next position kind key", "value")
 WRITE, CREDIT, ESTIMATE, DEAD = 1, 2, 3, 4
 
+#: What a plan has taken for known of a transaction and a key, in the last bits of what it declares: it READS, it credits
+#: (ADDS), or both, which stands for writing, too. Those who only read may run side by side, and those who only add.
+READS, ADDS, DECLARED_BITS = 1, 2, 2
+
 #: A block in execution, which all workers share; see `blocks`. Pads keep what changes often in cache lines of its own, eight
 #: numbers each: what every transaction changes is in two of them, as each costs another core's worker a fetch.
 BLOCK = record(
@@ -158,8 +167,8 @@ BLOCK = record(
     "n_queue queue_lock next window pad0 pad1 pad2 pad3 "
     "done pad4 pad5 pad6 pad7 pad8 pad9 pad10 "
     # which results stand
-    "frontier frontier_lock good executions validations aborts pad11 pad12 "
-    "stop failed settled away apart",
+    "frontier frontier_lock good version validations aborts pad11 pad12 "
+    "stop failed settled away apart doubt declared_at declared",
 )
 
 #: A call in progress.
@@ -180,9 +189,9 @@ CONTEXT = record(
     "journal n_journal journal_room logs n_logs log_room log_data log_end "
     # the machine
     "frames depth stack memory memory_end returned returned_size returned_room scratch sponge opcodes environment refund "
-    "block position chains listed fingers cells cell_end notes note_end lock worker runner interpreter server stepper cpu "
-    "status asks fork n_precompiles high_precompile host_address host_gas host_input host_size host_ok host_used "
-    "held n_held old_cells n_old_cells stepping entry steps shows lazy wanted native "
+    "block position chains listed fingers marks mark cells cell_end notes note_end lock worker runner interpreter server "
+    "stepper cpu status asks fork n_precompiles high_precompile host_address host_gas host_input host_size host_ok host_used "
+    "held n_held executions old_cells n_old_cells stepping entry steps shows lazy wanted native "
     "secp256k1 parse_signature recover_key write_key sha256 ripemd160 "
     "curve fp_read fp_write fp_multiply fp_add fp_equal fp2_multiply fp2_add fp2_equal fr_read "
     "g1_zero g1_add g1_multiply g1_normalize g2_order miller_loop final_power gt_multiply gt_one "

@@ -6,17 +6,21 @@ from ..jit import kernel
 from .layout import (
     ACCESSED,
     ACCOUNT,
+    ADDS,
     BALANCE_LOADED,
+    BLOCK,
     CELL,
     CODE_LOADED,
     CONTEXT,
     CREDIT,
+    DECLARED_BITS,
     FULL,
     KEY,
     LOG,
     MET,
     NONCE_LOADED,
     NOTE,
+    READS,
     RESULT,
     SLOT,
     WRITE,
@@ -24,10 +28,10 @@ from .layout import (
 from .memory import load, store, word_add, word_copy, word_equal, word_set, word_zero
 from .versions import add_cell, fetch
 
-__all__ = ["commit", "count_slots", "keep_logs", "keep_notes", "note_count", "stale"]
+__all__ = ["as_declared", "commit", "count_slots", "keep_logs", "keep_notes", "note_count", "stale"]
 
-_context, _account, _slot, _note, _result, _log, _key = (
-    layout.at for layout in (CONTEXT, ACCOUNT, SLOT, NOTE, RESULT, LOG, KEY)
+_context, _block, _account, _slot, _note, _cell, _result, _log, _key = (
+    layout.at for layout in (CONTEXT, BLOCK, ACCOUNT, SLOT, NOTE, CELL, RESULT, LOG, KEY)
 )
 _ACCOUNT_SIZE, _SLOT_SIZE, _NOTE_SIZE, _CELL_SIZE, _LOG_SIZE, _KEY_SIZE = (
     layout.size for layout in (ACCOUNT, SLOT, NOTE, CELL, LOG, KEY)
@@ -167,3 +171,33 @@ def stale(c, r):
         if not word_equal(word, note.value):
             return True
     return False
+
+
+@kernel(bare=True)
+def _declares(context, key, mode):
+    found = load(context.marks + 8 * key) - context.mark
+    return found > 0 and (found & mode) != 0
+
+
+@kernel(bare=True)
+def as_declared(c, b, r, t):
+    """Whether a transaction has read and changed nothing but what the plan has taken for known.
+
+    If it went through all slots of an account, that has to be looked at again, and is said so, but nobody else need be.
+    A mark is a number that no transaction before has used, and how a key is accessed: so marks need not be wiped.
+    """
+    context, block, result = _context(c), _block(b), _result(r)
+    context.mark += 1 << DECLARED_BITS
+    for at in range(load(block.declared_at + 8 * t), load(block.declared_at + 8 * t + 8)):
+        entry = load(block.declared + 8 * at)
+        store(context.marks + 8 * (entry >> DECLARED_BITS), context.mark + (entry & (READS | ADDS)))
+    for at in range(result.notes, result.notes + _NOTE_SIZE * result.n_notes, _NOTE_SIZE):
+        key = _note(at).key
+        if key >= 0 and not _declares(context, key, READS):
+            return False
+        if MET < key < 0 and not result.sure:
+            result.sure = -1
+    for at in range(result.cells, result.cells + _CELL_SIZE * result.n_cells, _CELL_SIZE):
+        if not _declares(context, _cell(at).key, ADDS):  # who makes a value anew has read it, too
+            return False
+    return True

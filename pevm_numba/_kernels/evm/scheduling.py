@@ -73,6 +73,12 @@ def _pop(b):
 
 
 @kernel(bare=True)
+def _more(b, left):
+    """How many to take along of those that could be claimed."""
+    return min(HELD, left // (32 * _block(b).n_workers))
+
+
+@kernel(bare=True)
 def _take(c, b):
     """The first of those that wait for nobody, or IDLE; of many, some more are taken along."""
     context, block = _context(c), _block(b)
@@ -87,7 +93,7 @@ def _take(c, b):
         unlock(b + _QUEUE_LOCK)
         return IDLE
     first = _pop(b)
-    more = min(HELD, size // (32 * block.n_workers))
+    more = _more(b, size)
     if block.window:
         more = min(more, block.window // 16)
     for i in range(more):
@@ -116,13 +122,23 @@ def judged(b, stood):
 @kernel(bare=True)
 def claim(c, b):
     """A transaction for the worker that asks, or IDLE. It may have to wait until `starts` of it are done."""
-    block = _block(b)
+    context, block = _context(c), _block(b)
     if block.order == 0:
         return _take(c, b)
-    if load_acquire(b + _NEXT) >= block.n_tx:
+    if context.n_held > 0:
+        context.n_held -= 1
+        return load(context.held + 8 * context.n_held)
+    left = block.n_tx - load_acquire(b + _NEXT)
+    if left <= 0:
         return IDLE
-    i = atomic_add(b + _NEXT, 1)
-    return load(block.order + 8 * i) if i < block.n_tx else IDLE
+    more = _more(b, left) if context.listed else 0
+    i = atomic_add(b + _NEXT, 1 + more)
+    if i >= block.n_tx:
+        return IDLE
+    context.n_held = min(more, block.n_tx - 1 - i)
+    for k in range(context.n_held):
+        store(context.held + 8 * k, load(block.order + 8 * (i + context.n_held - k)))
+    return load(block.order + 8 * i)
 
 
 @kernel(bare=True)
