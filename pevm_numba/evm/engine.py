@@ -217,12 +217,11 @@ class Engine:
         tables = {name: self._table(f"plan {name}", getattr(plan, name)) for name in Plan._fields[1:-2] if name != "order"}
         ready = np.flatnonzero(plan.awaited == 0)
         ready = ready[np.argsort(plan.ranks[ready], kind="stable")]
-        queue = np.zeros(n_tx + 1, np.int64)
-        queue[: len(ready)] = ready  # sorted, so it is a heap
         self._set(
             mode=plan.mode, n_tx=n_tx, n_workers=len(self.workers), txs=self._txs, results=self.results.address,
             records=int(self.keeps_records), window=plan.window,
-            chains=int(self._chains.ctypes.data), queue=self._table("plan queue", queue), n_queue=len(ready),
+            chains=int(self._chains.ctypes.data), queue=self._table("plan queue", np.zeros(n_tx + 1, np.int64)),
+            firsts=self._table("plan firsts", ready.astype(np.int64)), n_firsts=len(ready),
             order=self._table("plan order", plan.order) if len(plan.order) else 0, doubt=not len(plan.declared_at), **tables,
         )  # fmt: skip
         if plan.mode == LISTED:

@@ -164,10 +164,10 @@ BLOCK = record(
     "mode n_tx n_workers txs results records chains order "
     # who may run when
     "starts queue ranks awaited followers_at followers listed_at listed "
-    "n_queue queue_lock next window pad0 pad1 pad2 pad3 "
-    "done pad4 pad5 pad6 pad7 pad8 pad9 pad10 "
+    "n_queue queue_lock next window firsts n_firsts pad0 pad1 "
+    "done pad2 pad3 pad4 pad5 pad6 pad7 pad8 "
     # which results stand
-    "frontier frontier_lock good version validations aborts pad11 pad12 "
+    "frontier frontier_lock good version validations aborts pad9 pad10 "
     "stop failed settled away apart doubt declared_at declared",
 )
 

@@ -1,4 +1,8 @@
-"""Which transaction runs next: of those that wait for nobody the first by rank, or the next of a wave."""
+"""Which transaction runs next: of those that wait for nobody the first by rank, or the next of a wave.
+
+Those who never had to wait are in a row by rank, from which workers take the next; who is ready later goes to a heap. So the
+heap is small, and a worker seldom has to fetch from another core what was moved about in it.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,7 @@ def _less(ranks, t, u):
 
 @kernel(bare=True)
 def _push(b, t):
-    """Put a transaction in the heap of those that wait for nobody."""
+    """Put a transaction in the heap."""
     block = _block(b)
     lock(b + _QUEUE_LOCK)
     queue, i = block.queue, block.n_queue
@@ -52,12 +56,30 @@ def _push(b, t):
 
 
 @kernel(bare=True)
-def _pop(b):
-    """The first by rank of those that wait for nobody, of whom there is one; the lock is held."""
+def _ready(b):
+    """How many wait for nobody; the lock is held."""
+    block = _block(b)
+    return block.n_firsts - block.next + block.n_queue
+
+
+@kernel(bare=True)
+def _first(b):
+    """The first by rank of those that wait for nobody, who are there, and whether it is in the heap; the lock is held."""
+    block = _block(b)
+    if block.next == block.n_firsts:
+        return load(block.queue), True
+    t = load(block.firsts + 8 * block.next)
+    if block.n_queue > 0 and _less(block.ranks, load(block.queue), t):
+        return load(block.queue), True
+    return t, False
+
+
+@kernel(bare=True)
+def _pop_heap(b):
     block = _block(b)
     size = block.n_queue - 1
     queue = block.queue
-    first, t = load(queue), load(queue + 8 * size)
+    t = load(queue + 8 * size)
     i = 0
     while 2 * i + 1 < size:
         child = 2 * i + 1
@@ -69,6 +91,17 @@ def _pop(b):
         i = child
     store(queue + 8 * i, t)
     store_release(b + _N_QUEUE, size)
+
+
+@kernel(bare=True)
+def _pop(b):
+    """Take out the first by rank of those that wait for nobody, who are there; the lock is held."""
+    block = _block(b)
+    first, in_heap = _first(b)
+    if in_heap:
+        _pop_heap(b)
+    else:
+        store_release(b + _NEXT, block.next + 1)
     return first
 
 
@@ -85,11 +118,11 @@ def _take(c, b):
     if context.n_held > 0:
         context.n_held -= 1
         return load(context.held + 8 * context.n_held)
-    if load_acquire(b + _N_QUEUE) == 0:
+    if load_acquire(b + _N_QUEUE) == 0 and load_acquire(b + _NEXT) == block.n_firsts:
         return IDLE
     lock(b + _QUEUE_LOCK)
-    size = block.n_queue
-    if size == 0 or (block.window and load(block.queue) >= load_acquire(b + _FRONTIER) + block.window):
+    size = _ready(b)
+    if size == 0 or (block.window and _first(b)[0] >= load_acquire(b + _FRONTIER) + block.window):
         unlock(b + _QUEUE_LOCK)
         return IDLE
     first = _pop(b)
