@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.errors import AccessListError, BlockError
+from pevm_numba.evm import engine
 from pevm_numba.evm.arena import Room
 from pevm_numba.evm.block import EvmBlock
 from pevm_numba.evm.forks import Fork
@@ -25,6 +26,7 @@ from pevm_numba.execute.evm_job import EvmJob, predecessors
 from pevm_numba.keys import KeyTable
 from pevm_numba.machine.ops import Field, Mode
 from pevm_numba.schedule.dependencies import dependencies
+from pevm_numba.storage.world import StoreSource
 
 pytestmark = pytest.mark.usefixtures("always_parallel")
 PEOPLE = [bytes([i]) * 20 for i in range(1, 5)]
@@ -486,6 +488,67 @@ def test_tables_grow_when_they_are_full() -> None:
     done = job.collect(*job.run())
     done.check_equal(pn.execute(block, "serial"))
     assert job.engine.arena.room.notes > 64
+
+
+#: So little that a run of a few transactions ends in the midst of it and begins anew with more.
+SCARCE = Room(notes=8, cells=16)
+
+
+def test_what_is_known_is_so_in_larger_tables_too() -> None:
+    made = [(PEOPLE[i % 4], at(1), 0, i, i, 100_000) for i in range(4 if DISABLED else 32)]
+    block = block_of(made, Fork.LONDON)
+    serial = pn.execute(block, "serial")
+    job = EvmJob(block, "dataflow", workers=2, access=serial.observed, cost=np.arange(1.0, block.n_tx + 1))
+    job.engine._make(SCARCE)
+    job.plan()
+    done = job.collect(*job.run())
+    done.check_equal(serial)
+    assert job.engine.arena.room.notes > SCARCE.notes
+    assert done.counters["validations"] == 0
+
+
+def test_a_right_list_is_right_in_larger_tables_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slots that a run fetches before there is no room have other numbers afterwards, and so may those in the list."""
+    block = block_of([(PEOPLE[0], at(2), 0, 1, 2, 100_000), (PEOPLE[1], at(1), 0, 1, 9, 100_000)], Fork.BERLIN)
+    block = EvmBlock(block.env, block.transactions, {**block.state, at(2): block.state[at(2)]._replace(storage={1: 7, 3: 9})})
+    serial = pn.execute(block, "serial")
+    whole = serial.block_access_list()
+    used, key = np.unique(whole.key, return_inverse=True)
+    listed = dataclasses.replace(whole, keys=KeyTable.from_keys([whole.keys[int(k)] for k in used]), key=key.astype(np.int32))
+    store = pn.MemoryStore()
+    pn.put_world(store, block.state)
+    monkeypatch.setattr(engine, "room_for", lambda *_: SCARCE)
+    job = EvmJob(EvmBlock(block.env, block.transactions, {}, source=StoreSource(store)), "bal", access_list=listed)
+    job.plan()
+    done = job.collect(*job.run())
+    assert job.engine.arena.room.notes > SCARCE.notes
+    assert done.receipts == serial.receipts
+
+
+def test_sets_that_are_new_or_of_state_that_is_elsewhere_are_not_taken_for_known() -> None:
+    made = [(PEOPLE[i % 4], at(1), 0, i, i, 100_000) for i in range(6)]
+    block = block_of(made, Fork.LONDON)
+    serial = pn.execute(block, "serial")
+    sets = serial.observed
+    assert sets.table is not None
+    copy = dataclasses.replace(sets, table=KeyTable(sets.table.address, sets.table.field, sets.table.slot))
+    job = EvmJob(block, "dataflow", access=sets, cost=np.arange(1.0, block.n_tx + 1))
+    job.access = copy
+    job.plan()
+    done = job.collect(*job.run())
+    done.check_equal(serial)
+    assert done.counters["validations"] > 0
+    store = pn.MemoryStore()
+    pn.put_world(store, block.state)
+    away = EvmBlock(block.env, block.transactions, {}, source=StoreSource(store))
+    job = EvmJob(away, "dataflow", access=sets, cost=np.arange(1.0, block.n_tx + 1))
+    job.plan()
+    done = job.collect(*job.run())
+    assert done.counters["validations"] > 0
+    assert done.receipts == serial.receipts
+    job.access = sets.reordered([0, 1])
+    with pytest.raises(BlockError, match="access sets of 2 transactions: the block has 6"):
+        job.plan()
 
 
 @given(st.lists(st.lists(st.integers(0, 20), max_size=4), max_size=20))

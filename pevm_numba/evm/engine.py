@@ -36,7 +36,6 @@ from .worker import Worker
 from .world import (
     AccountState,
     World,
-    add_keys,
     add_state,
     key_number,
     known_codes,
@@ -52,6 +51,9 @@ __all__ = ["Engine"]
 
 #: Gas that all transactions together may use, from which on a run may be interrupted; others end by themselves in seconds.
 _LONG_GAS: Final = 200_000_000
+
+#: What kernels read of a plan as it is.
+_PLANNED: Final = ("starts", "ranks", "followers_at", "followers", "awaited", "declared_at")
 
 
 def _fetch(engine: weakref.ref[Engine], arena: Arena) -> None:
@@ -74,8 +76,8 @@ class Engine:
         Of them each has tables of its own, 60 MB that are mostly never touched.
     records : bool
         Whether serial runs keep what was read and changed; others always do.
-    keys : iterable of (address, slot or None)
-        To be interned beforehand.
+    keys : iterable of (address, field, slot)
+        To be interned beforehand; plans tell of them by their places in it.
     codes : iterable of bytes
         Code that an access list knows of, beside that of the state.
     source : Source, optional
@@ -100,7 +102,7 @@ class Engine:
 
     def __init__(
         self, env: BlockEnv, txs: Sequence[Transaction], state: World, *, workers: int = 1, records: bool = False,
-        keys: Iterable[tuple[bytes, int | None]] = (), codes: Iterable[bytes] = (), source: Source | None = None,
+        keys: Iterable[tuple[bytes, int, int]] = (), codes: Iterable[bytes] = (), source: Source | None = None,
     ) -> None:  # fmt: skip
         for i, tx in enumerate(txs):
             reason = "sender = None: must be given, or recovered" if tx.sender is None else refusal(tx, env)
@@ -111,7 +113,8 @@ class Engine:
         self.fetched = None if source is None else Fetched.for_block(source, state, env, self.txs, self._keys)
         self._state, self._fetching = state if self.fetched is None else self.fetched.world, threading.Lock()
         self.n_workers, self.keeps_records = (1 if DISABLED else workers), records
-        self._make(room_for(self._state, len(self.txs), sum(tx.gas_limit for tx in txs if tx.gas_limit < env.gas_limit)))
+        gas = sum(tx.gas_limit for tx in txs if tx.gas_limit < env.gas_limit)
+        self._make(room_for(self._state, len(self.txs), gas, len(self._keys)))
 
     # ---------------------------------------------------------------- making ready
 
@@ -125,7 +128,10 @@ class Engine:
             if self.fetched is not None and first.arena["status"] == layout.OK:
                 self.fetched.fill(first.arena)
             if first.arena["status"] == layout.OK:
-                add_keys(first.arena, [*self._keys, *((one.address, None) for one in self.env.withdrawals)])
+                #: The arena's numbers of the keys that were named, which are others in another arena.
+                self._named = np.array([key_number(first.arena, *key) for key in self._keys], np.int64)
+                for one in self.env.withdrawals:
+                    key_number(first.arena, one.address, Field.BALANCE, 0)
                 for code in self._codes:
                     first.arena.add_code(code)
             if first.arena["status"] == layout.OK:
@@ -214,14 +220,16 @@ class Engine:
             worker.forget()
         self._block[:] = 0
         self._ended, self._ending, self._refused = False, False, None
-        tables = {name: self._table(f"plan {name}", getattr(plan, name)) for name in Plan._fields[1:-2] if name != "order"}
+        tables = {name: self._table(f"plan {name}", getattr(plan, name)) for name in _PLANNED}
+        declared = self._named[plan.declared >> layout.DECLARED_BITS] << layout.DECLARED_BITS
+        declared |= plan.declared & (layout.READS | layout.ADDS)
         ready = np.flatnonzero(plan.awaited == 0)
         ready = ready[np.argsort(plan.ranks[ready], kind="stable")]
         self._set(
             mode=plan.mode, n_tx=n_tx, n_workers=len(self.workers), txs=self._txs, results=self.results.address,
             records=int(self.keeps_records), window=plan.window,
             chains=int(self._chains.ctypes.data), queue=self._table("plan queue", np.zeros(n_tx + 1, np.int64)),
-            firsts=self._table("plan firsts", ready.astype(np.int64)), n_firsts=len(ready),
+            firsts=self._table("plan firsts", ready), n_firsts=len(ready), declared=self._table("plan declared", declared),
             order=self._table("plan order", plan.order) if len(plan.order) else 0, doubt=not len(plan.declared_at), **tables,
         )  # fmt: skip
         if plan.mode == LISTED:
@@ -229,7 +237,9 @@ class Engine:
 
     def _fill(self, plan: Plan) -> None:
         """Chains of what an access list says."""
-        cells = plan.cells[np.lexsort((-plan.cells["position"], plan.cells["key"]))]
+        cells = plan.cells.copy()
+        cells["key"] = self._named[cells["key"]]
+        cells = cells[np.lexsort((-cells["position"], cells["key"]))]
         first = self._table("plan cells", cells)
         places = first + layout.CELL.size * np.arange(len(cells))
         view = self._tables["plan cells"].view(CELLS)
@@ -401,10 +411,6 @@ class Engine:
     def codes(self) -> dict[int, bytes]:
         """All code that the run has met or made, by its hash."""
         return known_codes(tuple(worker.arena for worker in self.workers))
-
-    def numbers(self, keys: Iterable[tuple[bytes, int, int]]) -> NDArray[np.int64]:
-        """The arena's numbers of keys (address, `Field`, slot), which must have been named when the engine was made."""
-        return np.array([key_number(self.arena, *key) for key in keys], np.int64)
 
     def notes(self, t: int) -> NDArray[Any]:
         """Keys that a transaction read, with what it found (`NOTES`)."""

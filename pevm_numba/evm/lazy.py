@@ -110,13 +110,13 @@ class Fetched:
     @classmethod
     def for_block(
         cls, source: Source, state: World, env: BlockEnv, txs: Sequence[Transaction],
-        keys: Sequence[tuple[bytes, int | None]] = (),
+        keys: Sequence[tuple[bytes, int, int]] = (),
     ) -> Fetched:  # fmt: skip
         """With what a block names before anything runs, and keys that are known to be needed, fetched at once."""
         made = cls(source, state)
-        made.fetch([*named_accounts(env, txs), *CONTRACTS, *(address for address, _ in keys)])
+        made.fetch([*named_accounts(env, txs), *CONTRACTS, *(address for address, _, _ in keys)])
         listed = [(address, slot) for tx in txs for address, slots in tx.access_list for slot in slots]
-        made.fetch_slots([*((address, slot) for address, slot in keys if slot is not None), *listed])
+        made.fetch_slots([*((address, slot) for address, field, slot in keys if field == Field.STORAGE), *listed])
         return made
 
     def _keep(self, address: bytes, account: tuple[int, int, bytes] | None) -> None:

@@ -26,7 +26,8 @@ class Plan(NamedTuple):
 
     `order` is the order of claiming (empty: whoever is ready, the first by `ranks`); a transaction runs when `starts` of them
     are done and the `awaited` ones before it. `followers` is a CSR of who waits for it. `cells` are those of an access list.
-    `declared_at` and `declared` are a CSR of what each transaction is taken to access (`knowing`), or empty.
+    `declared_at` and `declared` are a CSR of what each transaction is taken to access (`knowing`), or empty. Keys are places
+    among those that the engine was made with.
     With a `window`, which needs block order as ranks, none runs further ahead of what stands: it shrinks when results do not
     stand, and grows again.
     """
@@ -46,7 +47,7 @@ class Plan(NamedTuple):
     def knowing(self, indptr: NDArray[np.int64], keys: NDArray[np.int64], modes: NDArray[np.uint8]) -> Plan:
         """The same plan, which is said to put in block order all who conflict, if they access no more than these keys.
 
-        Nothing need be looked at again while they keep to that. `keys` are numbers of the engine's, `modes` are `Mode` bits.
+        Nothing need be looked at again while they keep to that. `keys` must be distinct ones; `modes` are `Mode` bits.
         """
         return self._replace(declared_at=indptr.astype(np.int64), declared=(keys << layout.DECLARED_BITS) | _DECLARED[modes])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,7 +16,7 @@ from .forks import Fork
 from .hashing import EMPTY_HASH
 
 __all__ = [
-    "AccountState", "World", "add_account", "add_keys", "add_state", "key_number", "key_table", "known_codes", "known_hashes",
+    "AccountState", "World", "add_account", "add_state", "key_number", "key_table", "known_codes", "known_hashes",
     "read_state", "replaced", "room_for", "values_of", "word", "word_value",
 ]  # fmt: skip
 
@@ -48,11 +48,11 @@ def word_value(given: NDArray[np.uint8]) -> int:
     return int.from_bytes(given.tobytes(), "little")
 
 
-def room_for(state: World, n_tx: int = 1, gas: int = 0) -> Room:
-    """Room that a block with that many transactions and that much gas will mostly do with."""
+def room_for(state: World, n_tx: int = 1, gas: int = 0, named: int = 0) -> Room:
+    """Room that a block with that many transactions, that much gas and keys named beforehand will mostly do with."""
     gas = min(gas, _MOST_GAS)
     codes = {account[2] for account in state.values()}
-    keys = sum(3 + len(account[3]) for account in state.values())
+    keys = sum(3 + len(account[3]) for account in state.values()) + 4 * named
     room = Room()
     return Room(
         keys=max(room.keys, 2 * keys + 16 * n_tx), codes=max(room.codes, 2 * len(codes) + n_tx),
@@ -97,14 +97,6 @@ def add_account(arena: Arena, address: bytes, account: tuple[int, int, bytes, Ma
     for slot, value in storage.items():
         if value:
             values[_key(arena, key, slot, 1)] = word(value).view(np.uint64)
-
-
-def add_keys(arena: Arena, keys: Iterable[tuple[bytes, int | None]]) -> None:
-    """Intern accounts (slot None) and slots that are not in the state, so that no worker has to."""
-    for address, slot in keys:
-        owner = _key(arena, -1, int.from_bytes(address, "big"), 3)
-        if slot is not None:
-            _key(arena, owner, slot, 1)
 
 
 def key_table(arena: Arena) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

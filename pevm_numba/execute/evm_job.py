@@ -117,8 +117,7 @@ def ended_before(line: Timeline) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _cells(engine: Engine, listed: EvmAccessList) -> NDArray[Any]:
-    """What a list says, as the engine's own records."""
-    numbers = engine.numbers(listed.keys)
+    """What a list says as records of the engine, which was made with its keys."""
     coded = np.flatnonzero(listed.keys.field[listed.key] == Field.CODE).tolist()
     known = known_hashes(engine.arena) if coded else set()
     for i in coded:
@@ -128,7 +127,7 @@ def _cells(engine: Engine, listed: EvmAccessList) -> NDArray[Any]:
             what = f"transaction {t}, {key}: listed is 0x{digest.hex()}"
             raise AccessListError(f"{what}, the hash of code that is neither in the list's codes nor in the block's state")
     cells = np.zeros(listed.n_changes, CELLS)
-    cells["key"] = numbers[listed.key]
+    cells["key"] = listed.key
     cells["position"] = np.repeat(np.arange(listed.n_tx), np.diff(listed.indptr))
     cells["kind"], cells["value"] = 1, listed.values[:, ::-1]
     return cells
@@ -147,7 +146,8 @@ class EvmJob(Job):
         What ``waves`` follows, and ``dataflow`` where `access` is not given: its timeline, if it has one, or its waves. With
         `access`, the timeline decides who goes first of those who wait for nobody.
     access : AccessSets, optional
-        What waves and dataflow take for known, hints for optimistic.
+        What waves and dataflow take for known, hints for optimistic. All check that it is so, unless the state is elsewhere,
+        and look again at all results where it is not.
     cost : (n_tx,) numbers, optional
         Guessed times of the transactions: whoever has the longest way to go behind him runs first.
     access_list : EvmAccessList or Eip7928List, optional
@@ -168,11 +168,10 @@ class EvmJob(Job):
             access_list = changes_of_evm(access_list, block.n_tx)
         self.access_list = access_list
         self._names = self._names_known()
-        listed = () if self._names is None else self._names
-        known = [(address, slot if field == Field.STORAGE else None) for address, field, slot in listed]
         self.engine = Engine(
             block.env, block.transactions, block.state, workers=1 if executor == "serial" else workers, records=True,
-            keys=known, codes=() if access_list is None else access_list.codes, source=block.source,
+            keys=() if self._names is None else self._names, codes=() if access_list is None else access_list.codes,
+            source=block.source,
         )  # fmt: skip
         self.workers = self.engine.n_workers
 
@@ -191,17 +190,20 @@ class EvmJob(Job):
         """Keys that a list or access sets name. Where the state is elsewhere, what sets name is not fetched for that."""
         if self.access_list is not None:
             return self.access_list.keys
-        table = None if self.access is None else self.access.table
-        return None if table is None or table.whole or self.block.source is not None else table
+        access = None if self.block.source is not None or self.name == "serial" else self.access
+        return None if access is None or access.table is None or access.table.whole else access.table
 
     def _knowing(self, plan: Plan, access: AccessSets) -> Plan:
-        """The plan, which has put all that conflict by these sets in order, and what it has taken for known."""
-        if self._names is None or self._names is not access.table:
+        """The plan, which has put all that conflict by these sets in order, and what it has taken for known.
+
+        That is nothing if the sets are new since the engine was made, the state is elsewhere, or one key may have two names.
+        """
+        names = access.table
+        if names is None or names is not self._names or self.block.source is not None:
             return plan
-        numbers = self.engine.numbers(self._names)
-        if len(np.unique(numbers)) < len(numbers):  # two names of one key, of which the order of neither tells
+        if names.slot[names.field != Field.STORAGE].any():
             return plan
-        return plan.knowing(access.indptr, numbers[access.keys], access.modes)
+        return plan.knowing(access.indptr, access.keys.astype(np.int64), access.modes)
 
     def _planned(self) -> Plan:
         block = self.block
@@ -214,6 +216,8 @@ class EvmJob(Job):
         guess = guessed_ns(block)
         if guess < LEAST_WORK and self.engine.n_workers > 1:
             return self._serial(f"guessed work {guess / 1e3:,.0f} us, less than {LEAST_WORK / 1e3:,.0f}")
+        if self.access is not None and self.access.n_tx != block.n_tx:
+            raise BlockError(f"access sets of {self.access.n_tx} transactions: the block has {block.n_tx}")
         if self.schedule is not None and (self.name == "waves" or (self.name == "dataflow" and self.access is None)):
             line = self.schedule.timeline
             if self.name == "waves" or line is None:
@@ -228,7 +232,7 @@ class EvmJob(Job):
         if gain < LEAST_GAIN and self.name != "optimistic" and self.engine.n_workers > 1:
             return self._serial(f"dependencies allow {gain:.2f} times serial speed, less than {LEAST_GAIN}")
         if self.name == "waves":
-            return self._knowing(waves_plan(deps.earliest_start()[: block.n_tx]), self.access)
+            return self._knowing(waves_plan(deps.earliest_start()), self.access)
         plan = self._knowing(flow_plan(*predecessors(deps), self._ranks(deps)), self.access)
         return plan._replace(window=WINDOW) if self.name == "optimistic" else plan
 

@@ -28,8 +28,10 @@ from .layout import (
     ESTIMATE,
     FULL,
     OK,
+    OPEN,
     REJECTED,
     RESULT,
+    SURE,
     SUSPENDED,
     TX,
     UNKNOWN,
@@ -153,7 +155,7 @@ def _execute(c, b, t):
         context.old_cells = result.cells
         context.n_old_cells = result.n_cells
         declare(context.old_cells, context.n_old_cells, ESTIMATE)
-        result.sure = load_acquire(b + _FRONTIER) >= t
+        result.stands = SURE if load_acquire(b + _FRONTIER) >= t else 0
     if _run(c, b, t):
         keep_notes(c, r)
         if context.status == FULL:
@@ -166,7 +168,7 @@ def _execute(c, b, t):
         link_cells(c, result.cells, result.n_cells)
     declare(context.old_cells, context.n_old_cells, DEAD)
     context.executions += 1
-    if block.mode != LISTED and load_acquire(b + _DOUBT):
+    if block.mode != LISTED and load_acquire(b + _DOUBT):  # a list is compared by whoever runs
         atomic_add(b + _VERSION, 1)
     result.end = now()
     return context.status != FULL and context.status != UNKNOWN
@@ -176,8 +178,8 @@ def _execute(c, b, t):
 def _again(c, b, t):
     """Run a transaction again if its result does not stand, and it is this worker's."""
     r = _record_of(b, t)
-    sure = _result(r).sure
-    if sure > 0 or (sure == 0 and load_acquire(b + _DOUBT) == 0):
+    stands = _result(r).stands
+    if stands == SURE or (stands != OPEN and load_acquire(b + _DOUBT) == 0):
         return True
     _context(c).position = t
     atomic_add(b + _VALIDATIONS, 1)

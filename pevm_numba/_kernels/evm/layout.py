@@ -55,11 +55,13 @@ __all__ = [
     "NONCE_LOADED",
     "NOTE",
     "OK",
+    "OPEN",
     "READS",
     "REJECTED",
     "RESULT",
     "SENDER_CODE",
     "SLOT",
+    "SURE",
     "SUSPENDED",
     "TX",
     "UNFETCHED",
@@ -134,13 +136,14 @@ LOG = record("LOG", "n_topics data size", "address topic0 topic1 topic2 topic3")
 AUTHORIZATION = record("AUTHORIZATION", "nonce", "authority target")
 
 #: What a transaction of a block has left behind: `state` is one of `scheduling`'s, its reads are `notes` and its
-#: changes `cells`. `sure` is 1 if all before it stood when it began, -1 if it went through all slots of an account, which no
-#: plan can have declared.
+#: changes `cells`. Whether it stands is SURE if all before it did when it began; OPEN if it went through all slots of an
+#: account, which no plan can declare; else what the block's `doubt` says.
 RESULT = record(
     "RESULT",
     # what others look at is in the first cache line
-    "state runs sure checked refusal success gas_used worker logs n_logs notes n_notes cells n_cells begin end",
+    "state runs stands checked refusal success gas_used worker logs n_logs notes n_notes cells n_cells begin end",
 )
+SURE, OPEN = 1, 2
 
 #: A key that was read, and what was found; -1 - the first key of an account whose slots were gone through, and how many there
 #: were; MET - the first key of an account that was cold, or was accessed although nothing of it was read or changed. `saved`
@@ -158,7 +161,8 @@ WRITE, CREDIT, ESTIMATE, DEAD = 1, 2, 3, 4
 READS, ADDS, DECLARED_BITS = 1, 2, 2
 
 #: A block in execution, which all workers share; see `blocks`. Pads keep what changes often in cache lines of its own, eight
-#: numbers each: what every transaction changes is in two of them, as each costs another core's worker a fetch.
+#: numbers each: what every transaction changes is in two or three of them, as each costs another core's worker a fetch.
+#: `next` is a place in `order`, or, where there is none, in `firsts`.
 BLOCK = record(
     "BLOCK",
     "mode n_tx n_workers txs results records chains order "

@@ -20,9 +20,11 @@ from .layout import (
     MET,
     NONCE_LOADED,
     NOTE,
+    OPEN,
     READS,
     RESULT,
     SLOT,
+    SURE,
     WRITE,
 )  # fmt: skip
 from .memory import load, store, word_add, word_copy, word_equal, word_set, word_zero
@@ -195,8 +197,8 @@ def as_declared(c, b, r, t):
         key = _note(at).key
         if key >= 0 and not _declares(context, key, READS):
             return False
-        if MET < key < 0 and not result.sure:
-            result.sure = -1
+        if MET < key < 0 and result.stands != SURE:
+            result.stands = OPEN
     for at in range(result.cells, result.cells + _CELL_SIZE * result.n_cells, _CELL_SIZE):
         if not _declares(context, _cell(at).key, ADDS):  # who makes a value anew has read it, too
             return False

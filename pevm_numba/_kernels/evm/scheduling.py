@@ -64,7 +64,7 @@ def _ready(b):
 
 @kernel(bare=True)
 def _first(b):
-    """The first by rank of those that wait for nobody, who are there, and whether it is in the heap; the lock is held."""
+    """The first by rank of one or more that wait for nobody, and whether it is in the heap; the lock is held."""
     block = _block(b)
     if block.next == block.n_firsts:
         return load(block.queue), True
@@ -76,6 +76,7 @@ def _first(b):
 
 @kernel(bare=True)
 def _pop_heap(b):
+    """Take out the first of the heap; the lock is held."""
     block = _block(b)
     size = block.n_queue - 1
     queue = block.queue
@@ -95,7 +96,7 @@ def _pop_heap(b):
 
 @kernel(bare=True)
 def _pop(b):
-    """Take out the first by rank of those that wait for nobody, who are there; the lock is held."""
+    """Take out the first by rank of one or more that wait for nobody; the lock is held."""
     block = _block(b)
     first, in_heap = _first(b)
     if in_heap:
