@@ -185,7 +185,7 @@ def test_a_json_file_must_be_named_so_and_lie_outside_of_the_input(tmp_path):
 # -------------------------------------------------------------------- our jobs
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["mid", "many-hot"])  # the command, below, has all
 def test_every_job_is_measured_beside_the_probe(case):
     rows = measure_case(case, 300, SMALL)
     names = [row["job"] for row in rows]
