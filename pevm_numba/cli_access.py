@@ -53,7 +53,7 @@ def diff(
     fork: Fork = None,
     verbose: Verbose = 0,
 ) -> None:
-    """Compare lists with what transactions access without any: what is missing, what is too much, and the gas of each."""
+    """Compare lists with the cheapest for what is accessed: what is missing, what is too much, and the gas of each."""
     con.log_to_stderr(verbose)
     from .commands_access import run_diff
 

@@ -96,7 +96,7 @@ def _named(address: bytes, slot: int | None) -> str:
 
 
 def run_diff(block: AnyBlock, oracle: str, rows: int) -> None:
-    """Compare lists that are made before execution, or that transactions carry, with what is accessed."""
+    """Compare lists that are made before execution, or that transactions carry, with what would be cheapest."""
     done = _executed(block)
     cost = list_prices(done.block.env.fork)
     if oracle == "carried":
@@ -114,8 +114,8 @@ def run_diff(block: AnyBlock, oracle: str, rows: int) -> None:
         ("block", f"{block.number}: {block.n_tx:,} transactions"),
         ("lists", f"{len(listed):,}, {'carried by transactions' if oracle == 'carried' else f'of {oracle} access sets'}"),
         ("missing", f"{sum(len(one.missing) for one in found.values()):,} entries that would save gas"),
-        ("surplus", f"{sum(len(one.surplus) for one in found.values()):,} entries for nothing"),
-        ("they cost", f"{sum(one.gas for one in found.values()):,} gas, entry by entry"),
+        ("surplus", f"{sum(len(one.surplus) for one in found.values()):,} entries that cost more than they save"),
+        ("they cost", f"{sum(one.gas for one in found.values()):,} gas by prices, each address with its slots"),
     ])  # fmt: skip
     table = [(f"{t}", kind, f"{gas:,}", _named(address, slot)) for t, kind, (address, slot, gas) in islice(entries, rows)]
     if table:

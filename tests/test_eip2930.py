@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,40 +144,93 @@ def test_trying_leaves_the_state_as_it_was() -> None:
         machine.try_out(refused)
 
 
+def gain_of(listed: Entries, accessed: Sequence[tuple[bytes, int | None, int]], cost: ListPrices) -> int:
+    """Gas that a list saves, entry by entry: one that is there twice saves once."""
+    saves = {(address, slot): gas for address, slot, gas in accessed}
+    keys = [(address, slot) for address, its in listed for slot in (None, *its)]
+    return sum(saves.get(key, 0) for key in set(keys)) - sum(cost.address if key[1] is None else cost.slot for key in keys)
+
+
+def entries_of(listed: Entries) -> Counter[tuple[bytes, int | None]]:
+    return Counter((address, slot) for address, its in listed for slot in (None, *its))
+
+
 slots = st.dictionaries(st.integers(0, 3), st.sampled_from([0, 2_000, 2_100, 4_000]), max_size=3)
 accesses = st.lists(st.tuples(st.sampled_from([0, 2_500, 2_600, 5_000]), slots), max_size=2)
+costs = st.sampled_from([PRICES, EIP_7981, ListPrices(2_400, 2_000), ListPrices(100, 100)])
 
 
-@given(accesses, st.sampled_from([PRICES, EIP_7981, ListPrices(2_400, 2_000), ListPrices(100, 100)]))
+def rows_of(made: list[tuple[int, dict[int, int]]]) -> list[tuple[bytes, int | None, int]]:
+    rows: list[tuple[bytes, int | None, int]] = []
+    for a, (gas, its) in enumerate(made):
+        rows += [(bytes([a + 1]) * 20, None, gas), *((bytes([a + 1]) * 20, slot, saved) for slot, saved in its.items())]
+    return rows
+
+
+@given(accesses, costs)
 @settings(max_examples=120, deadline=None)
 def test_no_list_is_cheaper(made: list[tuple[int, dict[int, int]]], cost: ListPrices) -> None:
-    accessed = []
-    for a, (gas, its) in enumerate(made):
-        accessed += [(bytes([a + 1]) * 20, None, gas), *((bytes([a + 1]) * 20, slot, saved) for slot, saved in its.items())]
+    accessed = rows_of(made)
     entries, saved = cheapest_list(accessed, cost)
-    saves = {(address, slot): gas for address, slot, gas in accessed}
-
-    def gain(listed: Entries) -> int:
-        keys = [(address, slot) for address, its in listed for slot in (None, *its)]
-        return sum(saves.get(key, 0) - (cost.address if key[1] is None else cost.slot) for key in keys)
-
     each = []
     for a, (_, its) in enumerate(made):
         chosen = [part for n in range(len(its) + 1) for part in itertools.combinations(its, n)]
         each.append([(), *(((bytes([a + 1]) * 20, part),) for part in chosen)])
-    best = max(gain(sum(parts, ())) for parts in itertools.product(*each))
-    assert gain(entries) == saved == best
-    assert list_difference(entries, accessed, cost).surplus == ()
-    missing = list_difference((), accessed, cost).missing
-    assert {(address, slot) for address, slot, _ in missing} == {key for key, gas in saves.items() if gas > 0}
+    best = max(gain_of(sum(parts, ()), accessed, cost) for parts in itertools.product(*each))
+    assert gain_of(entries, accessed, cost) == saved == best
+    assert list_difference(entries, accessed, cost) == ((), ())
+    missing, surplus = list_difference((), accessed, cost)
+    assert {(address, slot) for address, slot, _ in missing} == set(entries_of(entries))
+    assert surplus == ()
+
+
+lists = st.lists(st.tuples(st.integers(1, 3), st.lists(st.integers(0, 4), max_size=4)), max_size=4)
+
+
+@given(accesses, lists, costs)
+@settings(max_examples=300, deadline=None)
+def test_a_difference_is_what_a_list_loses(
+    made: list[tuple[int, dict[int, int]]], drawn: list[tuple[int, list[int]]], cost: ListPrices
+) -> None:
+    """To drop the surplus and to add what is missing makes the list cheapest, and gains the gas of the difference."""
+    accessed, listed = rows_of(made), tuple((bytes([a]) * 20, tuple(its)) for a, its in drawn)
+    best, found = cheapest_list(accessed, cost)[1], list_difference(listed, accessed, cost)
+    assert found.gas == best - gain_of(listed, accessed, cost)
+    assert (found == ((), ())) is (found.gas == 0)
+    missing, surplus = (Counter((address, slot) for address, slot, _ in part) for part in found)
+    assert surplus <= entries_of(listed)
+    assert not missing & entries_of(listed)
+    mended = entries_of(listed) - surplus + missing
+    grouped = {address: [slot for owner, slot in mended.elements() if owner == address] for address, _ in mended}
+    assert all(its.count(None) == 1 for its in grouped.values())
+    again = tuple((address, tuple(slot for slot in its if slot is not None)) for address, its in grouped.items())
+    assert gain_of(again, accessed, cost) == best
+    for part in found:
+        for address in {one[0] for one in part}:
+            assert sum(gas for owner, _, gas in part if owner == address) > 0
 
 
 def test_what_a_list_has_too_much_and_too_little() -> None:
-    accessed = [(CODE, None, 0), (CODE, 5, 2_000), (OTHER, None, 2_500)]
-    found = list_difference(((CODE, (5, 6, 5)), (SENDER, ()), (CODE, ())), accessed, PRICES)
-    assert found.missing == ((OTHER, None, 100),)
-    assert found.surplus == ((CODE, 6, 1_900), (CODE, 5, 1_900), (SENDER, None, 2_400), (CODE, None, 2_400))
-    assert found.gas == 8_700
+    accessed = [(CODE, None, 0), (CODE, 5, 2_000), (OTHER, None, 2_500), (OTHER, 3, 2_000)]
+    found = list_difference(((OTHER, (5, 6, 5)), (SENDER, ()), (OTHER, ())), accessed, PRICES)
+    assert found.missing == ((OTHER, 3, 100),)
+    assert found.surplus == (
+        (OTHER, 5, 1_900), (OTHER, 6, 1_900), (OTHER, 5, 1_900), (SENDER, None, 2_400), (OTHER, None, 2_400),
+    )  # fmt: skip
+    assert found.gas == 100 + 3 * 1_900 + 2 * 2_400
+
+
+def test_an_address_is_settled_with_its_slots() -> None:
+    """One that is warm anyhow is surplus; a slot of it is neither missing nor worth its address, but 25 are."""
+    few, many = ([(CODE, None, 0), *((CODE, slot, 2_000) for slot in range(n))] for n in (2, 25))
+    assert list_difference(((CODE, ()),), few[:1], PRICES) == ((), ((CODE, None, 2_400),))
+    assert list_difference(((OTHER, ()),), [*few, (OTHER, None, 2_500)], PRICES) == ((), ())
+    found = list_difference(((CODE, (0,)),), few, PRICES)
+    assert found == ((), ((CODE, None, 2_400), (CODE, 0, -100)))
+    assert found.gas == 2_300
+    assert list_difference(((CODE, tuple(range(24))),), many, PRICES) == (((CODE, 24, 100),), ())
+    missing = list_difference((), many, PRICES).missing
+    assert missing == ((CODE, None, -2_400), *((CODE, slot, 100) for slot in range(25)))
 
 
 def test_lists_before_and_after() -> None:

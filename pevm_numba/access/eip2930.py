@@ -163,11 +163,27 @@ def _is_precompile(address: bytes) -> bool:
 # -------------------------------------------------------------------- compared
 
 
-class ListDifference(NamedTuple):
-    """How a list differs from what was accessed: entries of an address (slot None) or a slot, with gas.
+def _worth(accessed: Sequence[tuple[bytes, int | None, int]], cost: ListPrices) -> dict[bytes, dict[int | None, int]]:
+    """Of each address what it (None) and its slots save if they are listed, less their price."""
+    found: dict[bytes, dict[int | None, int]] = {}
+    for address, slot, gas in accessed:
+        own = found.setdefault(address, {None: -cost.address})
+        own[slot] = gas - (cost.address if slot is None else cost.slot)
+    return found
 
-    `missing` entries would have saved that gas if they had been listed beside the rest, less their price; `surplus` ones were
-    listed for nothing, twice or without an access, and cost it.
+
+def _gain(worth: dict[int | None, int]) -> int:
+    """What an address saves with those of its slots that pay."""
+    return worth[None] + sum(max(0, gas) for slot, gas in worth.items() if slot is not None)
+
+
+class ListDifference(NamedTuple):
+    """How a list differs from the cheapest one: entries of an address (slot None) or a slot, with gas.
+
+    An address is settled with its slots, as these cannot be listed without it. `missing` are entries that pay, with what they
+    would save, less their price: an address that has to be there for its slots may have less than 0. `surplus` are listed
+    twice, without an access, or in vain, with their price, less what they save: less than 0 where a slot saves something, but
+    not its address's price. Of every address the sum is more than 0.
     """
 
     missing: tuple[tuple[bytes, int | None, int], ...]
@@ -175,14 +191,14 @@ class ListDifference(NamedTuple):
 
     @property
     def gas(self) -> int:
-        """What the difference costs."""
+        """What the list costs more than the cheapest."""
         return sum(one[2] for one in (*self.missing, *self.surplus))
 
 
 def list_difference(
     entries: Entries, accessed: Sequence[tuple[bytes, int | None, int]], cost: ListPrices
 ) -> ListDifference:
-    """Compare a transaction's list with what it accesses.
+    """Compare a transaction's list with the one that costs least for what it accesses.
 
     Parameters
     ----------
@@ -198,19 +214,28 @@ def list_difference(
     >>> [(one[0][0], one[1], one[2]) for one in found.missing], [(one[0][0], one[1], one[2]) for one in found.surplus]
     ([(2, None, 100), (2, 7, 200)], [(1, 5, 1900)])
     """
-    saves = {(address, slot): gas for address, slot, gas in accessed}
-    listed: set[tuple[bytes, int | None]] = set()
-    surplus = []
+    worths, listed = _worth(accessed, cost), {(address, slot) for address, slots in entries for slot in (None, *slots)}
+    missing, kept = list[tuple[bytes, int | None, int]](), set[bytes]()
+    for address, worth in worths.items():
+        lacks = [
+            (address, slot, gas) for slot, gas in worth.items()
+            if (address, slot) not in listed and (slot is None or gas > 0)
+        ]  # fmt: skip
+        gain = _gain(worth)
+        if gain > 0:
+            missing += lacks
+        if gain > 0 or (gain == 0 and not lacks):
+            kept.add(address)
+    surplus, seen = list[tuple[bytes, int | None, int]](), set[tuple[bytes, int | None]]()
     for address, slots in entries:
         for slot in (None, *slots):
-            price = cost.address if slot is None else cost.slot
-            if (address, slot) in listed or (address, slot) not in saves:
-                surplus.append((address, slot, price))
-            listed.add((address, slot))
-    missing = [
-        (address, slot, gas - (cost.address if slot is None else cost.slot))
-        for (address, slot), gas in saves.items() if (address, slot) not in listed and gas > 0
-    ]  # fmt: skip
+            gas = -cost.address if slot is None else -cost.slot
+            again = (address, slot) in seen
+            if not again:
+                gas = worths.get(address, {}).get(slot, gas)
+            if again or address not in kept or (slot is not None and gas < 0):
+                surplus.append((address, slot, -gas))
+            seen.add((address, slot))
     return ListDifference(tuple(missing), tuple(surplus))
 
 
@@ -235,19 +260,11 @@ def cheapest_list(accessed: Sequence[tuple[bytes, int | None, int]], cost: ListP
     >>> len(entries[0][1]), saved
     (25, 100)
     """
-    own: dict[bytes, int] = {}
-    slots: dict[bytes, list[tuple[int, int]]] = {}
-    for address, slot, gas in accessed:
-        own.setdefault(address, 0)
-        if slot is None:
-            own[address] = gas
-        elif gas > cost.slot:
-            slots.setdefault(address, []).append((slot, gas - cost.slot))
     entries, saved = [], 0
-    for address, gas in own.items():
-        gain = gas - cost.address + sum(one[1] for one in slots.get(address, ()))
+    for address, worth in _worth(accessed, cost).items():
+        gain = _gain(worth)
         if gain > 0:
-            entries.append((address, tuple(sorted(slot for slot, _ in slots.get(address, ())))))
+            entries.append((address, tuple(sorted(slot for slot, gas in worth.items() if slot is not None and gas > 0))))
             saved += gain
     return tuple(sorted(entries)), saved
 

@@ -222,7 +222,7 @@ def _show_transactions(rows: Sequence[dict[str, Any]]) -> None:
     print_paragraph(
         f"{len(carried)} transactions carry a list; {len(imperfect)} of these could be cheaper, by "
         f"{sum(row['lost'] for row in imperfect):,} gas in all: {sum(row['surplus'] > 0 for row in carried)} have entries "
-        f"for nothing, {sum(row['missing'] > 0 for row in carried)} lack some that pay, "
+        f"that cost more than they save, {sum(row['missing'] > 0 for row in carried)} lack some that pay, "
         f"{sum(row['worse_than_none'] for row in carried)} cost more than no list.",
         f"In {unlike} of {len(rows):,} transactions the best list saves other than its prices say: refunds are capped, or "
         "calls burn their gas.",
