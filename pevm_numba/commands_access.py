@@ -28,7 +28,6 @@ from .errors import ExecutionError, FileFormatError, UsageError
 from .evm.block import AnyBlock, EvmBlock
 from .evm.forks import Fork
 from .evm.transaction import Transaction
-from .evm.tx_accesses import tx_accesses
 from .execute.evm_result import EvmExecution
 from .execute.run import execute
 from .io.access_lists import access_list_json, block_list_json, read_block_list
@@ -80,7 +79,7 @@ def run_export(block: AnyBlock, inputs: list[Path], form: str, oracle: str | Non
         return
     if oracle is None:
         done = _executed(block)
-        lists, gas = accessed_lists(done.block, tx_accesses(done.accesses.raw)), done.gas_used.tolist()
+        lists, gas = list(accessed_lists(done.block)), done.gas_used.tolist()
     else:
         lists, gas = expected_lists(access_sets(block, oracle)), [None] * block.n_tx
     _write(output, [access_list_json(one, used) for one, used in zip(lists, gas)])

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rlp
+from eth_keys.datatypes import PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,16 +33,19 @@ from pevm_numba.access.eip2930 import (
 from pevm_numba.errors import BlockError, FileFormatError
 from pevm_numba.evm.block import EvmBlock
 from pevm_numba.evm.forks import Fork
+from pevm_numba.evm.hashing import keccak
 from pevm_numba.evm.header import BlockEnv
 from pevm_numba.evm.machine import Evm
-from pevm_numba.evm.transaction import Transaction
-from pevm_numba.evm.tx_accesses import tx_accesses
+from pevm_numba.evm.transaction import Authorization, Transaction
 from pevm_numba.io.access_lists import access_list_json, access_list_of
 from pevm_numba.io.evm_tables import evm_numbers, read_evm_blocks
 from pevm_numba.io.json_reader import JsonReader
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 SENDER, CODE, OTHER = b"\x01" * 20, b"\x02" * 20, b"\x03" * 20
+POINTS, LOOKS = b"\x04" * 20, b"\x05" * 20
+#: Asks for the balances of two accounts that were no precompiles in Shanghai; one is in Prague.
+LOOKING = bytes.fromhex("600b31605031")
 PRICES = ListPrices(2_400, 1_900)
 
 
@@ -236,7 +241,7 @@ def test_an_address_is_settled_with_its_slots() -> None:
 def test_lists_before_and_after() -> None:
     block = block_of(loads(2) + CALL_OTHER)
     done = pn.execute(block, "serial")
-    after = accessed_lists(block, tx_accesses(done.accesses.raw))
+    after = list(accessed_lists(block))
     assert after == [((CODE, (0, 1)), (OTHER, ()))]
     before = expected_lists(pn.access_sets(block, "static"))
     assert {address for address, _ in before[0]} == {SENDER, CODE, bytes(20)}
@@ -252,6 +257,45 @@ def test_lists_before_and_after() -> None:
         expected_lists(pn.access_sets(pn.generate(n_tx=3)))
     with pytest.raises(BlockError, match="whole accounts"):
         expected_lists(pn.access_sets(block, granularity="account"))
+
+
+def balance_of(address: bytes) -> str:
+    return f"73{address.hex()}31"
+
+
+@pytest.mark.parametrize(("fork", "fields", "listed"), [
+    (Fork.SHANGHAI, {"to": None, "data": bytes.fromhex("00")}, ()),  # the contract that it creates
+    (Fork.SHANGHAI, {"to": None, "data": bytes.fromhex("600554")}, "created"),
+    (Fork.SHANGHAI, {"to": POINTS}, ((CODE, ()),)), (Fork.PRAGUE, {"to": POINTS}, ()),  # to whom `to` delegates
+    (Fork.SHANGHAI, {"to": LOOKS}, (((0x0B).to_bytes(20, "big"), ()), ((0x50).to_bytes(20, "big"), ()))),
+    (Fork.PRAGUE, {"to": LOOKS}, (((0x50).to_bytes(20, "big"), ()),)),  # 0x0b is a precompile since then
+    (Fork.SHANGHAI, {"to": CODE, "type": 1, "chain_id": 1, "access_list": ((OTHER, ()), (SENDER, ()))}, ((OTHER, ()),)),
+])  # fmt: skip
+def test_an_address_without_slots_is_listed_if_it_is_cold(fork: Fork, fields: dict[str, Any], listed: Any) -> None:
+    """So the rules of a fork decide, and not what it carries already."""
+    block = block_of(CALL_OTHER, fork, **fields)
+    codes = {POINTS: b"\xef\x01\x00" + CODE if fork >= Fork.PRAGUE else bytes.fromhex(balance_of(CODE)), LOOKS: LOOKING}
+    state = {**block.state, **{address: (0, 1, code, {}) for address, code in codes.items()}}
+    if fork >= Fork.PRAGUE:
+        state[CODE] = (0, 1, b"\0", {})
+    found = next(accessed_lists(EvmBlock(block.env, block.transactions, state)))
+    if listed == "created":
+        listed = ((keccak(rlp.encode([SENDER, b""]))[12:], (5,)),)
+    assert found == listed
+
+
+def test_who_authorizes_is_warm() -> None:
+    """The account that is told to delegate (EIP-7702), whether or not somebody looks at it."""
+    key = PrivateKey(bytes(31) + b"\x05")
+    signed = Authorization(1, OTHER, 0, *key.sign_msg_hash(keccak(b"\x05" + rlp.encode([1, OTHER, 0]))).vrs)
+    fees = {"type": 4, "chain_id": 1, "gas_price": None, "max_fee_per_gas": 9, "max_priority_fee_per_gas": 1}
+    for code in ("00", balance_of(key.public_key.to_canonical_address())):
+        assert list(accessed_lists(block_of(code, Fork.PRAGUE, authorization_list=(signed,), **fees))) == [()]
+
+
+def test_there_are_no_lists_before_berlin() -> None:
+    with pytest.raises(BlockError, match="from Berlin on"):
+        next(accessed_lists(block_of("00", Fork.ISTANBUL)))
 
 
 @pytest.mark.corpus

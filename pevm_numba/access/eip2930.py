@@ -17,12 +17,11 @@ from ..evm.block import EvmBlock
 from ..evm.engine import Engine
 from ..evm.forks import Fork
 from ..evm.header import BlockEnv
-from ..evm.machine import Evm
+from ..evm.machine import Evm, Outcome
 from ..evm.prices import prices
 from ..evm.rlp import encode
 from ..evm.trace import known_state
 from ..evm.transaction import Transaction
-from ..evm.tx_accesses import TxAccesses
 from ..machine.ops import Field
 from .sets import AccessSets, need_access
 
@@ -131,33 +130,57 @@ def expected_lists(access: AccessSets) -> list[Entries]:
     return [_grouped(keys[k] for k in access.keys[bounds[t] : bounds[t + 1]].tolist()) for t in range(access.n_tx)]
 
 
-def _warm(tx: Transaction, env: BlockEnv) -> set[bytes]:
-    """Addresses of a block's transaction that are warm before it runs, but for precompiles."""
-    found = {tx.sender or b"", tx.to or b""}
-    return found | {env.fee_recipient} if env.fork >= Fork.SHANGHAI else found
+class _Tried(NamedTuple):
+    """A transaction where it stands, run without a list, on a machine that is as before it."""
+
+    machine: Evm
+    tx: Transaction
+    outcome: Outcome
+    accessed: list[tuple[bytes, int | None, int]]
 
 
-def accessed_lists(block: EvmBlock, accessed: TxAccesses) -> list[Entries]:
-    """Lists of what transactions did access, as ``eth_createAccessList`` makes them.
+def _tried(block: EvmBlock) -> Iterator[_Tried]:
+    door.instance("block", block, EvmBlock)
+    if block.env.fork < Fork.BERLIN:
+        raise BlockError(f"block {block.number} of {block.fork}: there are access lists from Berlin on")
+    start = Engine(block.env, [], known_state(block, block.n_tx))
+    machine = Evm(block.env, start.transaction_state())
+    for tx in block.transactions:
+        outcome, accesses = machine.try_out(with_list(tx, (), block.env) if tx.access_list else tx)
+        yield _Tried(machine, tx, outcome, accesses.of(0))
+        machine.run(tx)
 
-    An address without slots is left out where it is warm anyhow: a list need not have it.
+
+def accessed_lists(block: EvmBlock) -> Iterator[Entries]:
+    """Lists of what transactions access where they stand, without a list, as ``eth_createAccessList`` makes them.
+
+    An address without slots is left out where it saves nothing, as it is warm anyhow: a list need not have it.
 
     Parameters
     ----------
     block : EvmBlock
-    accessed : TxAccesses
-        Of an execution.
+        Of Berlin or later; its transactions are run in order, as they are, each after being tried without a list.
+
+    Raises
+    ------
+    BlockError
+        If there were no lists in the block's fork.
+
+    Examples
+    --------
+    >>> state = {b"\\x01" * 20: (10**18, 0, b"", {}), b"\\x02" * 20: (0, 1, bytes.fromhex("600354"), {})}  # loads slot 3
+    >>> tx = Transaction(gas_price=9, gas_limit=50_000, to=b"\\x02" * 20, sender=b"\\x01" * 20)
+    >>> block = EvmBlock(BlockEnv(number=7, timestamp=1, fork=Fork.SHANGHAI, base_fee=7), [tx], state)
+    >>> [(address[:1], slots) for address, slots in next(accessed_lists(block))]
+    [(b'\\x02', (3,))]
     """
-    lists = []
-    for t, tx in enumerate(block.transactions):
-        warm = _warm(tx, block.env)
-        found = _grouped((address, slot) for address, slot, _ in accessed.of(t))
-        lists.append(tuple(one for one in found if one[1] or not (one[0] in warm or _is_precompile(one[0]))))
-    return lists
+    return (_accessed_list(one) for one in _tried(block))
 
 
-def _is_precompile(address: bytes) -> bool:
-    return not any(address[:18]) and 0 < int.from_bytes(address[18:], "big") <= 0x100
+def _accessed_list(one: _Tried) -> Entries:
+    cold = {address for address, _, saved in one.accessed if saved}
+    found = _grouped((address, slot) for address, slot, _ in one.accessed)
+    return tuple((address, slots) for address, slots in found if slots or address in cold)
 
 
 # -------------------------------------------------------------------- compared
@@ -297,15 +320,13 @@ def _gas_with(machine: Evm, tx: Transaction, entries: Entries) -> int | None:
         return None
 
 
-def _optimal(machine: Evm, tx: Transaction, cost: ListPrices) -> OptimalList:
-    bare = with_list(tx, (), machine.env) if tx.access_list else tx
-    outcome, accesses = machine.try_out(bare)
-    accessed = accesses.of(0)
-    entries, expected = cheapest_list(accessed, cost)
-    gas = _gas_with(machine, tx, entries) if entries else None
-    if gas is None or gas >= outcome.gas_used:
-        return OptimalList((), outcome.gas_used, outcome.gas_used, expected if entries else 0, accessed)
-    return OptimalList(entries, outcome.gas_used, gas, expected, accessed)
+def _optimal(one: _Tried, cost: ListPrices) -> OptimalList:
+    without = one.outcome.gas_used
+    entries, expected = cheapest_list(one.accessed, cost)
+    gas = _gas_with(one.machine, one.tx, entries) if entries else None
+    if gas is None or gas >= without:
+        return OptimalList((), without, without, expected if entries else 0, one.accessed)
+    return OptimalList(entries, without, gas, expected, one.accessed)
 
 
 def optimal_access_lists(block: EvmBlock, cost: ListPrices | None = None) -> Iterator[OptimalList]:
@@ -338,17 +359,10 @@ def optimal_access_lists(block: EvmBlock, cost: ListPrices | None = None) -> Ite
     >>> [(one.entries, one.saved) for one in optimal_access_lists(block)]
     [((), 0)]
     """
-    door.instance("block", block, EvmBlock)
-    if block.env.fork < Fork.BERLIN:
-        raise BlockError(f"block {block.number} of {block.fork}: there are access lists from Berlin on")
-    start = Engine(block.env, [], known_state(block, block.n_tx))
-    machine = Evm(block.env, start.transaction_state())
-    for tx in block.transactions:
+    for one in _tried(block):
         if cost is None:
-            yield _optimal(machine, tx, list_prices(block.env.fork))
+            yield _optimal(one, list_prices(block.env.fork))
         else:
-            outcome, accesses = machine.try_out(with_list(tx, (), block.env) if tx.access_list else tx)
-            accessed = accesses.of(0)
-            entries, expected = cheapest_list(accessed, cost)
-            yield OptimalList(entries, outcome.gas_used, outcome.gas_used - expected, expected, accessed)
-        machine.run(tx)
+            entries, expected = cheapest_list(one.accessed, cost)
+            without = one.outcome.gas_used
+            yield OptimalList(entries, without, without - expected, expected, one.accessed)
