@@ -11,6 +11,7 @@ from . import console as con
 from .access.asking import ask_layouts
 from .access.eip2930 import (
     EIP_7981,
+    AccessedList,
     Entries,
     accessed_lists,
     expected_lists,
@@ -79,11 +80,12 @@ def run_export(block: AnyBlock, inputs: list[Path], form: str, oracle: str | Non
         return
     if oracle is None:
         done = _executed(block)
-        lists, gas = list(accessed_lists(done.block)), done.gas_used.tolist()
+        with con.status("trying lists"):
+            lists = list(accessed_lists(done.block))
     else:
-        lists, gas = expected_lists(access_sets(block, oracle)), [None] * block.n_tx
-    _write(output, [access_list_json(one, used) for one, used in zip(lists, gas)])
-    entries = sum(len(one) for one in lists), sum(len(slots) for one in lists for _, slots in one)
+        lists = [AccessedList(one, None) for one in expected_lists(access_sets(block, oracle))]
+    _write(output, [access_list_json(*one) for one in lists])
+    entries = sum(len(one.entries) for one in lists), sum(len(slots) for one in lists for _, slots in one.entries)
     print(f"{output}: {len(lists):,} lists, {entries[0]:,} addresses, {entries[1]:,} slots")
 
 

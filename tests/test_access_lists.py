@@ -15,11 +15,12 @@ from test_evm_folders import N_TX, example, tables, write
 import pevm_numba as pn
 from pevm_numba import cli
 from pevm_numba._kernels.jit import DISABLED
+from pevm_numba.access.eip2930 import accessed_lists
 from pevm_numba.access.eip7928 import AccountChanges, Eip7928List
 from pevm_numba.access.eip7928_rules import Rule, RuleError
 from pevm_numba.access.eip7928_sets import READS, sets_of_list
 from pevm_numba.errors import AccessListError, BlockError, FileFormatError
-from pevm_numba.io.access_lists import block_list_json, block_list_of, read_block_list
+from pevm_numba.io.access_lists import access_list_json, block_list_json, block_list_of, read_block_list
 from pevm_numba.machine.ops import Mode
 
 pytestmark = pytest.mark.usefixtures("always_parallel")
@@ -191,6 +192,10 @@ def test_export_validate_diff_and_optimal(
         lists = json.loads((tmp_path / "lists.json").read_text())
         assert len(lists) == N_TX
         assert all(("gasUsed" in one) is (not oracle) for one in lists)
+        if not oracle:
+            made = [(one.entries, one.gas_used) for one in accessed_lists(example())]
+            assert lists == [access_list_json(*one) for one in made]
+            assert [used for _, used in made] != pn.execute(example(), "serial").gas_used.tolist()
     said = command("access", "optimal", *given, "--output", tmp_path / "best.json")
     assert (said.code, said.err) == (0, "")
     assert "each list by running it" in said.out

@@ -241,15 +241,15 @@ def test_an_address_is_settled_with_its_slots() -> None:
 def test_lists_before_and_after() -> None:
     block = block_of(loads(2) + CALL_OTHER)
     done = pn.execute(block, "serial")
-    after = list(accessed_lists(block))
-    assert after == [((CODE, (0, 1)), (OTHER, ()))]
+    (after,) = accessed_lists(block)
+    assert after.entries == ((CODE, (0, 1)), (OTHER, ()))
     before = expected_lists(pn.access_sets(block, "static"))
     assert {address for address, _ in before[0]} == {SENDER, CODE, bytes(20)}
     assert dict(expected_lists(done.observed)[0])[CODE] == (0, 1)
-    text = access_list_json(after[0], int(done.gas_used[0]))
-    assert access_list_of(JsonReader("it"), "accessList", text["accessList"]) == after[0]
-    assert rlp.decode(encode_list(after[0])) == [
-        [address, [slot.to_bytes(32, "big") for slot in its]] for address, its in after[0]
+    text = access_list_json(*after)
+    assert access_list_of(JsonReader("it"), "accessList", text["accessList"]) == after.entries
+    assert rlp.decode(encode_list(after.entries)) == [
+        [address, [slot.to_bytes(32, "big") for slot in its]] for address, its in after.entries
     ]
     with pytest.raises(FileFormatError, match=r"accessList\[0\].address"):
         access_list_of(JsonReader("it"), "accessList", [{"address": "0x1", "storageKeys": []}])
@@ -281,7 +281,7 @@ def test_an_address_without_slots_is_listed_if_it_is_cold(fork: Fork, fields: di
     found = next(accessed_lists(EvmBlock(block.env, block.transactions, state)))
     if listed == "created":
         listed = ((keccak(rlp.encode([SENDER, b""]))[12:], (5,)),)
-    assert found == listed
+    assert found.entries == listed
 
 
 def test_who_authorizes_is_warm() -> None:
@@ -290,7 +290,26 @@ def test_who_authorizes_is_warm() -> None:
     signed = Authorization(1, OTHER, 0, *key.sign_msg_hash(keccak(b"\x05" + rlp.encode([1, OTHER, 0]))).vrs)
     fees = {"type": 4, "chain_id": 1, "gas_price": None, "max_fee_per_gas": 9, "max_priority_fee_per_gas": 1}
     for code in ("00", balance_of(key.public_key.to_canonical_address())):
-        assert list(accessed_lists(block_of(code, Fork.PRAGUE, authorization_list=(signed,), **fees))) == [()]
+        (found,) = accessed_lists(block_of(code, Fork.PRAGUE, authorization_list=(signed,), **fees))
+        assert found.entries == ()
+
+
+@pytest.mark.parametrize("carried", [(), ((OTHER, (7,)),)])
+def test_gas_is_that_of_a_run_with_what_was_accessed(carried: Entries) -> None:
+    """In place of what it carries, and after the transactions before it, as they are."""
+    fields = {"type": 1, "chain_id": 1, "access_list": carried}
+    first = block_of("5f5460010180" + "5f55" + loads(2) + CALL_OTHER, **fields)  # another way each time: slot 0 counts
+    block = EvmBlock(first.env, [first.transactions[0], replace(first.transactions[0], nonce=1)], first.state)
+    for t, found in enumerate(accessed_lists(block)):
+        listed = [*block.transactions[:t], replace(block.transactions[t], access_list=found.entries)]
+        assert found.entries == ((CODE, (0, 1)), (OTHER, ()))
+        assert found.gas_used == pn.execute(EvmBlock(block.env, listed, block.state), "serial").gas_used[t]
+        assert found.gas_used != pn.execute(block, "serial").gas_used[t]
+
+
+def test_gas_is_not_known_where_there_is_too_little_for_the_list() -> None:
+    (found,) = accessed_lists(block_of(loads(2), gas_limit=26_000))
+    assert found == (((CODE, (0, 1)),), None)
 
 
 def test_there_are_no_lists_before_berlin() -> None:

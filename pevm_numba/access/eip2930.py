@@ -26,8 +26,8 @@ from ..machine.ops import Field
 from .sets import AccessSets, need_access
 
 __all__ = [
-    "EIP_7981", "Entries", "ListDifference", "ListPrices", "OptimalList", "accessed_lists", "cheapest_list", "encode_list",
-    "expected_lists", "list_difference", "list_prices", "optimal_access_lists", "with_list",
+    "EIP_7981", "AccessedList", "Entries", "ListDifference", "ListPrices", "OptimalList", "accessed_lists", "cheapest_list",
+    "encode_list", "expected_lists", "list_difference", "list_prices", "optimal_access_lists", "with_list",
 ]  # fmt: skip
 
 #: Addresses, each with its slots, as a transaction carries them.
@@ -151,7 +151,25 @@ def _tried(block: EvmBlock) -> Iterator[_Tried]:
         machine.run(tx)
 
 
-def accessed_lists(block: EvmBlock) -> Iterator[Entries]:
+def _gas_with(machine: Evm, tx: Transaction, entries: Entries) -> int | None:
+    """Gas of a transaction with that list; None if the block could not have it: there may be too little for the list."""
+    try:
+        return machine.try_out(with_list(tx, entries, machine.env))[0].gas_used
+    except BlockError:
+        return None
+
+
+class AccessedList(NamedTuple):
+    """What a transaction accesses without a list, and the gas that it uses with this one.
+
+    `gas_used` is None where the block could not have it: its gas limit has no room for the list.
+    """
+
+    entries: Entries
+    gas_used: int | None
+
+
+def accessed_lists(block: EvmBlock) -> Iterator[AccessedList]:
     """Lists of what transactions access where they stand, without a list, as ``eth_createAccessList`` makes them.
 
     An address without slots is left out where it saves nothing, as it is warm anyhow: a list need not have it.
@@ -159,7 +177,8 @@ def accessed_lists(block: EvmBlock) -> Iterator[Entries]:
     Parameters
     ----------
     block : EvmBlock
-        Of Berlin or later; its transactions are run in order, as they are, each after being tried without a list.
+        Of Berlin or later; its transactions are run in order, as they are, each after being tried without a list
+        and with that of what it then accesses.
 
     Raises
     ------
@@ -171,10 +190,13 @@ def accessed_lists(block: EvmBlock) -> Iterator[Entries]:
     >>> state = {b"\\x01" * 20: (10**18, 0, b"", {}), b"\\x02" * 20: (0, 1, bytes.fromhex("600354"), {})}  # loads slot 3
     >>> tx = Transaction(gas_price=9, gas_limit=50_000, to=b"\\x02" * 20, sender=b"\\x01" * 20)
     >>> block = EvmBlock(BlockEnv(number=7, timestamp=1, fork=Fork.SHANGHAI, base_fee=7), [tx], state)
-    >>> [(address[:1], slots) for address, slots in next(accessed_lists(block))]
-    [(b'\\x02', (3,))]
+    >>> (one,) = accessed_lists(block)  # 21,003 and 2,100; a slot of an address that is warm anyhow makes it dearer
+    >>> [(address[:1], slots) for address, slots in one.entries], one.gas_used
+    ([(b'\\x02', (3,))], 25403)
     """
-    return (_accessed_list(one) for one in _tried(block))
+    for one in _tried(block):
+        entries = _accessed_list(one)
+        yield AccessedList(entries, _gas_with(one.machine, one.tx, entries) if entries else one.outcome.gas_used)
 
 
 def _accessed_list(one: _Tried) -> Entries:
@@ -310,14 +332,6 @@ class OptimalList(NamedTuple):
     def saved(self) -> int:
         """Gas that the list saves."""
         return self.gas_without - self.gas_used
-
-
-def _gas_with(machine: Evm, tx: Transaction, entries: Entries) -> int | None:
-    """Gas of a transaction with that list; None if the block could not have it: there may be too little for the list."""
-    try:
-        return machine.try_out(with_list(tx, entries, machine.env))[0].gas_used
-    except BlockError:
-        return None
 
 
 def _optimal(one: _Tried, cost: ListPrices) -> OptimalList:
