@@ -73,7 +73,7 @@ def optimal(
     fork: Fork = None,
     verbose: Verbose = 0,
 ) -> None:
-    """Find the list that makes each transaction cheapest, and verify it by running it."""
+    """Find the list that makes each transaction cheapest: none, the best by prices, or its own; each is run."""
     con.log_to_stderr(verbose)
     from .commands_access import run_optimal
 

@@ -127,7 +127,7 @@ def run_diff(block: AnyBlock, oracle: str, rows: int) -> None:
 
 
 def run_optimal(block: AnyBlock, output: Path | None, inputs: list[Path], rows: int, surcharge: bool) -> None:
-    """The cheapest list of each transaction, verified by running it."""
+    """The cheapest list of each transaction of those tried, by running it."""
     if output is not None:
         check_target("--output", output, inputs, (".json",))
     done = _executed(block)

@@ -41,7 +41,7 @@ ACCESS_TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "runs_code": ("", "whether it creates a contract or calls one"),
             "gas": ("gas", "gas used as it is"),
             "gas_without": ("gas", "gas used without an access list (EIP-2930)"),
-            "gas_best": ("gas", "gas used with the best list; gas_without where none is cheaper"),
+            "gas_best": ("gas", "gas used with the best list tried, its own one too; gas_without where none is cheaper"),
             "expected": ("gas", "what the prices say that the list saves"),
             "addresses": ("", "in the best list"),
             "slots": ("", "in the best list"),

@@ -127,6 +127,26 @@ def test_a_list_that_pays_nothing_is_none() -> None:
     assert (found.entries, found.saved, found.expected) == ((), 0, 100)
 
 
+@pytest.mark.parametrize("carried", [((CODE, (0,)),), ((OTHER, ()), (CODE, (0,)), (OTHER, ()))])
+def test_the_list_that_a_transaction_carries_is_tried(carried: Entries) -> None:
+    """By prices a slot of the recipient does not pay, but here all gas of a call burns unless it is warm."""
+    needs = "5f545061c0005a11600c57fe5b00"  # loads slot 0, fails with 0xc000 gas or less left
+    code = f"5f5f5f5f73{OTHER.hex()}61c400f450"
+    block = block_of(code, other=needs, type=1, chain_id=1, access_list=carried)
+    real = int(pn.execute(block, "serial").gas_used[0])
+    (found,) = optimal_access_lists(block)
+    assert (found.entries, found.gas_used) == (carried, real)
+    assert found.saved > 40_000 > found.expected == gain_of(carried, found.accessed, PRICES)
+    (bare,) = optimal_access_lists(block_of(code, other=needs))
+    assert (bare.entries, bare.expected, bare.gas_without) == (((OTHER, ()),), 100, found.gas_without)
+
+
+@pytest.mark.parametrize("carried", [((OTHER, ()),), ((OTHER, ()), (CODE, ())), ((SENDER, (1,)),)])
+def test_a_list_that_is_no_better_is_not_kept(carried: Entries) -> None:
+    (found,) = optimal_access_lists(block_of(CALL_OTHER, type=1, chain_id=1, access_list=carried))
+    assert (found.entries, found.saved, found.expected) == (((OTHER, ()),), 100, 100)
+
+
 def test_prices_of_other_rules() -> None:
     assert EIP_7981 == (3_680, 3_948)
     (found,) = optimal_access_lists(block_of(loads(40) + CALL_OTHER), EIP_7981)
@@ -332,6 +352,7 @@ def test_on_real_blocks_the_gas_is_what_the_prices_say(position: float) -> None:
     for tx, gas, one in zip(block.transactions, done.gas_used.tolist(), found):
         assert one.gas_used <= one.gas_without
         assert bool(one.entries) == (one.saved > 0)
+        assert one.gas_used <= gas
         if not tx.access_list:
             assert one.gas_without == gas
     unlike = sum(one.saved != one.expected for one in found)

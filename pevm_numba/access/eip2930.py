@@ -315,11 +315,11 @@ def cheapest_list(accessed: Sequence[tuple[bytes, int | None, int]], cost: ListP
 
 
 class OptimalList(NamedTuple):
-    """The cheapest list of a transaction, found by what it accesses without any, and verified by running it with this one.
+    """The list that made a transaction cheapest of those tried: none, the cheapest by what it accesses, the one it carries.
 
     `gas_without` and `gas_used` are of the whole transaction, without a list and with this one, which is empty where none is
     cheaper; `expected` is what the prices say that it saves: refunds that are capped, floors, and gas that failing calls burn
-    may leave less. `accessed` is what it accesses without a list.
+    may leave less, or more. `accessed` is what it accesses without a list.
     """
 
     entries: Entries
@@ -335,25 +335,31 @@ class OptimalList(NamedTuple):
 
 
 def _optimal(one: _Tried, cost: ListPrices) -> OptimalList:
-    without = one.outcome.gas_used
+    without, carried = one.outcome.gas_used, one.tx.access_list
     entries, expected = cheapest_list(one.accessed, cost)
-    gas = _gas_with(one.machine, one.tx, entries) if entries else None
-    if gas is None or gas >= without:
-        return OptimalList((), without, without, expected if entries else 0, one.accessed)
-    return OptimalList(entries, without, gas, expected, one.accessed)
+    best = OptimalList((), without, without, expected, one.accessed)
+    # what it accesses may depend on its gas, so that the one it carries can be better
+    for listed in (entries, *(() if carried == entries else (carried,))):
+        gas = _gas_with(one.machine, one.tx, listed) if listed else None
+        if gas is not None and gas < best.gas_used:
+            gain = expected - list_difference(listed, one.accessed, cost).gas
+            best = OptimalList(listed, without, gas, gain, one.accessed)
+    return best
 
 
 def optimal_access_lists(block: EvmBlock, cost: ListPrices | None = None) -> Iterator[OptimalList]:
-    """The list of each transaction that makes it cheapest where it stands in the block.
+    """The list of each transaction that makes it cheapest where it stands in the block, of those tried.
+
+    Tried are none, the cheapest by what the transaction accesses without one (`cheapest_list`), and the one that it carries.
+    Where what it does depends on its gas, still another may be cheaper.
 
     Parameters
     ----------
     block : EvmBlock
-        Of Berlin or later; its transactions are run in order, as they are, each after being tried without a list and with the
-        best one.
+        Of Berlin or later; its transactions are run in order, as they are, each after being tried.
     cost : ListPrices, optional
         Other prices than the fork's, to decide what pays; what is verified goes by the fork's own, so with these nothing is
-        run a second time.
+        run a second time, and the list is the cheapest by prices.
 
     Raises
     ------
