@@ -26,7 +26,8 @@ def export(
     output: Annotated[Path, typer.Option(help="NAME.json, or NAME.rlp for the encoding of a block's list.")],
     form: Annotated[str, typer.Option(help="eip7928: the block's list; eip2930: one list for each transaction.")] = "eip7928",
     oracle: Annotated[
-        str | None, typer.Option(help="Of eip2930: static, declared, eip2930 or union instead of what is executed.")
+        str | None,
+        typer.Option(help="Of eip2930, not what is executed, but: static, eip2930, union, observed; of micro-ops declared."),
     ] = None,
     number: Number = None,
     prestate: Prestate = None,
@@ -37,6 +38,8 @@ def export(
     con.log_to_stderr(verbose)
     from .commands_access import run_export
 
+    if oracle is not None:
+        con.check_choice("--oracle", oracle, ("static", "declared", "eip2930", "union", "observed"))
     inputs = [input, *([] if prestate is None else [prestate])]
     run_export(con.read_input(input, number, prestate, fork), inputs, form, oracle, output)
 
@@ -45,7 +48,7 @@ def export(
 def diff(
     input: Input,
     oracle: Annotated[
-        str, typer.Option(help="carried: the lists of the transactions; or of access sets: static, eip2930, union.")
+        str, typer.Option(help="carried: the lists of the transactions; or of access sets: static, eip2930, union, observed.")
     ] = "carried",
     rows: _Rows = 10,
     number: Number = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from . import console as con
 from .access.asking import ask_layouts
@@ -41,6 +41,11 @@ __all__ = ["Prophecy", "run_diff", "run_export", "run_optimal", "run_predict", "
 
 #: Suffixes of what a block's list can be written as.
 _BLOCK_LIST = (".json", ".rlp")
+
+#: By what lists can be expected.
+_ORACLES: Final = {
+    "the EVM": ("static", "eip2930", "union", "observed"), "micro-ops": ("static", "declared", "eip2930", "union"),
+}  # fmt: skip
 
 
 def _executed(block: AnyBlock) -> EvmExecution:
@@ -78,12 +83,17 @@ def run_export(block: AnyBlock, inputs: list[Path], form: str, oracle: str | Non
         _write(output, listed.encode() if output.suffix == ".rlp" else block_list_json(listed))
         print(f"{output}: {listed!r}, hash 0x{listed.hash().hex()}")
         return
+    kind = "the EVM" if isinstance(block, EvmBlock) else "micro-ops"
     if oracle is None:
+        if not isinstance(block, EvmBlock):
+            raise UsageError("--form eip2930: of a block of micro-ops with --oracle only, as it has no gas of entries")
         done = _executed(block)
         with con.status("trying lists"):
             lists = list(accessed_lists(done.block))
     else:
-        lists = [AccessedList(one, None) for one in expected_lists(access_sets(block, oracle))]
+        if oracle not in _ORACLES[kind]:
+            raise UsageError(f"--oracle {oracle!r}: not of a block of {kind}: one of {', '.join(_ORACLES[kind])}")
+        lists = [AccessedList(one, None) for one in expected_lists(access_sets(block, oracle), block)]
     _write(output, [access_list_json(*one) for one in lists])
     entries = sum(len(one.entries) for one in lists), sum(len(slots) for one in lists for _, slots in one.entries)
     print(f"{output}: {len(lists):,} lists, {entries[0]:,} addresses, {entries[1]:,} slots")
@@ -103,7 +113,7 @@ def run_diff(block: AnyBlock, oracle: str, rows: int) -> None:
     if oracle == "carried":
         before: list[Entries] = [tx.access_list for tx in done.block.transactions]
     else:
-        before = expected_lists(access_sets(block, oracle))
+        before = expected_lists(access_sets(block, oracle), block)
     with con.status("running each transaction without a list"):
         bare = [one.accessed for one in optimal_access_lists(done.block)]
     listed = [t for t, one in enumerate(before) if one]

@@ -86,13 +86,15 @@ def test_what_is_wrong_in_json_is_named(fields: dict[str, Any], told: str) -> No
 A, B, FEE = (1, 0, 5), (2, 0, 6), (9, 1, 0)
 
 
+PROGRAMS: list[Any] = [
+    [("SLOAD", A), ("ADD", 2), ("SSTORE", B, "TOP"), ("CREDIT", FEE, 5)],
+    [("SLOAD", B), ("SSTORE", A, "TOP"), ("CREDIT", FEE, 6)],
+    [("SSTORE", A, 7), ("TOUCH", (3, 2, 0))], [("SLOAD", (4, 0, 1)), ("SSTORE", B, 3)],
+]  # fmt: skip
+
+
 def micro_ops() -> pn.Block:
-    programs = [
-        [("SLOAD", A), ("ADD", 2), ("SSTORE", B, "TOP"), ("CREDIT", FEE, 5)],
-        [("SLOAD", B), ("SSTORE", A, "TOP"), ("CREDIT", FEE, 6)],
-        [("SSTORE", A, 7), ("TOUCH", (3, 2, 0))], [("SLOAD", (4, 0, 1)), ("SSTORE", B, 3)],
-    ]  # fmt: skip
-    return pn.Block.from_programs(programs, {A: 7, FEE: 1, (3, 2, 0): 4})
+    return pn.Block.from_programs(PROGRAMS, {A: 7, FEE: 1, (3, 2, 0): 4})
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -206,17 +208,47 @@ def test_export_validate_diff_and_optimal(
         assert "entries that would save gas" in said.out
 
 
+def test_lists_of_micro_ops_are_of_the_block_s_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = in_process(cli.main, monkeypatch, capsys)
+    given = [[(1, [5])], [(7, [])], [], [(2, [6, 7])]]
+    made = pn.Block.from_programs(PROGRAMS, access_lists=given, declared_reads=[[A], None, None, None])
+    pn.write_blocks(tmp_path / "block.parquet", [made])
+    static = [{1: [5], 2: [6], 9: []}, {1: [5], 2: [6], 9: []}, {1: [5], 3: []}, {2: [6], 4: [1]}]
+    listed = [{1: [5]}, {}, {}, {2: [6, 7]}]  # an address without a slot is no key
+    both = [static[0], static[1], static[2], {2: [6, 7], 4: [1]}]
+    for oracle, wanted in (("static", static), ("eip2930", listed), ("union", both), ("declared", [{1: [5]}, {}, {}, {}])):
+        words = ("--input", tmp_path / "block.parquet", "--form", "eip2930", "--oracle", oracle)
+        said = command("access", "export", *words, "--output", tmp_path / "lists.json")
+        assert (said.code, said.err) == (0, "")
+        lists = json.loads((tmp_path / "lists.json").read_text())
+        assert all(one.keys() == {"accessList"} for one in lists)
+        found = [
+            {int(own["address"], 16): [int(slot, 16) for slot in own["storageKeys"]] for own in one["accessList"]}
+            for one in lists
+        ]
+        assert found == wanted
+
+
 def test_commands_refuse_what_cannot_be_meant(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = in_process(cli.main, monkeypatch, capsys)
     pn.write_blocks(tmp_path / "block.parquet", [pn.generate(n_tx=5)])
+    lists = ("--form", "eip2930", "--output", tmp_path / "x.json")
     for words, told in (
         (("export", "--input", folder, "--output", tmp_path / "x.txt"), "--output"),
         (("export", "--input", folder, "--form", "eip1", "--output", tmp_path / "x.json"), "--form 'eip1' is unknown"),
         (("export", "--input", folder, "--oracle", "static", "--output", tmp_path / "x.json"), "a block's list has what"),
         (("diff", "--input", folder, "--oracle", "luck"), "--oracle 'luck' is unknown"),
+        (("diff", "--input", folder, "--oracle", "declared"), "--oracle 'declared' is unknown"),
         (("diff", "--input", tmp_path / "block.parquet"), "must be a block of the EVM"),
+        (("export", "--input", folder, *lists, "--oracle", "luck"), "--oracle 'luck' is unknown: one of static, declared"),
+        (("export", "--input", folder, *lists, "--oracle", "degraded"), "--oracle 'degraded' is unknown"),
+        (("export", "--input", folder, *lists, "--oracle", "declared"), "not of a block of the EVM: one of static, eip2930,"),
+        (("export", "--input", tmp_path / "block.parquet", *lists, "--oracle", "observed"), "not of a block of micro-ops"),
+        (("export", "--input", tmp_path / "block.parquet", *lists), "of a block of micro-ops with --oracle only"),
         (("optimal", "--input", folder, "--rows", -1), "--rows -1"),
         (("validate", "--input", folder, "--list", tmp_path / "missing.json"), "missing.json: no such file"),
     ):  # fmt: skip

@@ -275,6 +275,8 @@ def test_lists_before_and_after() -> None:
         access_list_of(JsonReader("it"), "accessList", [{"address": "0x1", "storageKeys": []}])
     with pytest.raises(BlockError, match="without a table"):
         expected_lists(pn.access_sets(pn.generate(n_tx=3)))
+    with pytest.raises(BlockError, match="without a table"):
+        expected_lists(pn.access_sets(pn.generate(n_tx=3)), pn.generate(n_tx=50))
     with pytest.raises(BlockError, match="whole accounts"):
         expected_lists(pn.access_sets(block, granularity="account"))
 

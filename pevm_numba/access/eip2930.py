@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from .. import door
 from ..errors import BlockError
-from ..evm.block import EvmBlock
+from ..evm.block import AnyBlock, EvmBlock
 from ..evm.engine import Engine
 from ..evm.forks import Fork
 from ..evm.header import BlockEnv
@@ -22,6 +22,7 @@ from ..evm.prices import prices
 from ..evm.rlp import encode
 from ..evm.trace import known_state
 from ..evm.transaction import Transaction
+from ..keys import KeyTable
 from ..machine.ops import Field
 from .sets import AccessSets, need_access
 
@@ -97,13 +98,14 @@ def _grouped(rows: Iterable[tuple[bytes, int | None]]) -> Entries:
     return tuple((address, tuple(sorted(slots))) for address, slots in sorted(found.items()))
 
 
-def expected_lists(access: AccessSets) -> list[Entries]:
+def expected_lists(access: AccessSets, block: AnyBlock | None = None) -> list[Entries]:
     """Lists of what transactions are expected to access, by any oracle: all accounts and slots of its keys.
 
     Parameters
     ----------
     access : AccessSets
-        With a table of its keys.
+    block : Block or EvmBlock, optional
+        Whose keys they are, if they have no table: those of a `Block` have none.
 
     Raises
     ------
@@ -113,19 +115,22 @@ def expected_lists(access: AccessSets) -> list[Entries]:
     Examples
     --------
     >>> import numpy as np
-    >>> from ..keys import KeyTable
     >>> table = KeyTable.from_keys([(bytes(20), Field.STORAGE, 5), (b"\\x01" * 20, Field.CODE, 0)])
     >>> sets = AccessSets(2, np.array([0, 2]), np.array([0, 1], np.int32), np.array([1, 1], np.uint8), table)
     >>> [(address[:1], slots) for address, slots in expected_lists(sets)[0]]
     [(b'\\x00', (5,)), (b'\\x01', ())]
     """
     need_access("access", access)
-    table = access.table
-    if table is None:
+    names = access.names(block)
+    if names is None:
         raise BlockError("access without a table: what its key ids stand for must be known")
-    if table.whole:
+    if isinstance(names, KeyTable) and names.whole:
         raise BlockError("access of whole accounts: must tell slots")
-    keys = [(address, slot if field == Field.STORAGE else None) for address, field, slot in table]
+    columns = zip(names.key_address, names.key_field.tolist(), names.key_slot)
+    keys = [
+        (address.tobytes(), int.from_bytes(slot.tobytes(), "big") if field == Field.STORAGE else None)
+        for address, field, slot in columns
+    ]  # fmt: skip
     bounds = access.indptr.tolist()
     return [_grouped(keys[k] for k in access.keys[bounds[t] : bounds[t + 1]].tolist()) for t in range(access.n_tx)]
 
