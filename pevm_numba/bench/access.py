@@ -85,7 +85,7 @@ def _unlike_trace(folder: Path, block: EvmBlock, done: EvmExecution) -> int | No
 
 
 def transaction_rows(block: EvmBlock, done: EvmExecution) -> list[dict[str, Any]]:
-    """Of each transaction the best list, verified by running it, and what the one that it carries is worth."""
+    """Of each transaction the best list of those tried, verified by running it, and what the one that it carries is worth."""
     rows, cost = [], list_prices(block.env.fork)
     for t, best in enumerate(optimal_access_lists(block)):
         tx, gas = block.transactions[t], int(done.gas_used[t])
