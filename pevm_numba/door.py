@@ -17,7 +17,7 @@ from .machine.ops import Field
 
 __all__ = [
     "DEFAULT_GAS_LIMIT", "KeyRows", "array", "choice", "csr", "freeze", "instance", "integer", "intern_rows", "items",
-    "permutation", "real", "take_ranges", "text",
+    "permutation", "real", "shown", "take_ranges", "text",
 ]  # fmt: skip
 
 DEFAULT_GAS_LIMIT: Final = 2**24
@@ -25,14 +25,34 @@ DEFAULT_GAS_LIMIT: Final = 2**24
 # -------------------------------------------------------------------- single values and arrays
 
 
+def shown(value: Any, most: int = 200) -> str:
+    """Text of a value for a complaint about it, of at most so many characters.
+
+    Notes
+    -----
+    Python writes no integer of more than 4,300 digits: what is or has one is told by its type, so that the complaint about
+    it does not fail itself.
+
+    Examples
+    --------
+    >>> shown("ab"), shown("abcdef", 4), shown(10**5000), shown([10**5000])
+    ("'ab'", "'abc", 'an integer of many digits', 'a list with an integer of many digits')
+    """
+    try:
+        return repr(value)[:most]
+    except ValueError:
+        number = "an integer of many digits"
+        return number if isinstance(value, int) else f"a {type(value).__name__} with {number}"
+
+
 def integer(name: str, value: Any, low: int, high: int) -> int:
     """`value` as an int in [low, high], or a BlockError that names it."""
     try:
         number = operator.index(value)
     except TypeError:
-        raise BlockError(f"{name} = {value!r}: must be an integer") from None
+        raise BlockError(f"{name} = {shown(value)}: must be an integer") from None
     if isinstance(value, bool | np.bool_) or not low <= number <= high:
-        raise BlockError(f"{name} = {value!r}: must be in [{low}, {high}]")
+        raise BlockError(f"{name} = {shown(value)}: must be in [{low}, {high}]")
     return number
 
 
@@ -44,7 +64,7 @@ def real(name: str, value: Any, low: float, high: float = np.inf) -> float:
         number = np.nan
     if isinstance(value, bool | np.bool_ | str | bytes | np.ndarray) or not (np.isfinite(number) and low <= number <= high):
         limit = "" if high == np.inf else f" and at most {high:g}"
-        raise BlockError(f"{name} = {value!r:.200}: must be a finite number, at least {low:g}{limit}")
+        raise BlockError(f"{name} = {shown(value)}: must be a finite number, at least {low:g}{limit}")
     return number
 
 
@@ -60,7 +80,7 @@ def instance(name: str, value: Any, wanted: type, hint: str = "") -> None:
     """A BlockError that names `value`, and ends with `hint`, unless it is of the type wanted."""
     if not isinstance(value, wanted):
         article = "an" if wanted.__name__[0] in "AEIOUaeiou" else "a"
-        raise BlockError(f"{name} = {value!r:.200}: must be {article} {wanted.__name__}{hint}")
+        raise BlockError(f"{name} = {shown(value)}: must be {article} {wanted.__name__}{hint}")
 
 
 def items(name: str, value: Any, what: str) -> list[Any]:
@@ -71,19 +91,19 @@ def items(name: str, value: Any, what: str) -> list[Any]:
         except TypeError:
             if hasattr(value, "__next__"):  # the caller's own generator failed: not ours to rename
                 raise
-    raise BlockError(f"{name} = {value!r:.200}: must be a list of {what}")
+    raise BlockError(f"{name} = {shown(value)}: must be a list of {what}")
 
 
 def choice(name: str, value: Any, known: Iterable[str]) -> None:
     """A BlockError that names `value` unless it is one of the names known."""
     if not isinstance(value, str) or value not in known:
-        raise BlockError(f"{name} = {value!r:.200}: must be one of {', '.join(known)}")
+        raise BlockError(f"{name} = {shown(value)}: must be one of {', '.join(known)}")
 
 
 def text(name: str, value: Any) -> str:
     """`value` if it is a string, or a BlockError that names it."""
     if not isinstance(value, str):
-        raise BlockError(f"{name} {value!r} is unknown: must be a name")
+        raise BlockError(f"{name} {shown(value)} is unknown: must be a name")
     return value
 
 
@@ -142,14 +162,14 @@ def _cast(name: str, given: NDArray[Any], want: np.dtype) -> NDArray[Any]:
     if given.dtype.kind == "O":
         for at, item in enumerate(given.ravel()):
             if not isinstance(item, int | np.integer) or isinstance(item, bool):
-                raise BlockError(f"{name}, element {at} = {item!r}: must be an integer")
+                raise BlockError(f"{name}, element {at} = {shown(item)}: must be an integer")
     info = np.iinfo(want)
     if given.size:
         low, high = given.min(), given.max()
         for value in (low, high):
             if not info.min <= int(value) <= info.max:
                 at = int(np.argmax((given == value).ravel()))
-                raise BlockError(f"{name}, element {at} = {value}: must be in [{info.min}, {info.max}]")
+                raise BlockError(f"{name}, element {at} = {shown(int(value))}: must be in [{info.min}, {info.max}]")
     return given.astype(want)
 
 

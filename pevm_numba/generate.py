@@ -127,7 +127,7 @@ def generate(
     True
     """
     if pattern not in PATTERNS:
-        raise BlockError(f"pattern = {pattern!r}: must be one of {', '.join(PATTERNS)}")
+        raise BlockError(f"pattern = {door.shown(pattern)}: must be one of {', '.join(PATTERNS)}")
     base = _base(preset, n_tx)
     free = pattern not in ("uniform", "zipf") and conflict_ratio is None
     recipe = Recipe(
@@ -156,7 +156,7 @@ def _first(given: float | None, default: float) -> float:
 
 def _mix(mix: OpMix | None) -> OpMix:
     if mix is not None and not isinstance(mix, OpMix):
-        raise BlockError(f"mix = {mix!r}: must be an OpMix")
+        raise BlockError(f"mix = {door.shown(mix)}: must be an OpMix")
     return mix or OpMix()
 
 
@@ -167,7 +167,7 @@ def _base(preset: str | None, n_tx: int | None) -> Preset:
         return Preset(n_tx, max(1, 10 * n_tx), PRESETS["medium"].conflict_ratio, PRESETS["medium"].cold_ratio)
     preset = "medium" if preset is None else preset
     if not isinstance(preset, str) or preset not in PRESETS:
-        raise BlockError(f"preset = {preset!r}: must be one of {', '.join(PRESETS)}")
+        raise BlockError(f"preset = {door.shown(preset)}: must be one of {', '.join(PRESETS)}")
     return PRESETS[preset]
 
 

@@ -93,7 +93,7 @@ class KeyTable:
             where, field, place = key if isinstance(key, tuple) and len(key) == 3 else (None, None, None)
             known = field in _FIELDS and isinstance(place, int | np.integer) and 0 <= place < 2**256
             if not isinstance(where, bytes) or len(where) != 20 or not known:
-                raise BlockError(f"keys[{i}] = {key!r:.200}: must be 20 bytes, a Field and a slot below 2**256")
+                raise BlockError(f"keys[{i}] = {door.shown(key)}: must be 20 bytes, a Field and a slot below 2**256")
         address = np.frombuffer(b"".join(one[0] for one in listed), np.uint8).reshape(-1, 20)
         slot = np.frombuffer(b"".join(int(one[2]).to_bytes(32, "big") for one in listed), np.uint8).reshape(-1, 32)
         return cls(address, np.array([one[1] for one in listed], np.uint8), slot)

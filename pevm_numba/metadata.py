@@ -57,7 +57,7 @@ class Header:
         for name, size in (("fee_recipient", 20), ("parent_hash", 32)):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, bytes) or len(value) != size):
-                raise BlockError(f"{name} = {value!r}: must be {size} bytes")
+                raise BlockError(f"{name} = {door.shown(value)}: must be {size} bytes")
         for name in ("block_gas_limit", "timestamp"):
             value = getattr(self, name)
             if value is not None:
@@ -80,11 +80,11 @@ def meta_table(given: pa.Table | Mapping[str, Any] | None, n_tx: int) -> pa.Tabl
     import pyarrow.compute as pc
 
     if not isinstance(given, pa.Table | Mapping):
-        raise BlockError(f"meta = {given!r:.200}: must be a pyarrow.Table or a mapping of column name to values")
+        raise BlockError(f"meta = {door.shown(given)}: must be a pyarrow.Table or a mapping of column name to values")
     names = given.column_names if isinstance(given, pa.Table) else list(given)
     for name in names:
         if name not in META_COLUMNS:
-            raise BlockError(f"meta has no column {name!r}: one of {', '.join(META_COLUMNS)}")
+            raise BlockError(f"meta has no column {door.shown(name)}: one of {', '.join(META_COLUMNS)}")
         if names.count(name) > 1:
             raise BlockError(f"meta has {names.count(name)} columns {name!r}: must be one")
     columns = {name: given[name] for name in names}

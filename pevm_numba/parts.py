@@ -134,7 +134,7 @@ def declared(
     if given is None:
         given = (np.zeros(n_tx + 1, np.int64), np.zeros(0, np.int32), np.zeros(n_tx, bool))
     if not isinstance(given, tuple | list) or len(given) != 3:
-        raise BlockError(f"declared_{name}s = {given!r}: must be (indptr, rows, declares)")
+        raise BlockError(f"declared_{name}s = {door.shown(given)}: must be (indptr, rows, declares)")
     keys = door.array(f"declared_{name}s rows", given[1], np.int32, (None,), low=0, high=len(rows) - 1)
     offsets = door.csr(f"declared_{name}s indptr", given[0], n_tx, len(keys))
     declares = door.array(f"declared_{name}s declares", given[2], np.bool_, (n_tx,))

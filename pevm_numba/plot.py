@@ -381,7 +381,7 @@ def _timeline(name: str, value: Any) -> None:
 def _named(name: str, value: Any, wanted: type) -> list[tuple[str, Any]]:
     """The items of a mapping of names to `wanted`."""
     if not isinstance(value, Mapping):
-        raise BlockError(f"{name} = {value!r:.200}: must be a mapping of names to {wanted.__name__}")
+        raise BlockError(f"{name} = {door.shown(value)}: must be a mapping of names to {wanted.__name__}")
     if not value:
         raise BlockError(f"{name}: empty: must hold at least one {wanted.__name__}")
     for key, item in value.items():

@@ -31,7 +31,7 @@ def _bytes(name: str, value: Any, size: int) -> bytes:
 def key_tuple(name: str, key: Any) -> tuple[bytes, int, bytes]:
     """A key as (address bytes, field, slot bytes), from that form or one with ints, or (address, slot) for storage."""
     if not isinstance(key, tuple | list) or len(key) not in (2, 3):
-        raise BlockError(f"{name} = {key!r}: a key is (address, field, slot), or (address, slot) for storage")
+        raise BlockError(f"{name} = {door.shown(key)}: a key is (address, field, slot), or (address, slot) for storage")
     address, kind, slot = (key[0], 0, key[1]) if len(key) == 2 else key
     return (
         _bytes(f"{name} address", address, 20),
@@ -75,11 +75,11 @@ class _Builder:
 
     def add(self, place: str, op: Sequence[Any]) -> None:
         if not isinstance(op, tuple | list) or not op:
-            raise BlockError(f"{place} = {op!r}: an op is a tuple such as ('SLOAD', key)")
+            raise BlockError(f"{place} = {door.shown(op)}: an op is a tuple such as ('SLOAD', key)")
         try:
             code = Op[op[0].upper()] if isinstance(op[0], str) else Op(op[0])
         except (KeyError, ValueError):
-            raise BlockError(f"{place}: op {op[0]!r} is unknown: one of {', '.join(Op.__members__)}") from None
+            raise BlockError(f"{place}: op {door.shown(op[0])} is unknown: one of {', '.join(Op.__members__)}") from None
         rest = list(op[1:])
         wanted = int(code.takes_key) + int(code.takes_word or code.takes_count or code is Op.KECCAK)
         if len(rest) != wanted:
@@ -96,7 +96,7 @@ class _Builder:
             return TOP
         if code is Op.KECCAK:
             if not isinstance(value, bytes | bytearray):
-                raise BlockError(f"{place}: KECCAK of {value!r}: must be bytes")
+                raise BlockError(f"{place}: KECCAK of {door.shown(value)}: must be bytes")
             self.payloads.append(bytes(value))
             return len(self.payloads) - 1
         if code.takes_count:
@@ -162,7 +162,7 @@ def _access_lists(builder: _Builder, n_tx: int, given: Sequence[Any] | None) -> 
         entry = () if given is None else given[t]
         for item in door.items(f"access_lists[{t}]", entry, "entries (address, [slot, ...])"):
             if not isinstance(item, tuple | list) or len(item) != 2:
-                raise BlockError(f"access_lists[{t}]: {item!r}: an entry is (address, [slot, ...])")
+                raise BlockError(f"access_lists[{t}]: {door.shown(item)}: an entry is (address, [slot, ...])")
             address = _bytes(f"access_lists[{t}] address", item[0], 20)
             entries.append(-1 - len(addresses))
             addresses.append(address)

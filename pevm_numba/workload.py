@@ -72,7 +72,7 @@ class OpMix:
         for name in ("loads", "stores", "noops"):
             pair = getattr(self, name)
             if not isinstance(pair, Sequence) or len(pair) != 2:
-                raise BlockError(f"{name} = {pair!r}: must be a pair (low, high)")
+                raise BlockError(f"{name} = {door.shown(pair)}: must be a pair (low, high)")
             low = door.integer(f"{name}[0]", pair[0], 0, _MAX_ACCESSES)
             object.__setattr__(self, name, (low, door.integer(f"{name}[1]", pair[1], low, _MAX_ACCESSES)))
         object.__setattr__(self, "noop_count", door.integer("noop_count", self.noop_count, 0, 2**31 - 1))
@@ -122,7 +122,7 @@ class Recipe:
 def share(name: str, value: Any) -> float:
     """`value` as a float in [0, 1], or a BlockError that names it."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not 0 <= value <= 1:
-        raise BlockError(f"{name} = {value!r}: must be a number in [0, 1]")
+        raise BlockError(f"{name} = {door.shown(value)}: must be a number in [0, 1]")
     return float(value)
 
 
@@ -135,7 +135,7 @@ def zipf_weights(n: int, exponent: float) -> NDArray[np.uint64]:
     if n > _MAX_ZIPF_KEYS:
         raise BlockError(f"key_space = {n} with pattern 'zipf': must be at most {_MAX_ZIPF_KEYS}")
     if isinstance(exponent, bool) or not isinstance(exponent, int | float) or not 0 <= exponent <= 4:
-        raise BlockError(f"exponent = {exponent!r}: must be a number in [0, 4]")
+        raise BlockError(f"exponent = {door.shown(exponent)}: must be a number in [0, 4]")
     digits = int(Fraction(exponent) * 2**16 + Fraction(1, 2))
     rank = np.arange(1, n + 1, dtype=np.float64)
     power = np.ones(n)

@@ -16,7 +16,13 @@ import pytest
 
 import pevm_numba as pn
 from pevm_numba import door
+from pevm_numba.access.eip7928 import AccountChanges, Eip7928List
+from pevm_numba.access.pattern_json import patterns_from_json, patterns_to_json
 from pevm_numba.errors import BlockError, PevmError, ScheduleError, TooLargeError
+from pevm_numba.evm import rlp
+from pevm_numba.evm.header import BlockEnv
+from pevm_numba.io.access_lists import block_list_of
+from pevm_numba.keys import KeyTable
 from pevm_numba.schedule.bounds import critical_path_cost, speedup_bound
 from pevm_numba.schedule.conflicts import all_pairs_graph
 from pevm_numba.schedule.costs import cost_of
@@ -211,7 +217,8 @@ def test_a_slip_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_any_junk_in_any_place_is_refused_by_name() -> None:
-    junk = [None, 5, -1, 0.5, "x", b"x", [1], {"a": 1}, object(), np.ones(3), ACCESS, PLAN, np.nan]
+    junk = [None, 5, -1, 0.5, "x", b"x", [1], {"a": 1}, object(), np.ones(3), ACCESS, PLAN, np.nan, 10**5000]
+    junk += [[10**5000], {10**5000: 1}]  # which Python does not write
     first = [
         pn.access_sets, pn.degrade, pn.conflict_graph, pn.conflict_counts, pn.dependencies, pn.schedule, key_heat,
         critical_path_cost, pn.Block.concat, pn.read_block, BLOCK.key, BLOCK.slice, all_pairs_graph,
@@ -246,6 +253,27 @@ def test_any_junk_in_any_place_is_refused_by_name() -> None:
                 short += len(str(error)) < 10
     assert refused > 0.8 * len(first) * len(junk)
     assert short == 0
+
+
+def test_integers_that_python_does_not_write_are_refused_as_others_are() -> None:
+    """A complaint with such an integer in it would fail itself: more than 4,300 digits."""
+    huge, told = 10**5000, "an integer of many digits"
+    for call in (
+        lambda: Eip7928List.from_accounts([AccountChanges(bytes(20), nonce_changes=((1, huge),))]),
+        lambda: Eip7928List.from_accounts([AccountChanges(bytes(20), nonce_changes=((huge, 1),))]),
+        lambda: Eip7928List.from_accounts([AccountChanges(bytes(20), (), (huge,))]),
+        lambda: Eip7928List.from_accounts([]).check(gas_limit=huge), lambda: pn.generate_evm(seed=huge),
+        lambda: pn.predict(pn.generate_evm(n_tx=1), pn.Patterns(), -huge), lambda: rlp.encode([-huge]),
+        lambda: block_list_of([{"address": "0x" + "01" * 20, "storageReads": [huge]}]),
+        lambda: patterns_from_json(patterns_to_json(pn.Patterns()) | {"asked": [[huge]]}),
+        lambda: KeyTable.from_keys([(bytes(20), 0, huge)]), lambda: pn.generate(n_tx=3, conflict_ratio=huge),
+        lambda: pn.EvmBlock(BlockEnv(number=1, timestamp=1, fork="shanghai", base_fee=7), [], {bytes(20): huge}),
+        lambda: pn.EvmBlock(huge, [], {}), lambda: pn.generate_evm("erc20", n_tx=huge),
+        lambda: door.array("x", [huge], np.int64, (None,)),
+        lambda: door.choice("x", huge, ("a",)), lambda: door.text("x", huge), lambda: door.real("x", huge, 0.0),
+    ):  # fmt: skip
+        with pytest.raises(PevmError, match=told):
+            call()
 
 
 def test_an_error_of_the_callers_own_generator_is_not_renamed() -> None:

@@ -342,7 +342,7 @@ def _range(offsets: NDArray[np.int64], owner: int) -> range:
 
 def _address(a: int, address: bytes) -> bytes:
     if not isinstance(address, bytes) or len(address) != 20:
-        raise BlockError(f"account {a}, address = {address!r:.80}: must be 20 bytes")
+        raise BlockError(f"account {a}, address = {door.shown(address, 80)}: must be 20 bytes")
     return address
 
 

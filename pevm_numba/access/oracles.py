@@ -193,7 +193,7 @@ def _of_evm(block: EvmBlock, oracle: str) -> AccessSets:
 
 def _threshold(name: str, rate: Any) -> np.uint64:
     if isinstance(rate, bool) or not isinstance(rate, int | float | np.integer | np.floating) or not 0 <= rate <= 1:
-        raise BlockError(f"{name} = {rate!r}: must be a number in [0, 1]")
+        raise BlockError(f"{name} = {door.shown(rate)}: must be a number in [0, 1]")
     return np.uint64(int(Fraction(float(rate)) * 2**63))
 
 

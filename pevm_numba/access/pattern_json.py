@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import door
 from ..errors import BlockError
 from .patterns import FACTORIES, ROLES, Group, KeyPattern, Patterns, Stats, Step, Word
 from .trust import FEATURES, Trust
@@ -70,7 +71,7 @@ class _Reader:
 
     def wrong(self, place: str, value: Any, rule: str) -> BlockError:
         """A complaint."""
-        return BlockError(f"patterns, {place} = {value!r:.80}: {rule}")
+        return BlockError(f"patterns, {place} = {door.shown(value, 80)}: {rule}")
 
     def number(self, place: str, value: Any, high: int = 2**63 - 1, low: int = 0) -> int:
         """An integer, or hexadecimal text."""
@@ -81,7 +82,6 @@ class _Reader:
             except ValueError:
                 raise self.wrong(place, value, "must be hexadecimal") from None
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            given = "an integer of many digits" if isinstance(given, int) and abs(given) >= 2**300 else given
             raise self.wrong(place, given, f"must be an integer in [{low}, {high:#x}]")
         return value
 

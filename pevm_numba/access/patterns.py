@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .._kernels import patterns as _k
 from .._kernels.jit import inputs
+from ..door import shown
 from ..errors import BlockError
 from .calls import Calls
 from .trust import Trust
@@ -232,7 +233,7 @@ class Patterns:
         addresses = sorted(self.layouts)
         for address in addresses:
             if len(address) != 20:
-                raise BlockError(f"layouts, {address!r:.80}: must be 20 bytes")
+                raise BlockError(f"layouts, {shown(address, 80)}: must be 20 bytes")
         slots = np.zeros((len(addresses) + 1, len(ROLES), 32), np.uint8)
         known = np.zeros((len(addresses) + 1, len(ROLES)), bool)
         for r, role in enumerate(ROLES):
@@ -274,7 +275,8 @@ def _expressions(listed: Iterable[tuple[Group, KeyPattern]]) -> _k.Expressions:
     def place(word: Word) -> tuple[int, int]:
         most = 2**256 if word.kind == "const" else len(FACTORIES) if word.kind == "each_pool" else 2**16
         if word.kind not in _KINDS or not 0 <= word.argument < most:
-            raise BlockError(f"pattern with {word!r}: must be one of {', '.join(_KINDS)}, and a number in [0, {most:#x})")
+            rule = f"must be one of {', '.join(_KINDS)}, and a number in [0, {most:#x})"
+            raise BlockError(f"pattern with {shown(word)}: {rule}")
         argument = constants.setdefault(word.argument, len(constants)) if word.kind == "const" else word.argument
         return _KINDS[word.kind], argument
 
@@ -283,7 +285,7 @@ def _expressions(listed: Iterable[tuple[Group, KeyPattern]]) -> _k.Expressions:
         known = all(step.how in _STEPS for step in pattern.steps)
         if not known or len(pattern.steps) > _k.STEPS or not 0 <= pattern.offset < 2**63:
             rule = f"must have at most {_k.STEPS} steps, each of {', '.join(_STEPS)}, and an offset"
-            raise BlockError(f"{pattern!r:.200}: {rule}")
+            raise BlockError(f"{shown(pattern)}: {rule}")
         anywhere.append(any(word.kind.startswith("each") for word in pattern.words))
         address.append(place(pattern.address))
         start.append((_k.ROLE, ROLES.index(pattern.start)) if isinstance(pattern.start, str) else place(pattern.start))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..block import Block
-from ..door import freeze, instance, integer, items
+from ..door import freeze, instance, integer, items, shown
 from ..errors import BlockError
 from .header import BlockEnv
 from .lazy import Source
@@ -76,7 +76,7 @@ class EvmBlock:
             if tx.sender is None:
                 raise BlockError(f"transactions[{i}], sender = None: must be given, or recovered")
         if source is not None and not isinstance(source, Source):
-            raise BlockError(f"source = {source!r:.80}: must have accounts, slots and storage, as a Source")
+            raise BlockError(f"source = {shown(source, 80)}: must have accounts, slots and storage, as a Source")
         left = None if after is None else _checked("after", after)
         freeze(self, env=env, transactions=listed, state=_checked("state", state), after=left, source=source)
 
@@ -135,7 +135,7 @@ AnyBlock: TypeAlias = Block | EvmBlock
 def need_block(name: str, value: Any) -> None:
     """A BlockError that names `value` unless it is a block of either kind."""
     if not isinstance(value, AnyBlock):
-        raise BlockError(f"{name} = {value!r:.200}: must be a Block or an EvmBlock")
+        raise BlockError(f"{name} = {shown(value)}: must be a Block or an EvmBlock")
 
 
 def _checked(name: str, state: World) -> dict[bytes, AccountState]:
@@ -147,14 +147,14 @@ def _checked(name: str, state: World) -> dict[bytes, AccountState]:
 def _account(name: str, address: bytes, given: tuple[int, int, bytes, Mapping[int, int]]) -> AccountState:
     place = f"{name}[0x{address.hex()}]"
     if not isinstance(given, tuple) or len(given) != 4:
-        raise BlockError(f"{place} = {given!r:.80}: must be (balance, nonce, code, storage)")
+        raise BlockError(f"{place} = {shown(given, 80)}: must be (balance, nonce, code, storage)")
     balance, nonce, code, storage = given
     instance(f"{place}, storage", storage, Mapping)
     if not isinstance(code, bytes):
-        raise BlockError(f"{place}, code = {code!r:.80}: must be bytes")
+        raise BlockError(f"{place}, code = {shown(code, 80)}: must be bytes")
     for slot, value in storage.items():
         if not (type(slot) is type(value) is int and 0 <= slot <= _U256 and 0 <= value <= _U256):
-            raise BlockError(f"{place}, storage {slot!r:.80} = {value!r:.80}: must be integers in [0, 2**256)")
+            raise BlockError(f"{place}, storage {shown(slot, 80)} = {shown(value, 80)}: must be integers in [0, 2**256)")
     return AccountState(
         integer(f"{place}, balance", balance, 0, _U256), integer(f"{place}, nonce", nonce, 0, _U64), code, storage
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from .._kernels import keccak_bytes as _k
 from .._kernels.jit import entry_point, inputs
+from ..door import shown
 from ..errors import BlockError
 
 __all__ = ["EMPTY_HASH", "keccak", "keccak_many"]
@@ -53,7 +54,7 @@ def keccak(data: bytes) -> bytes:
     'c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470'
     """
     if not isinstance(data, bytes):
-        raise BlockError(f"data = {data!r:.80}: must be bytes")
+        raise BlockError(f"data = {shown(data, 80)}: must be bytes")
     state = np.empty(25, np.uint64)
     _one()(np.frombuffer(data, np.uint8), 0, len(data), state)
     return state.tobytes()[:32]
@@ -86,7 +87,7 @@ def keccak_many(messages: Sequence[bytes]) -> list[bytes]:
         sizes = np.fromiter(map(len, messages), np.int64, n)
     except TypeError:
         i = next(i for i, message in enumerate(messages) if not isinstance(message, bytes))
-        raise BlockError(f"message {i} = {messages[i]!r:.80}: must be bytes") from None
+        raise BlockError(f"message {i} = {shown(messages[i], 80)}: must be bytes") from None
     ends = np.zeros(n + 1, np.int64)
     np.cumsum(sizes, out=ends[1:])
     digests = np.empty((n, 4), np.uint64)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from ..door import freeze, instance, integer, items
+from ..door import freeze, instance, integer, items, shown
 from ..errors import BlockError
 from .forks import Fork, blob_parameters, fork_named
 from .rlp import sized
@@ -165,7 +165,7 @@ class BlockEnv:
         for name, first in _SINCE.items():
             value = getattr(self, name)
             if self.fork < first and value not in (None, ()):
-                text = f"{value!r:.80}: must not be given before {first.name.lower()}"
+                text = f"{shown(value, 80)}: must not be given before {first.name.lower()}"
                 raise BlockError(f"{name} = {text}, and fork = {self.fork.name.lower()}")
         if self.fork >= Fork.LONDON and self.base_fee is None:
             raise BlockError(f"base_fee = None: must be given from london on, and fork = {self.fork.name.lower()}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from ..door import integer
+from ..door import integer, shown
 from ..errors import BlockError
 from .hashing import keccak, keccak_many
 from .rlp import Item, encode, sized
@@ -50,7 +50,7 @@ def _checked(logs: Iterable[Log]) -> list[tuple[bytes, list[bytes], bytes]]:
     out = []
     for i, (address, topics, data) in enumerate(logs):
         if not isinstance(data, bytes):
-            raise BlockError(f"log {i}, data = {data!r:.80}: must be bytes")
+            raise BlockError(f"log {i}, data = {shown(data, 80)}: must be bytes")
         out.append((sized(f"log {i}, address", address, 20), _words(f"log {i}", topics), data))
     return out
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
+from ..door import shown
 from ..errors import BlockError
 
 __all__ = ["Decoded", "Item", "decode", "encode", "encode_bytes", "join_list", "read_integer", "read_list", "sized"]
@@ -88,10 +89,10 @@ def _encode(item: Item, place: str, depth: int) -> bytes:
         return encode_bytes(item)
     if isinstance(item, int) and not isinstance(item, bool):
         if item < 0:
-            raise BlockError(f"RLP, {place} = {item}: must not be negative")
+            raise BlockError(f"RLP, {place} = {shown(item)}: must not be negative")
         return encode_bytes(item.to_bytes((item.bit_length() + 7) // 8, "big"))
     if not isinstance(item, list | tuple):
-        raise BlockError(f"RLP, {place} = {item!r:.80}: must be bytes, an integer, or a list of such items")
+        raise BlockError(f"RLP, {place} = {shown(item, 80)}: must be bytes, an integer, or a list of such items")
     if depth >= _MAX_DEPTH:
         raise BlockError(f"RLP, {place[:40]}...: lists are nested more than {_MAX_DEPTH} deep")
     return join_list([_encode(part, f"{place}[{i}]", depth + 1) for i, part in enumerate(item)])
@@ -116,7 +117,7 @@ def decode(data: bytes) -> Decoded:
     [b'cat', b'\\x04\\x00', []]
     """
     if not isinstance(data, bytes):
-        raise BlockError(f"RLP = {data!r:.80}: must be bytes")
+        raise BlockError(f"RLP = {shown(data, 80)}: must be bytes")
     item, end = _decode(data, 0, len(data), 0)
     if end != len(data):
         raise BlockError(f"RLP, byte {end}: {len(data) - end} bytes left over after the item")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from ..door import freeze, integer, items
+from ..door import freeze, integer, items, shown
 from ..errors import BlockError
 from .hashing import keccak, keccak_many
 from .precompiles.curves import SECP256K1
@@ -111,12 +111,12 @@ class Transaction:
         fields = _LAYOUT[integer("type", self.type, 0, len(_LAYOUT) - 1)]
         for name, absent in _SPECIAL.items():
             if name not in fields and getattr(self, name) != absent:
-                raise BlockError(f"{name} = {getattr(self, name)!r:.80}: type {self.type} has no such field")
+                raise BlockError(f"{name} = {shown(getattr(self, name), 80)}: type {self.type} has no such field")
         for name in fields:
             if name not in ("to", "data", *_LISTS):
                 integer(name, getattr(self, name), 0, _U64 if name in ("nonce", "gas_limit") else _U256)
         if not isinstance(self.data, bytes):
-            raise BlockError(f"data = {self.data!r:.80}: must be bytes")
+            raise BlockError(f"data = {shown(self.data, 80)}: must be bytes")
         if self.to is None and self.type >= 3:
             raise BlockError(f"to = None: type {self.type} cannot create a contract")
         for name in ("to", "sender"):
@@ -288,7 +288,7 @@ def decode_transaction(raw: bytes) -> Transaction:
     True
     """
     if not isinstance(raw, bytes) or not raw:
-        raise BlockError(f"transaction = {raw!r:.80}: must be bytes, and not empty")
+        raise BlockError(f"transaction = {shown(raw, 80)}: must be bytes, and not empty")
     kind = raw[0] if raw[0] < 0x80 else 0
     if raw[0] < 0xC0 and not 1 <= kind < len(_LAYOUT):
         raise BlockError(f"transaction, byte 0 = 0x{raw[0]:02x}: must be 0x01 to 0x04 (a type), or begin a list (type 0)")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from ..door import shown
 from ..errors import BlockError
 from .hashing import EMPTY_HASH, keccak, keccak_many
 from .rlp import encode_bytes, join_list
@@ -117,9 +118,9 @@ def trie_root(pairs: Mapping[bytes, bytes]) -> bytes:
     """
     for key, value in pairs.items():
         if not isinstance(key, bytes):
-            raise BlockError(f"trie, key {key!r:.80}: must be bytes")
+            raise BlockError(f"trie, key {shown(key, 80)}: must be bytes")
         if not isinstance(value, bytes) or not value:
-            raise BlockError(f"trie, key 0x{key.hex()}: value {value!r:.80}: must be bytes, and not empty")
+            raise BlockError(f"trie, key 0x{key.hex()}: value {shown(value, 80)}: must be bytes, and not empty")
     return keccak(_top(sorted((key.hex(), value) for key, value in pairs.items()))) if pairs else EMPTY_ROOT
 
 
@@ -143,7 +144,7 @@ def ordered_root(items: Sequence[bytes]) -> bytes:
     pairs = {}
     for i, item in enumerate(items):
         if not isinstance(item, bytes) or not item:
-            raise BlockError(f"item {i} = {item!r:.80}: must be bytes, and not empty")
+            raise BlockError(f"item {i} = {shown(item, 80)}: must be bytes, and not empty")
         pairs[encode_bytes(i.to_bytes((i.bit_length() + 7) // 8, "big"))] = item
     return trie_root(pairs)
 
@@ -151,7 +152,7 @@ def ordered_root(items: Sequence[bytes]) -> bytes:
 def _number(place: str, value: int) -> bytes:
     """RLP of a word."""
     if not isinstance(value, int) or not 0 <= value < _END:
-        raise BlockError(f"{place} = {value!r:.80}: must be an integer in [0, 2**256)")
+        raise BlockError(f"{place} = {shown(value, 80)}: must be an integer in [0, 2**256)")
     return encode_bytes(value.to_bytes((value.bit_length() + 7) // 8, "big"))
 
 
@@ -165,7 +166,7 @@ def _used(place: str, storage: Mapping[int, int]) -> tuple[list[bytes], list[byt
     slots, values = [], []
     for slot, value in storage.items():
         if not isinstance(slot, int) or not 0 <= slot < _END:
-            raise BlockError(f"{place}: slot {slot!r:.80}: must be an integer in [0, 2**256)")
+            raise BlockError(f"{place}: slot {shown(slot, 80)}: must be an integer in [0, 2**256)")
         if value != 0 or not isinstance(value, int):
             slots.append(slot.to_bytes(32, "big"))
             values.append(_number(f"{place}: storage[{slot}]", value))
@@ -220,7 +221,7 @@ def state_root(accounts: Mapping[bytes, tuple[int, int, bytes, Mapping[int, int]
     addresses, slots, used = list(accounts), [], []
     for address, account in accounts.items():
         if not isinstance(address, bytes) or len(address) != 20:
-            raise BlockError(f"account {address!r:.80}: must be 20 bytes")
+            raise BlockError(f"account {shown(address, 80)}: must be 20 bytes")
         found: tuple[list[bytes], list[bytes]] = ([], [])
         if isinstance(account[3], Mapping):
             found = _used(f"account 0x{address.hex()}", account[3])
@@ -241,7 +242,7 @@ def _account(place: str, nonce: int, balance: int, code_hash: bytes, root: bytes
     """RLP of an account in the state trie."""
     for name, digest in (("storage root", root), ("code hash", code_hash)):
         if not isinstance(digest, bytes) or len(digest) != 32:
-            raise BlockError(f"{place}: {name} = {digest!r:.80}: must be 32 bytes")
+            raise BlockError(f"{place}: {name} = {shown(digest, 80)}: must be 32 bytes")
     heads = (_number(f"{place}: nonce", nonce), _number(f"{place}: balance", balance))
     return join_list((*heads, b"\xa0" + root, b"\xa0" + code_hash))
 

@@ -36,7 +36,7 @@ class EvmMachine(Machine):
     def check(self, block: EvmBlock, *, schedule: Schedule | None, access: AccessSets | None, gas: Any) -> None:
         """Nonces forbid any order but the block's, and its fork decides the prices."""
         if gas is not None:
-            raise BlockError(f"gas = {gas!r:.80}: the fork of an EVM block decides its prices")
+            raise BlockError(f"gas = {door.shown(gas, 80)}: the fork of an EVM block decides its prices")
         if access is not None and access.n_tx != block.n_tx:
             raise BlockError(f"access sets of {access.n_tx} transactions: the block has {block.n_tx}")
         if schedule is not None and not schedule.block_order:

@@ -142,7 +142,7 @@ def execute(
     recorded = _recorded(record)
     if store is not None:
         if not isinstance(store, StateStore):
-            raise BlockError(f"store = {store!r:.80}: must be a StateStore")
+            raise BlockError(f"store = {door.shown(store, 80)}: must be a StateStore")
         block = machine_of(block).on_store(block, store)
     made = prepare(
         block, executor, workers, schedule=schedule, access=access, access_list=access_list, gas=gas,
@@ -178,7 +178,7 @@ def prepare(
     [21005]
     """
     if executor not in EXECUTORS:
-        raise BlockError(f"executor {executor!r} is unknown: one of {', '.join(EXECUTORS)}")
+        raise BlockError(f"executor {door.shown(executor)} is unknown: one of {', '.join(EXECUTORS)}")
     machine = machine_of(block)
     _check_fit(block, schedule, access)
     workers = default_workers() if workers is None else door.integer("workers", workers, 1, 1024)
@@ -204,11 +204,11 @@ def prepare(
 
 def _recorded(record: str | Iterable[str] | None) -> set[str]:
     if record is not None and not isinstance(record, Iterable):
-        raise BlockError(f"record = {record!r}: must be None, or among {', '.join(map(repr, _RECORDS))}")
+        raise BlockError(f"record = {door.shown(record)}: must be None, or among {', '.join(map(repr, _RECORDS))}")
     names = [record] if isinstance(record, str) else list(record or ())
     for name in names:
         if name not in _RECORDS:
-            raise BlockError(f"record = {record!r}: must be None, or among {', '.join(map(repr, _RECORDS))}")
+            raise BlockError(f"record = {door.shown(record)}: must be None, or among {', '.join(map(repr, _RECORDS))}")
     return set(names)
 
 

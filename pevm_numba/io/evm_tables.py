@@ -17,7 +17,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..door import items
+from ..door import items, shown
 from ..errors import BlockError, FileFormatError
 from ..evm.block import EvmBlock
 from ..evm.forks import Fork, fork_at
@@ -62,7 +62,7 @@ class _Row:
         self.path, self.place, self._values = path, place, values
 
     def fail(self, name: str, rule: str) -> FileFormatError:
-        return FileFormatError(f"{self.path}: row {self.place}, {name} = {self._values[name]!r:.80}: {rule}")
+        return FileFormatError(f"{self.path}: row {self.place}, {name} = {shown(self._values[name], 80)}: {rule}")
 
     def has(self, name: str) -> bool:
         return self._values[name] is not None

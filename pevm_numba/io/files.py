@@ -226,7 +226,7 @@ def write_blocks(path: str | os.PathLike[str], blocks: Block | Iterable[Block]) 
     """
     where = _target(path)
     if not isinstance(blocks, Block | Iterable) or isinstance(blocks, str | bytes | Mapping):
-        raise BlockError(f"blocks = {blocks!r:.200}: must be a Block or an iterable of them")
+        raise BlockError(f"blocks = {door.shown(blocks)}: must be a Block or an iterable of them")
     if not where.name.endswith((".json", ".json.gz")):
         parquet.write_blocks(where, blocks)
         return
@@ -242,7 +242,7 @@ def _target(path: str | os.PathLike[str]) -> Path:
         where = Path(path)
         where.exists()  # refuses a name that no file can have, such as one with a zero byte
     except (TypeError, ValueError, OSError) as error:
-        raise FileFormatError(f"path = {path!r:.200}: not a path: {error}") from None
+        raise FileFormatError(f"path = {door.shown(path)}: not a path: {error}") from None
     if "\0" in str(where):
-        raise FileFormatError(f"path = {path!r:.200}: a path has no zero byte")
+        raise FileFormatError(f"path = {door.shown(path)}: a path has no zero byte")
     return where

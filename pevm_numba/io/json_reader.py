@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from .. import door
 from ..errors import FileFormatError, TooLargeError
 from .paths import existing, reading
 
@@ -31,7 +32,7 @@ class JsonReader:
 
     def wrong(self, place: str, value: Any, rule: str) -> FileFormatError:
         """A complaint that names the place."""
-        text = repr(value)
+        text = door.shown(value)
         return FileFormatError(f"{self.name}: {place} = {text if len(text) <= 80 else text[:77] + '...'}: {rule}")
 
     def object(self, place: str, value: Any) -> Mapping[str, Any]:

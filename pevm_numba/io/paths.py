@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .. import door
 from ..errors import BlockError, FileFormatError, PevmError, UsageError
 
 __all__ = ["check_target", "existing", "reading", "replacing", "target_of"]
@@ -33,7 +34,7 @@ def existing(path: str | os.PathLike[str]) -> Path:
         where = Path(path)
         there = where.exists()
     except (TypeError, ValueError, OSError) as error:
-        raise FileFormatError(f"{path!r}: not a path: {error}") from None
+        raise FileFormatError(f"{door.shown(path)}: not a path: {error}") from None
     if not there:
         raise FileFormatError(f"{where}: no such file or folder")
     return where

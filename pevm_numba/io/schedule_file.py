@@ -102,7 +102,7 @@ def write_schedule(
     try:
         policy = schedule.policy.encode()
     except UnicodeEncodeError:
-        raise FileFormatError(f"{target}: policy {schedule.policy!r:.80}: cannot be written as UTF-8") from None
+        raise FileFormatError(f"{target}: policy {door.shown(schedule.policy, 80)}: cannot be written as UTF-8") from None
     with replacing(target) as (temporary,):
         if target.name.endswith(_JSON):
             temporary.write_text(_object(schedule, number, weight, facts), encoding="utf-8")
@@ -117,13 +117,13 @@ def write_schedule(
 def _facts(about: Any) -> dict[str, Any]:
     """`about`, checked, less what the schedule says itself."""
     if about is not None and not isinstance(about, Mapping):
-        raise BlockError(f"about = {about!r:.200}: must be a mapping")
+        raise BlockError(f"about = {door.shown(about)}: must be a mapping")
     facts: dict[str, Any] = {}
     for name, value in (about or {}).items():
         plain = value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))
         if not isinstance(name, str) or not plain or name in _ARRAYS:
             rule = "must be a name with a text, a finite number, true, false or None, and no name of an array"
-            raise BlockError(f"about[{name!r:.80}] = {value!r:.80}: {rule}")
+            raise BlockError(f"about[{door.shown(name, 80)}] = {door.shown(value, 80)}: {rule}")
         if name not in _OWN:
             facts[name] = value
     return facts
@@ -254,7 +254,7 @@ def _read_json(where: Path) -> tuple[pa.Table, dict[bytes, bytes]]:
     with reading(where, "not readable JSON"):
         whole = json.loads(where.read_bytes())
     if whole.get("schema", SCHEMA) != SCHEMA:
-        raise FileFormatError(f"{where}: schema {whole['schema']!r:.80}: must be {SCHEMA}")
+        raise FileFormatError(f"{where}: schema {door.shown(whole['schema'], 80)}: must be {SCHEMA}")
     lists = {name: whole[name] for name in ("wave", "serial_order", *_TIMES) if whole.get(name) is not None}
     columns: dict[str, pa.Array] = {}
     n_tx = len(lists["wave"]) if isinstance(lists.get("wave"), list) else 0
@@ -263,7 +263,7 @@ def _read_json(where: Path) -> tuple[pa.Table, dict[bytes, bytes]]:
             raise FileFormatError(f"{where}: {name}: missing: a required list")
     for name, values in lists.items():
         if not isinstance(values, list) or len(values) != n_tx:
-            size = f"{len(values)} values" if isinstance(values, list) else f"{values!r:.80}"
+            size = f"{len(values)} values" if isinstance(values, list) else f"{door.shown(values, 80)}"
             raise FileFormatError(
                 f"{where}: {name}: {size}: must be a list, one value for each transaction, as many as in wave"
             )
@@ -290,7 +290,7 @@ def _text(path: Path, named: dict[bytes, bytes], key: bytes, default: str) -> st
     try:
         return named[key].decode() if key in named else default
     except UnicodeDecodeError:
-        raise FileFormatError(f"{path}: metadata {key.decode()} = {named[key]!r:.80}: must be UTF-8 text") from None
+        raise FileFormatError(f"{path}: metadata {key.decode()} = {door.shown(named[key], 80)}: must be UTF-8 text") from None
 
 
 def _waves(given: dict[str, Column]) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
@@ -360,7 +360,7 @@ def _whole(path: Path, named: dict[bytes, bytes]) -> int | None:
     if not text and _WORKERS not in named:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= 2**31 - 1):
-        raise FileFormatError(f"{path}: metadata n_workers = {text!r:.80}: must be an integer in [1, {2**31 - 1}]")
+        raise FileFormatError(f"{path}: metadata n_workers = {door.shown(text, 80)}: must be an integer in [1, {2**31 - 1}]")
     return int(text)
 
 
@@ -371,5 +371,5 @@ def _makespan(path: Path, named: dict[bytes, bytes], default: float) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
-        raise FileFormatError(f"{path}: metadata makespan = {text!r:.80}: must be a finite number, not negative")
+        raise FileFormatError(f"{path}: metadata makespan = {door.shown(text, 80)}: must be a finite number, not negative")
     return value

@@ -217,7 +217,7 @@ def _check_order(order: NDArray[np.int32], chains: NDArray[np.int32]) -> None:
 
 def _pair(graph: Graph, n_tx: int) -> Graph:
     if not isinstance(graph, tuple | list) or len(graph) != 2:
-        raise BlockError(f"graph = {graph!r:.200}: must be a pair (indptr, indices), see conflicts.adjacency")
+        raise BlockError(f"graph = {door.shown(graph)}: must be a pair (indptr, indices), see conflicts.adjacency")
     return checked_graph(*graph, n_tx)
 
 

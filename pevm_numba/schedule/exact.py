@@ -112,7 +112,7 @@ def optimal_makespan(
     access, block = _small(access, block)
     workers = door.integer("workers", workers, 1, 2**31 - 1)
     if not isinstance(block_order, bool | np.bool_):
-        raise BlockError(f"block_order = {block_order!r:.200}: must be True or False")
+        raise BlockError(f"block_order = {door.shown(block_order)}: must be True or False")
     weight = _whole(cost, access, block)
     unit = int(np.gcd.reduce(weight)) if len(weight) else 1
     chains = chains_of(access.n_tx, None if block_order else block)

@@ -145,13 +145,13 @@ def schedule(
 def _known(policy: str, priority: str | None) -> str:
     """The priority, or the policy's default."""
     if not isinstance(policy, str) or policy not in POLICIES:
-        raise ScheduleError(f"policy = {policy!r:.200}: must be one of {', '.join(POLICIES)}")
+        raise ScheduleError(f"policy = {door.shown(policy)}: must be one of {', '.join(POLICIES)}")
     known = POLICY_PRIORITIES.get(policy, ())
     if priority is None:
         return known[0] if known else ""
     if not isinstance(priority, str) or priority not in known:
         rule = f"must be one of {', '.join(known)}" if known else "this policy has no priorities to choose from"
-        raise ScheduleError(f"priority = {priority!r:.200} with policy {policy}: {rule}")
+        raise ScheduleError(f"priority = {door.shown(priority)} with policy {policy}: {rule}")
     return priority
 
 
@@ -161,7 +161,7 @@ def _access_of(given: AnyBlock | AccessSets, block: AnyBlock | None) -> tuple[Ac
 
         return access_sets(given), given
     if not isinstance(given, AccessSets):
-        what = f"block_or_access = {given!r:.200}: {type(given).__name__} cannot be scheduled"
+        what = f"block_or_access = {door.shown(given)}: {type(given).__name__} cannot be scheduled"
         raise ScheduleError(f"{what}: must be a Block or AccessSets")
     block = given.exact_for if block is None else block
     if block is not None:

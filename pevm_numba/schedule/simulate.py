@@ -279,7 +279,7 @@ def _work(
     """All arguments, checked; the last of them, the models, apart."""
     for model in models:
         if not isinstance(model, str) or model not in MODELS:
-            raise ScheduleError(f"model = {model!r:.200}: must be one of {', '.join(MODELS)}")
+            raise ScheduleError(f"model = {door.shown(model)}: must be one of {', '.join(MODELS)}")
     if block is not None:
         need_block("block", block)
     overheads = Overheads() if overheads is None else overheads
@@ -289,9 +289,9 @@ def _work(
     if not (weight <= 1e15).all() or weight.sum() > 1e15:
         raise BlockError("cost: the sum must be at most 1e15")
     if priority is not None and not set(models) & set(MODEL_PRIORITIES):
-        raise ScheduleError(f"priority = {priority!r:.200}: only models {', '.join(MODEL_PRIORITIES)} have one")
+        raise ScheduleError(f"priority = {door.shown(priority)}: only models {', '.join(MODEL_PRIORITIES)} have one")
     if priority is not None and (not isinstance(priority, str) or priority not in PRIORITIES):
-        raise ScheduleError(f"priority = {priority!r:.200}: must be one of {', '.join(PRIORITIES)}")
+        raise ScheduleError(f"priority = {door.shown(priority)}: must be one of {', '.join(PRIORITIES)}")
     if plan is not None:
         door.instance("schedule", plan, Schedule)
         if "waves" not in models:
@@ -313,7 +313,7 @@ def _access_of(given: AnyBlock | AccessSets, block: AnyBlock | None) -> tuple[Ac
     if isinstance(given, AnyBlock):
         return exact_sets(given), given
     if not isinstance(given, AccessSets):
-        what = f"block_or_access = {given!r:.200}: {type(given).__name__} cannot be simulated"
+        what = f"block_or_access = {door.shown(given)}: {type(given).__name__} cannot be simulated"
         raise ScheduleError(f"{what}: must be a Block or AccessSets")
     block = given.exact_for if block is None else block
     if block is not None:
