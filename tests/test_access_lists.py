@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,12 @@ def test_files_of_each_kind_hold_the_same_list(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("0x" + listed.encode().hex() + "\n")
     with gzip.open(tmp_path / "a.json.gz", "wt") as out:
         out.write(json.dumps(block_list_json(listed)))
-    for name in ("a.json", "a.rlp", "a.txt", "a.json.gz"):
-        assert read_block_list(tmp_path / name) == listed
+    copies = {"block.7.json": "a.json", "list.JSON": "a.json", "a.b.Json.GZ": "a.json.gz", "a.json.rlp": "a.rlp"}
+    for name, of in copies.items():
+        (tmp_path / name).write_bytes((tmp_path / of).read_bytes())
+    for path in tmp_path.iterdir():
+        assert read_block_list(path) == listed, path
+        assert read_block_list(str(path)) == listed
     (tmp_path / "b.txt").write_text("0xc")
     with pytest.raises(FileFormatError, match="must be hexadecimal text"):
         read_block_list(tmp_path / "b.txt")
@@ -44,6 +49,15 @@ def test_files_of_each_kind_hold_the_same_list(tmp_path: Path) -> None:
     with pytest.raises(RuleError, match="no bytes may follow the list") as caught:
         read_block_list(tmp_path / "b.rlp")
     assert caught.value.rule is Rule.TRAILING_BYTES
+    assert str(caught.value).startswith(f"{tmp_path / 'b.rlp'}: block access list, byte ")
+    (tmp_path / "b.7.json").write_text(json.dumps(block_list_json(listed) * 2))
+    for read in (read_block_list, block_list_of):
+        with pytest.raises(RuleError, match="an account must be listed once") as caught:
+            read(tmp_path / "b.7.json")
+        assert str(caught.value).startswith(f"{tmp_path / 'b.7.json'}: block access list, account 1, ")
+        assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args
+    with pytest.raises(RuleError, match=r"^block access list, account 1, 0x0101"):
+        block_list_of(block_list_json(listed) * 2)
 
 
 def test_names_that_some_clients_use_are_understood() -> None:

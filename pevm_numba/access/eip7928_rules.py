@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from pathlib import Path
 from typing import Final
 
 from .._kernels import eip7928 as _k
@@ -102,6 +103,10 @@ class RuleError(AccessListError):
     def __init__(self, rule: Rule, place: str) -> None:
         super().__init__(f"block access list, {place}: {rule.text}")
         self.rule = rule
+
+    def of_file(self, path: Path) -> RuleError:
+        """The same complaint, with the file that the list is from."""
+        return _remade(self.rule, f"{path}: {self}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return _remade, (self.rule, str(self))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from ..access.eip7928 import AccountChanges, Eip7928List
+from ..access.eip7928_rules import RuleError
 from ..errors import FileFormatError
 from .json_reader import JsonReader, opened
 from .paths import existing, reading
@@ -108,7 +111,7 @@ def block_list_of(source: Any) -> Eip7928List:
     FileFormatError
         Naming the place, the value and the rule.
     RuleError
-        If something is out of order.
+        If something is out of order, naming the file if it is from one.
 
     Examples
     --------
@@ -116,21 +119,47 @@ def block_list_of(source: Any) -> Eip7928List:
     (5,)
     """
     reader, value = opened("block access list", source)
-    return Eip7928List.from_accounts([_account(reader, f"[{a}]", one) for a, one in enumerate(reader.array("list", value))])
+    accounts = [_account(reader, f"[{a}]", one) for a, one in enumerate(reader.array("list", value))]
+    if not isinstance(source, str | os.PathLike):
+        return Eip7928List.from_accounts(accounts)
+    with _naming(Path(source)):
+        return Eip7928List.from_accounts(accounts)
 
 
-def read_block_list(path: str | Path) -> Eip7928List:
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Complaints about the list that is in a file, with the file."""
+    try:
+        yield
+    except RuleError as error:
+        raise error.of_file(path) from None
+
+
+def read_block_list(path: str | os.PathLike[str]) -> Eip7928List:
     """A block's list from a file: JSON, or else its encoding, in bytes (``.rlp``) or as hexadecimal text.
+
+    Parameters
+    ----------
+    path : path
+        JSON if its name ends in ``.json`` or ``.json.gz``, in any case.
 
     Raises
     ------
     FileFormatError
-        If the file is neither.
+        If the file is neither, naming it, and in JSON the place, the value and the rule.
     RuleError
-        Naming the rule that the list breaks.
+        Naming the file, the place in it and the rule that the list breaks.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "block.7.rlp").write_bytes(b"\\xc0")
+    ...     read_block_list(Path(folder, "block.7.rlp"))
+    <Eip7928List: 0 accounts, 0 slots changed, 0 read, 0 changes, 1 bytes>
     """
     place = existing(path)
-    if place.suffixes and place.suffixes[0] == ".json":
+    if place.name.lower().endswith((".json", ".json.gz")):
         return block_list_of(place)
     with reading(place, "not readable"):
         data = place.read_bytes()
@@ -140,7 +169,8 @@ def read_block_list(path: str | Path) -> Eip7928List:
             data = bytes.fromhex(text[2:].decode("ascii"))
         except ValueError:
             raise FileFormatError(f"{place}: begins with 0x: must be hexadecimal text") from None
-    return Eip7928List.decode(data)
+    with _naming(place):
+        return Eip7928List.decode(data)
 
 
 def _account(reader: JsonReader, place: str, value: Any) -> AccountChanges:

@@ -105,7 +105,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _parsed(path: Path) -> Any:
     """JSON of a file, gzipped or not."""
-    opener = gzip.open if path.suffix == ".gz" else open
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
     with reading(path, "not readable JSON"), opener(path, "rb") as source:
         data = source.read(_MAX_BYTES + 1)
         if len(data) > _MAX_BYTES:
