@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,20 @@ def test_arguments_that_cannot_be_meant() -> None:
     with pytest.raises(BlockError, match="columns = 5"):
         Eip7928List(5)  # type: ignore[arg-type]  # the point of the test
     assert isinstance(good, Columns)
+
+
+def test_an_account_is_had_without_the_code_of_others() -> None:
+    """Each of n accounts copied the code of all: minutes for the list of a block that creates many contracts."""
+    codes = {0: ((1, b"\xfe" * 9), (2, b"")), 2: ((1, b"\xaa" * 2**22),), 3: ((3, b"\x01"), (4, b"\x02\x03"))}
+    accounts = [AccountChanges(bytes(19) + bytes([a]), code_changes=codes.get(a, ())) for a in range(5)]
+    listed = Eip7928List.from_accounts(accounts)
+    assert list(listed) == accounts
+    tracemalloc.start()
+    try:
+        assert [listed[a] for a in (0, 1, 3, 4)] == [accounts[a] for a in (0, 1, 3, 4)]
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_unlike_is_told_in_order() -> None:

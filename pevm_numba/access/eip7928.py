@@ -229,9 +229,9 @@ class Eip7928List:
     def __getitem__(self, a: int) -> AccountChanges:
         a = door.integer("account", a, 0, len(self) - 1)
         columns = self.columns
-        codes = columns.code_data.tobytes()
         start, stop = columns.code_indptr[a : a + 2].tolist()
         bounds = columns.code_bounds[start : stop + 1].tolist()
+        codes = (columns.code_data[i:j].tobytes() for i, j in pairwise(bounds))
         return AccountChanges(
             columns.address[a].tobytes(),
             tuple(
@@ -239,7 +239,7 @@ class Eip7928List:
             ),
             tuple(_number(columns.read[r]) for r in _range(columns.read_indptr, a)),
             self._pairs("balance", a), self._pairs("nonce", a),
-            tuple(zip(columns.code_index[start:stop].tolist(), (codes[i:j] for i, j in pairwise(bounds)))),
+            tuple(zip(columns.code_index[start:stop].tolist(), codes)),
         )  # fmt: skip
 
     def _pairs(self, name: str, owner: int, values: str = "") -> tuple[tuple[int, int], ...]:
