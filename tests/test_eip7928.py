@@ -241,6 +241,26 @@ def test_arguments_that_cannot_be_meant() -> None:
         Eip7928List.from_accounts([AccountChanges(bytes(20), nonce_changes=((1, 2**64),))])
     with pytest.raises(BlockError, match="block access index = 4294967296"):
         Eip7928List.from_accounts([AccountChanges(bytes(20), balance_changes=((2**32, 0),))])
+    for junk, told in (
+        (5, r"accounts\[0\] = 5: must be an AccountChanges"), ((), r"accounts\[0\] = \(\): must be"),
+        ((bytes(20),) * 7, r"accounts\[0\] = \(b'.*must be an AccountChanges"), (b"\x01" * 20, "must be an AccountChanges"),
+        (AccountChanges(bytes(20), None), "account 0, storage_changes = None: must be a list of pairs of a slot and"),
+        (AccountChanges(bytes(20), (5,)), r"storage_changes\[0\] = 5: must be a pair of a slot and its changes"),
+        (AccountChanges(bytes(20), ((5, 7),)), "account 0, slot 0x5 = 7: must be a list of pairs of an index and a value"),
+        (AccountChanges(bytes(20), ((80, ((1,),)),)), r"account 0, slot 0x50\[0\] = \(1,\): must be a pair of an index"),
+        (AccountChanges(bytes(20), ((0, ((1, "2"),)),)), "account 0, slot 0x0 = '2': must be an integer"),
+        (AccountChanges(bytes(20), (), 7), "account 0, storage_reads = 7: must be a list of slots"),
+        (AccountChanges(bytes(20), (), ("7",)), "account 0, read = '7': must be an integer"),
+        (AccountChanges(bytes(20), (), (), ((1, 2, 3),)), r"balance_changes\[0\] = \(1, 2, 3\): must be a pair of an index"),
+        (AccountChanges(bytes(20), (), (), (), {1: 2}), r"nonce_changes = \{1: 2\}: must be a list of pairs"),
+        (AccountChanges(bytes(20), code_changes=((1,),)), r"code_changes\[0\] = \(1,\): must be a pair of an index and a c"),
+        (AccountChanges(bytes(20), code_changes=((1, "fe"),)), r"code_changes\[0\] code = 'fe': must be a bytes"),
+        (AccountChanges(bytes(20), code_changes=((None, b"x"),)), "account 0, code, block access index = None: must be"),
+    ):  # fmt: skip
+        with pytest.raises(BlockError, match=told):
+            Eip7928List.from_accounts([junk])  # type: ignore[list-item]  # the point of the test
+    lists = [bytes(20), [[5, [[1, 7]]]], [6], np.array([[1, 9]]), [], [[1, b"x"]]]
+    assert Eip7928List.from_accounts([lists])[0].balance_changes == ((1, 9),)  # type: ignore[list-item]  # lists will do
     with pytest.raises(BlockError, match="must be a bytes"):
         Eip7928List.decode("0xc0")  # type: ignore[arg-type]  # the point of the test
     good = Eip7928List.from_accounts([ONE]).columns

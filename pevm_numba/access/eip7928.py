@@ -193,27 +193,36 @@ class Eip7928List:
         Raises
         ------
         BlockError
-            If a value is none that a list can hold.
+            If a value is none that a list can hold, naming account, field, value and rule.
         RuleError
             If something is out of order.
+
+        Examples
+        --------
+        >>> Eip7928List.from_accounts([AccountChanges(b"\\x01" * 20, nonce_changes=((1, -1),))])
+        Traceback (most recent call last):
+        ...
+        pevm_numba.errors.BlockError: account 0, nonce = -1: must be in [0, 18446744073709551615]
         """
-        listed = [AccountChanges(*one) for one in door.items("accounts", accounts, "AccountChanges")]
+        listed = [_changes_of(a, one) for a, one in enumerate(door.items("accounts", accounts, "AccountChanges"))]
         slots, reads, codes = list[bytes](), list[bytes](), list[tuple[int, bytes]]()
         changes, balances, nonces = list[tuple[int, bytes]](), list[tuple[int, bytes]](), list[tuple[int, bytes]]()
         ends: dict[str, list[int]] = {offsets: [0] for offsets, _, _ in _PARTS}
         for a, one in enumerate(listed):
-            for slot, values in one.storage_changes:
-                slots.append(_word(f"account {a}, slot", slot, 32))
-                changes += [(index, _word(f"account {a}, slot 0x{slot:x}", value, 32)) for index, value in values]
+            place = f"account {a}"
+            for slot, values in _pairs_of(f"{place}, storage_changes", one.storage_changes, "a slot and its changes"):
+                slots.append(_word(f"{place}, slot", slot, 32))
+                its = f"{place}, slot 0x{slots[-1].hex().lstrip('0') or '0'}"
+                changes += [_change(its, index, value, 32) for index, value in _pairs_of(its, values)]
                 ends["change_indptr"].append(len(changes))
-            reads += [_word(f"account {a}, read", slot, 32) for slot in one.storage_reads]
-            balances += [(index, _word(f"account {a}, balance", value, 32)) for index, value in one.balance_changes]
-            nonces += [(index, _word(f"account {a}, nonce", value, 8)) for index, value in one.nonce_changes]
-            codes += one.code_changes
+            read = door.items(f"{place}, storage_reads", one.storage_reads, "slots")
+            reads += [_word(f"{place}, read", slot, 32) for slot in read]
+            for changed, width, name in ((balances, 32, "balance"), (nonces, 8, "nonce")):
+                pairs = _pairs_of(f"{place}, {name}_changes", getattr(one, f"{name}_changes"))
+                changed += [_change(f"{place}, {name}", index, value, width) for index, value in pairs]
+            codes += _codes(place, one.code_changes)
             for name, rows in (("slot", slots), ("read", reads), ("balance", balances), ("nonce", nonces), ("code", codes)):
                 ends[f"{name}_indptr"].append(len(rows))
-        for index, code in codes:
-            door.instance(f"code at index {index}", code, bytes)
         at = {offsets: np.array(rows, np.int64) for offsets, rows in ends.items()}
         bounds = np.cumsum([0] + [len(code) for _, code in codes])
         return cls(Columns(
@@ -340,6 +349,37 @@ def _range(offsets: NDArray[np.int64], owner: int) -> range:
     return range(int(offsets[owner]), int(offsets[owner + 1]))
 
 
+def _changes_of(a: int, given: Any) -> AccountChanges:
+    """An account as given, with its fields by name."""
+    if not isinstance(given, tuple | list) or not 1 <= len(given) <= len(AccountChanges._fields):
+        raise BlockError(f"accounts[{a}] = {door.shown(given, 80)}: must be an AccountChanges")
+    return AccountChanges(*given)
+
+
+def _pairs_of(place: str, given: Any, what: str = "an index and a value") -> list[Any]:
+    """What must be pairs, as a list of them."""
+    pairs = door.items(place, given, f"pairs of {what}")
+    for i, one in enumerate(pairs):
+        if not isinstance(one, tuple | list | np.ndarray) or len(one) != 2:
+            raise BlockError(f"{place}[{i}] = {door.shown(one, 80)}: must be a pair of {what}")
+    return pairs
+
+
+def _codes(place: str, given: Any) -> list[tuple[int, bytes]]:
+    pairs = _pairs_of(f"{place}, code_changes", given, "an index and a code")
+    for i, (_, code) in enumerate(pairs):
+        door.instance(f"{place}, code_changes[{i}] code", code, bytes)
+    return [(_index(f"{place}, code", index), code) for index, code in pairs]
+
+
+def _index(place: str, index: Any) -> int:
+    return door.integer(f"{place}, block access index", index, 0, _MOST_INDEX)
+
+
+def _change(place: str, index: Any, value: Any, width: int) -> tuple[int, bytes]:
+    return _index(place, index), _word(place, value, width)
+
+
 def _address(a: int, address: bytes) -> bytes:
     if not isinstance(address, bytes) or len(address) != 20:
         raise BlockError(f"account {a}, address = {door.shown(address, 80)}: must be 20 bytes")
@@ -355,7 +395,7 @@ def _rows(words: list[bytes], width: int) -> NDArray[np.uint8]:
 
 
 def _indices(pairs: list[Any]) -> NDArray[np.uint32]:
-    return np.array([door.integer("block access index", index, 0, _MOST_INDEX) for index, _ in pairs], np.uint32)
+    return np.array([index for index, _ in pairs], np.uint32)
 
 
 def _indexed(pairs: list[tuple[int, bytes]], width: int) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
