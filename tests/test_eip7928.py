@@ -18,10 +18,15 @@ from hypothesis import strategies as st
 
 from pevm_numba._kernels.eip7928 import Columns
 from pevm_numba.access.eip7928 import AccountChanges, Eip7928List
-from pevm_numba.access.eip7928_compare import differences
+from pevm_numba.access.eip7928_compare import check_reach, differences
 from pevm_numba.access.eip7928_rules import ITEM_COST, Rule, RuleError
 from pevm_numba.errors import AccessListError, BlockError
+from pevm_numba.evm.accesses import BlockAccesses
 from pevm_numba.evm.encoding import SYSTEM
+from pevm_numba.evm.outcomes import NOTES
+from pevm_numba.evm.plans import CELLS
+from pevm_numba.evm.tx_accesses import RawAccesses
+from pevm_numba.keys import KeyTable
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 
@@ -299,6 +304,29 @@ def test_what_is_unlike_is_told_in_order() -> None:
         ("missing", "read", 6, None, None, True), ("value", "balance", None, 1, 10, 9),
         ("missing", "account", None, None, None, True),
     ]  # fmt: skip
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    listed = Eip7928List.from_accounts([ONE])
+    for pair, told in (((listed, None), "found = None: must be an Eip7928List"), ((5, listed), "listed = 5: must be an Eip")):
+        with pytest.raises(BlockError, match=told):
+            differences(*pair)  # type: ignore[arg-type]  # the point of the test
+    assert list(differences(listed, listed)) == []
+    raw = RawAccesses(np.empty((0, 32), np.uint8), np.empty(0, np.int64), [np.empty(0, NOTES)] * 2, [np.empty(0, CELLS)] * 2)
+    nothing, none = KeyTable.from_keys([]), np.empty(0, np.int64)
+    accesses = BlockAccesses(2, nothing, none, none, np.empty((0, 32), np.uint8), np.empty((0, 20), np.uint8), {}, raw)
+    check_reach(listed, accesses, [5, 7], ITEM_COST + 12)
+    with pytest.raises(RuleError, match="1 reads to come after 1 transactions, with 1,999 gas"):
+        check_reach(listed, accesses, [5, 7], ITEM_COST + 4)
+    for arguments, told in (
+        ((listed, accesses, [5], 9), r"gas_used has shape \(1,\): must be \(2\)"),
+        ((listed, accesses, [5, 6, 7], 9), r"gas_used has shape \(3,\): must be \(2\)"),
+        ((listed, accesses, [5, -6], 9), r"gas_used\[1\] = -6: must be in"), ((listed, accesses, "x", 9), "gas_used has"),
+        ((listed, raw, [5, 6], 9), "must be a BlockAccesses"), ((None, accesses, [5, 6], 9), "listed = None: must be an Eip"),
+        ((listed, accesses, [5, 6], -9), "gas_limit = -9"),
+    ):  # fmt: skip
+        with pytest.raises(BlockError, match=told):
+            check_reach(*arguments)  # type: ignore[arg-type]  # the point of the test
 
 
 @pytest.mark.corpus

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from .. import door
 from ..evm.accesses import BlockAccesses
@@ -83,6 +83,11 @@ def differences(listed: Eip7928List, found: Eip7928List) -> Iterator[Difference]
     found : Eip7928List
         What the block did.
 
+    Raises
+    ------
+    BlockError
+        If one is no list.
+
     Examples
     --------
     >>> one = Eip7928List.from_accounts([AccountChanges(bytes(20), (), (6,), ((1, 5),))])
@@ -92,8 +97,12 @@ def differences(listed: Eip7928List, found: Eip7928List) -> Iterator[Difference]
     phantom 0x0000000000000000000000000000000000000000 slot 0x6 as read: listed, but the block has no such entry
     value 0x0000000000000000000000000000000000000000 balance at index 1: listed is 5, but the block leaves 7
     """
-    if listed == found:
-        return
+    door.instance("listed", listed, Eip7928List)
+    door.instance("found", found, Eip7928List)
+    return iter(()) if listed == found else _differences(listed, found)
+
+
+def _differences(listed: Eip7928List, found: Eip7928List) -> Iterator[Difference]:
     said, done = ({one.address: one for one in each} for each in (listed, found))
     for address in sorted(said.keys() | done.keys()):
         mine, theirs = said.get(address), done.get(address)
@@ -107,7 +116,7 @@ def differences(listed: Eip7928List, found: Eip7928List) -> Iterator[Difference]
                 yield Difference(address, what, slot, index, None if one is None else one[3], None if two is None else two[3])
 
 
-def check_reach(listed: Eip7928List, accesses: BlockAccesses, gas_used: NDArray[np.int64], gas_limit: int) -> None:
+def check_reach(listed: Eip7928List, accesses: BlockAccesses, gas_used: ArrayLike, gas_limit: int) -> None:
     """Whether a list can be refused before its block has run to the end, as reads that it has are out of reach.
 
     Each transaction that reads a slot for the first time pays 2,000 gas or more for that. So who executes in order may stop
@@ -125,14 +134,30 @@ def check_reach(listed: Eip7928List, accesses: BlockAccesses, gas_used: NDArray[
 
     Raises
     ------
+    BlockError
+        If an argument is not as described.
     RuleError
         READS_OUT_OF_REACH, naming the first transaction after which it is so; 0 before the first.
 
     References
     ----------
     EIP-7928, early rejection.
+
+    Examples
+    --------
+    >>> from pevm_numba.execute.run import execute
+    >>> from ..evm.workloads import generate_evm
+    >>> done = execute(generate_evm("erc20", n_tx=2), "serial")
+    >>> check_reach(done.eip7928_list(), done.accesses, done.gas_used, int(done.gas_used.sum()))
+    >>> more = Eip7928List.from_accounts([AccountChanges(bytes(20), (), tuple(range(99)))])
+    >>> check_reach(more, done.accesses, done.gas_used, 99 * 2_000)
+    Traceback (most recent call last):
+    ...
+    pevm_numba.access.eip7928_rules.RuleError: block access list, 99 reads to come after 1 transactions, with ...
     """
     door.instance("listed", listed, Eip7928List)
+    door.instance("accesses", accesses, BlockAccesses)
+    used = door.array("gas_used", gas_used, np.int64, (accesses.n_tx,), low=0).tolist()
     left = door.integer("gas_limit", gas_limit, 0, 2**64 - 1)
     of_txs = tx_accesses(accesses.raw)
     each = [{(address, slot) for address, slot, _ in of_txs.of(t) if slot is not None} for t in range(accesses.n_tx)]
@@ -144,7 +169,7 @@ def check_reach(listed: Eip7928List, accesses: BlockAccesses, gas_used: NDArray[
     for t in range(accesses.n_tx + 1):
         if t:
             unread -= each[t - 1]
-            left -= int(gas_used[t - 1])
+            left -= used[t - 1]
         if len(unread) * ITEM_COST > left:
             place = f"{len(unread):,} reads to come after {t} transactions, with {left:,} gas"
             raise RuleError(Rule.READS_OUT_OF_REACH, place)
