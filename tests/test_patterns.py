@@ -18,7 +18,7 @@ from pevm_numba.access import pattern_learning
 from pevm_numba.access.asking import ask_layouts
 from pevm_numba.access.calls import Calls, calls_of, places_of
 from pevm_numba.access.pattern_json import patterns_from_json, patterns_to_json
-from pevm_numba.access.pattern_learning import learn
+from pevm_numba.access.pattern_learning import explained_slots, learn
 from pevm_numba.access.pattern_library import built_in_patterns
 from pevm_numba.access.patterns import FACTORIES, KeyPattern, Patterns, Stats, Step, Word
 from pevm_numba.access.prediction import learn_block, predict, predicted_storage, time_series, touched_storage
@@ -446,6 +446,7 @@ def test_groups_do_not_grow_for_ever_and_empty_ones_do_not_hide_what_goes_for_an
     (KeyPattern(Word("nobody"), Word("const", 1)), "one of const"),
     (KeyPattern(Word("callee"), Word("const", 1), (Step("mapping", Word("sender")),) * 4), "at most 3 steps"),
     (KeyPattern(Word("callee"), Word("const", 1), (Step("list", Word("sender")),)), "each of mapping"),
+    (KeyPattern(Word("callee"), "wealth"), "start of a pattern = 'wealth': must be one of balances, allowances"),
 ])  # fmt: skip
 def test_patterns_that_cannot_be_are_refused(pattern: KeyPattern, told: str) -> None:
     with pytest.raises(BlockError, match=told):
@@ -453,6 +454,14 @@ def test_patterns_that_cannot_be_are_refused(pattern: KeyPattern, told: str) -> 
     patterns = Patterns({(TOKEN, 5): {KeyPattern(Word("callee"), "balances"): Stats()}}, {b"short": {}})
     with pytest.raises(BlockError, match="layouts, b'short': must be 20 bytes"):
         patterns.derive(calls([(who(0), TOKEN, bytes(3) + b"\5")]))
+    for parts, told in (
+        ({"layouts": {TOKEN: {"balances": {-1: 1}}}}, f"layouts, 0x{TOKEN.hex()}, balances = -1: must be in"),
+        ({"layouts": {TOKEN: {"balances": {2**256: 1}}}}, "balances = 1157.*: must be in"),
+        ({"layouts": {OTHER: {"owners": {0.5: 1}}}}, "owners = 0.5: must be an integer"),
+        ({"usual": {"operators": -7}}, "usual, operators = -7: must be in"), ({"layouts": {5: {}}}, "layouts, 5: must be 20"),
+    ):  # fmt: skip
+        with pytest.raises(BlockError, match=told):
+            Patterns(patterns.templates, **parts).derive(calls([(who(0), TOKEN, bytes(3) + b"\5")]))
 
 
 def test_blocks_without_calls_and_what_does_not_belong_together() -> None:
@@ -468,6 +477,33 @@ def test_blocks_without_calls_and_what_does_not_belong_together() -> None:
         learn_block(patterns, block_of(["transfer"] * 3), pn.access_sets(block_of(["transfer"])))
     with pytest.raises(BlockError, match="access"):
         learn_block(patterns, creations, None)  # type: ignore[arg-type]  # the point of the test
+
+
+def test_touched_storage_of_other_calls_is_refused_and_nothing_is_learned() -> None:
+    patterns, made = Patterns(), [token_call(who(2 * n), who(2 * n + 1)) for n in range(3)]
+    rows, touched = calls([row for row, _ in made]), [one for _, one in made]
+    for some in ([], touched[:2], [*touched, {}]):
+        with pytest.raises(BlockError, match=f"touched has {len(some)} entries: must be 3, one a call"):
+            learn(patterns, rows, some)
+    block, few = pn.generate_evm("erc20", n_tx=4, seed=1), pn.generate_evm("erc20", n_tx=2, seed=1)
+    access = pn.execute(few, "serial").observed
+    for call in (
+        lambda: touched_storage(block, access), lambda: learn_block(patterns, block, access),
+        lambda: next(time_series([(block, access)], patterns)),
+    ):  # fmt: skip
+        with pytest.raises(BlockError, match="access of 2 transactions: the block has 4"):
+            call()
+    assert patterns == Patterns()  # nor was anybody asked
+    for call, told in (
+        (lambda: touched_storage(few, None), "access = None: must be an AccessSets"),  # type: ignore[arg-type]
+        (lambda: next(time_series([(few, access)], None)), "patterns = None: must be a Patterns"),  # type: ignore[arg-type]
+        (lambda: explained_slots(few, 2, [2**70]), r"tx = 2: must be in \[0, 1\]"),
+        (lambda: explained_slots(few, -1, []), r"tx = -1: must be in \[0, 1\]"),
+        (lambda: explained_slots(few, 0, [5, 2**256]), r"slots\[1\] = 1157\d+: must be in"),
+        (lambda: explained_slots(few, 0, 5), "slots = 5: must be a list of slots"),  # type: ignore[arg-type]
+    ):  # fmt: skip
+        with pytest.raises(BlockError, match=told):
+            call()
 
 
 # -------------------------------------------------------------------- asking

@@ -10,9 +10,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import door
 from .._kernels import keccak_bytes as _k
 from .._kernels.jit import inputs
 from .._kernels.patterns import HOP, PLACES
+from ..errors import BlockError
 from ..evm.block import AnyBlock
 from ..evm.hashing import keccak
 from .calls import Calls, calls_of, places_of
@@ -189,9 +191,27 @@ def explained_slots(block: AnyBlock, tx: int, slots: Sequence[int]) -> set[int]:
     tx : int
         Of the call in the block.
     slots : sequence of int
+
+    Raises
+    ------
+    BlockError
+        If there is no such transaction, or a slot is none.
+
+    Examples
+    --------
+    >>> from ..block import Block
+    >>> entry = keccak(bytes(12) + b"\\x05" * 20 + (3).to_bytes(32, "big"))
+    >>> data = bytes.fromhex("a9059cbb") + bytes(12) + b"\\x05" * 20
+    >>> block = Block.from_programs([[("NOOP", 1)]], meta={"to": [b"\\x02" * 20], "input": [data]})
+    >>> slot = int.from_bytes(entry, "big")
+    >>> explained_slots(block, 0, [slot, slot - 99]) == {slot}
+    True
     """
+    calls = calls_of(block)
+    tx = door.integer("tx", tx, 0, calls.n_tx - 1)
+    slots = [door.integer(f"slots[{i}]", slot, 0, 2**256 - 1) for i, slot in enumerate(door.items("slots", slots, "slots"))]
     hashed = [slot for slot in slots if slot >= 2**64]
-    return set(_search(_Call(calls_of(block), tx), hashed, range(_BASES))) if hashed else set()
+    return set(_search(_Call(calls, tx), hashed, range(_BASES))) if hashed else set()
 
 
 def _roles(patterns: Patterns, address: bytes, found: KeyPattern, written: bool) -> None:
@@ -266,6 +286,11 @@ def learn(
     scored : Scored, optional
         What these patterns gave for the calls, if that is known: `score`.
 
+    Raises
+    ------
+    BlockError
+        If `touched` has not one entry for each call; nothing is learned then.
+
     Examples
     --------
     >>> from ..evm.hashing import keccak
@@ -278,6 +303,8 @@ def learn(
     >>> [pattern.steps for _, pattern, _ in patterns], patterns.base(b"t" * 20, "balances")
     ([(Step(how='mapping', word=Word(kind='sender', argument=0)),)], 2)
     """
+    if len(touched) != calls.n_tx:
+        raise BlockError(f"touched has {len(touched)} entries: must be {calls.n_tx}, one a call")
     explained = _count(patterns, score(patterns, calls, number) if scored is None else scored, touched, number)
     selectors, callees = calls.selectors().tolist(), calls.to.tobytes()
     fresh: dict[Group, dict[KeyPattern, Stats]] = {}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .._kernels import patterns as _k
 from .._kernels.jit import inputs
-from ..door import shown
+from ..door import choice, integer, shown
 from ..errors import BlockError
 from .calls import Calls
 from .trust import Trust
@@ -190,7 +190,21 @@ class Patterns:
     # ---------------------------------------------------------------- deriving
 
     def derive(self, calls: Calls) -> tuple[Derived, Listed]:
-        """All keys that patterns give for these calls, however little they are trusted, and the patterns by number."""
+        """All keys that patterns give for these calls, however little they are trusted, and the patterns by number.
+
+        Raises
+        ------
+        BlockError
+            If a pattern has a word, step or role that is none, or a layout an address or slot.
+
+        Examples
+        --------
+        >>> one = [np.frombuffer(part, np.uint8).reshape(1, -1) for part in (b"s" * 20, b"t" * 20)]
+        >>> calls = Calls(*one, np.zeros(1, bool), np.frombuffer(bytes.fromhex("d0e30db0"), np.uint8), np.array([0, 4]))
+        >>> patterns = Patterns({(b"t" * 20, 0xD0E30DB0): {KeyPattern(Word("callee"), Word("const", 5)): Stats()}})
+        >>> patterns.derive(calls)[0].slot[0, -1]
+        np.uint8(5)
+        """
         numbers, listed, indptr = self._used(calls)
         expressions = _expressions(listed)
         given = Calls(*inputs(*calls))
@@ -230,15 +244,17 @@ class Patterns:
         return found[of], listed, np.array(ends, np.int64)
 
     def _layouts(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
-        addresses = sorted(self.layouts)
-        for address in addresses:
-            if len(address) != 20:
+        for address in self.layouts:
+            if not isinstance(address, bytes) or len(address) != 20:
                 raise BlockError(f"layouts, {shown(address, 80)}: must be 20 bytes")
+        addresses = sorted(self.layouts)
         slots = np.zeros((len(addresses) + 1, len(ROLES), 32), np.uint8)
         known = np.zeros((len(addresses) + 1, len(ROLES)), bool)
         for r, role in enumerate(ROLES):
             for a, base in enumerate([*(self.base(address, role) for address in addresses), self.usual.get(role)]):
                 if base is not None:
+                    place = f"layouts, 0x{addresses[a].hex()}" if a < len(addresses) else "usual"
+                    base = integer(f"{place}, {role}", base, 0, 2**256 - 1)
                     slots[a, r], known[a, r] = np.frombuffer(base.to_bytes(32, "big"), np.uint8), True
         return np.frombuffer(b"".join(addresses), np.uint8).reshape(-1, 20), slots, known
 
@@ -272,6 +288,12 @@ def _expressions(listed: Iterable[tuple[Group, KeyPattern]]) -> _k.Expressions:
     """Patterns as the kernel takes them."""
     constants: dict[int, int] = {0: 0}
 
+    def begin(start: Word | str) -> tuple[int, int]:
+        if not isinstance(start, str):
+            return place(start)
+        choice("start of a pattern", start, ROLES)
+        return _k.ROLE, ROLES.index(start)
+
     def place(word: Word) -> tuple[int, int]:
         most = 2**256 if word.kind == "const" else len(FACTORIES) if word.kind == "each_pool" else 2**16
         if word.kind not in _KINDS or not 0 <= word.argument < most:
@@ -288,7 +310,7 @@ def _expressions(listed: Iterable[tuple[Group, KeyPattern]]) -> _k.Expressions:
             raise BlockError(f"{shown(pattern)}: {rule}")
         anywhere.append(any(word.kind.startswith("each") for word in pattern.words))
         address.append(place(pattern.address))
-        start.append((_k.ROLE, ROLES.index(pattern.start)) if isinstance(pattern.start, str) else place(pattern.start))
+        start.append(begin(pattern.start))
         rows = [(_STEPS[step.how], *place(step.word)) for step in pattern.steps]
         steps.append(rows + [(0, 0, 0)] * (_k.STEPS - len(rows)))
         offset.append(pattern.offset)

@@ -37,6 +37,20 @@ def predicted_storage(block: AnyBlock, patterns: Patterns) -> list[Storage]:
     block : Block or EvmBlock
         With whom transactions call, and the call data.
     patterns : Patterns
+
+    Raises
+    ------
+    BlockError
+        If one is neither, or the block does not tell whom its transactions call.
+
+    Examples
+    --------
+    >>> from ..block import Block
+    >>> from .pattern_library import built_in_patterns
+    >>> meta = {"to": [b"\\x02" * 20], "input": [bytes.fromhex("a9059cbb") + bytes(12) + b"\\x05" * 20 + bytes(32)]}
+    >>> (found,) = predicted_storage(Block.from_programs([[("NOOP", 1)]], meta=meta), built_in_patterns())  # a transfer
+    >>> [(address[0], round(chance, 1), writes) for (address, _), (chance, writes) in found.items()]
+    [(2, 0.7, True), (2, 0.7, True)]
     """
     door.instance("patterns", patterns, Patterns)
     return _storage(score(patterns, calls_of(block), _number(block)), patterns, block.n_tx)
@@ -67,6 +81,11 @@ def predict(block: AnyBlock, patterns: Patterns, threshold: float = THRESHOLD) -
     AccessSets
         Of an `EvmBlock` over a table of their own, with what transactions say of accounts; of a `Block` over its keys, of
         storage only.
+
+    Raises
+    ------
+    BlockError
+        If an argument is not as described, or the block does not tell whom its transactions call.
 
     Examples
     --------
@@ -122,7 +141,24 @@ def touched_storage(block: AnyBlock, access: AccessSets) -> list[Touched]:
     block : Block or EvmBlock
     access : AccessSets
         What it accesses.
+
+    Raises
+    ------
+    BlockError
+        If `access` is of another number of transactions, or it is not known what its key ids stand for.
+
+    Examples
+    --------
+    >>> from ..block import Block
+    >>> block = Block.from_programs([[("SSTORE", (2, 0, 5), 7), ("TOUCH", (3, 2, 0))]])
+    >>> [{(address[-1], slot): written for (address, slot), written in one.items()}
+    ...  for one in touched_storage(block, AccessSets.footprint(block))]
+    [{(2, 5): True}]
     """
+    need_block("block", block)
+    door.instance("access", access, AccessSets)
+    if access.n_tx != block.n_tx:
+        raise BlockError(f"access of {access.n_tx} transactions: the block has {block.n_tx}")
     names = access.names(block)
     if names is None:
         raise BlockError("access without a table: what its key ids stand for must be known")
@@ -144,13 +180,25 @@ def learn_block(patterns: Patterns, block: AnyBlock, access: AccessSets) -> None
     block : Block or EvmBlock
     access : AccessSets
         What it accessed: ``execute(block).observed``.
+
+    Raises
+    ------
+    BlockError
+        As `touched_storage` and `calls_of`; nothing is learned then.
+
+    Examples
+    --------
+    >>> from ..block import Block
+    >>> meta = {"to": [b"\\x02" * 20], "input": [bytes.fromhex("d0e30db0")]}
+    >>> block = Block.from_programs([[("SSTORE", (int.from_bytes(b"\\x02" * 20, "big"), 0, 5), 7)]], meta=meta)
+    >>> patterns = Patterns()
+    >>> learn_block(patterns, block, AccessSets.footprint(block))
+    >>> [(pattern.address.kind, pattern.start.argument) for _, pattern, _ in patterns]
+    [('callee', 5)]
     """
     door.instance("patterns", patterns, Patterns)
-    need_block("block", block)
-    door.instance("access", access, AccessSets)
-    if access.n_tx != block.n_tx:
-        raise BlockError(f"access of {access.n_tx} transactions: the block has {block.n_tx}")
-    learn(patterns, calls_of(block), touched_storage(block, access), _number(block))
+    touched = touched_storage(block, access)
+    learn(patterns, calls_of(block), touched, _number(block))
 
 
 # -------------------------------------------------------------------- how good
@@ -184,11 +232,32 @@ def time_series(
         Whether contracts of which state is known are asked where they keep balances (`ask_layouts`).
     learns : bool
         Whether they learn from each block after they have predicted it.
+
+    Yields
+    ------
+    block : Block or EvmBlock
+    found : list of Prediction
+        Of each transaction that calls with a selector.
+
+    Raises
+    ------
+    BlockError
+        As `learn_block`, before anything is learned from the block that is wrong.
+
+    Examples
+    --------
+    >>> from ..block import Block
+    >>> meta = {"to": [b"\\x02" * 20], "input": [bytes.fromhex("d0e30db0")]}
+    >>> block = Block.from_programs([[("SSTORE", (int.from_bytes(b"\\x02" * 20, "big"), 0, 5), 7)]], meta=meta)
+    >>> pairs = [(block, AccessSets.footprint(block))] * 2
+    >>> [(found[0].seen, len(found[0].predicted)) for _, found in time_series(pairs, Patterns())]
+    [(False, 0), (True, 1)]
     """
+    door.instance("patterns", patterns, Patterns)
     for block, access in blocks:
+        touched, calls = touched_storage(block, access), calls_of(block)
         if ask and isinstance(block, EvmBlock):
             ask_layouts(patterns, block)
-        calls, touched = calls_of(block), touched_storage(block, access)
         scored, raw = score(patterns, calls, _number(block)), calls.to.tobytes()
         predicted = _storage(scored, patterns, block.n_tx)
         found = []
