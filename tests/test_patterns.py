@@ -586,6 +586,7 @@ KEY: dict[str, Any] = {
     "address": ["callee", 0], "start": ["const", "0x5"], "steps": [], "offset": 0, "hits": 0, "writes": 0, "calls": 1,
     "last": -1,
 }  # fmt: skip
+A20 = "0x" + "ab" * 20
 WRONG: list[tuple[Any, str]] = [
     (5, "version = 5"), ({"version": 2}, "version = 2: must be 1"), ({"version": 1}, "templates = None: must be a list"),
     ({"templates": [{"selector": "x"}]}, r"templates\[0\].selector = 'x': must be hexadecimal"),
@@ -607,6 +608,33 @@ WRONG: list[tuple[Any, str]] = [
     ({"trust": {"mean": [10**400] * len(FEATURES)}}, "trust.mean = .*must be numbers"),
     ({"trust": {"mean": ["1"] * len(FEATURES)}}, "trust.mean = .*must be numbers"),
     ({"contracts": {"0x" + "11" * 20: -1}}, "must be an integer in"), ({"asked": [7]}, r"asked\[0\] = 7: must be 20 bytes"),
+    # which would be taken for something else
+    ({"version": True}, "version = True: must be 1"), ({"version": 1.0}, "version = 1.0: must be 1"),
+    *(({"usual": {"balances": text}}, "balances = .*: must be hexadecimal") for text in (
+        "-0x5", "0x_5", " 5 ", "5_0", "5", "0x", "0x5\n", "0x\uff15",
+    )),
+    *(({"asked": [text]}, r"asked\[0\] = .*must be 20 bytes") for text in (
+        "11" * 20, "0x" + "11 " * 20, "0x" + "11" * 19, "0x" + "11" * 20 + "\n",
+    )),
+    ({"templates": [{"selector": 1, "keys": [KEY | {"calls": 3, "hits": 2, "writes": 4}]}]}, "= 4: must have at most one"),
+    # which would lose what came first
+    ({"touched": [[A20, "0x5", 1, 0], [A20, "0x05", 9, 0]]}, r"touched\[1\] = '0x05': must be there once"),
+    ({"layouts": {A20: {"balances": {"0x5": 1, "0x05": 2}}}}, "balances = '0x05': must be there once"),
+    ({"layouts": {A20: {}, A20.upper().replace("X", "x"): {}}}, "layouts.0xABAB.* must be there once"),
+    ({"contracts": {A20: 1, A20.replace("ab", "Ab"): 1}}, "contracts.0xAbAb.* must be there once"),
+    ({"asked": [A20, A20.upper()]}, r"asked\[1\] = '0XABAB.*: must be there once"),
+    ({"groups": [[None, 5, 0, 1, 0], [None, "0x05", 0, 1, 0]]}, r"groups\[1\] = '0x05': must be there once"),
+    ({"templates": [{"selector": 1, "keys": [KEY, KEY | {"calls": 2}]}]}, r"keys\[1\] = .*: must be there once"),
+    # which no sum can be made of
+    ({"touched": [[A20, 5, 2**63 - 1, 0]]}, r"touched\[0\] = 9223372036854775807: must be an integer in"),
+    ({"layouts": {A20: {"balances": {"0x5": 2**53 + 1}}}}, "balances.0x5 = 9007199254740993: must be an integer in"),
+    ({"trust": {"mean": [1e308] * len(FEATURES)}}, r"trust.mean = .*must be numbers, \d+, in \[-1e\+06, 1e\+06\]"),
+    ({"trust": {"mean": [math.nan] * len(FEATURES)}}, "trust.mean = .*must be numbers"),
+    *(({"trust": {"mean": [0.0] * len(FEATURES), "precision": its.tolist()}}, told) for its, told in (
+        (np.eye(len(FEATURES)) * 1e308, "must be numbers"), (np.eye(len(FEATURES)) / 1e4, "below 0.001"),
+        (np.ones((len(FEATURES),) * 2), "positive definite"),
+        (np.eye(len(FEATURES)) + np.eye(len(FEATURES), k=1) / 4, "must be symmetric"), (-np.eye(len(FEATURES)), "positive"),
+    )),
 ]  # fmt: skip
 
 
@@ -616,6 +644,24 @@ def test_what_is_wrong_in_json_is_named(given: Any, told: str) -> None:
         given = patterns_to_json(Patterns()) | given
     with pytest.raises(BlockError, match=told):
         patterns_from_json(given)
+
+
+def test_the_largest_that_json_may_have_is_learned_from_and_comes_back() -> None:
+    n, row = len(FEATURES), token_call(who(0), who(1))[0]
+    keys = [KEY | {"hits": 2**53, "writes": 2**53, "calls": 2**53, "last": 2**63 - 1}]
+    for mean, precision in ((1e6, 1e15), (-1e6, 1e-3), (1e6, 1.0)):
+        patterns = patterns_from_json(patterns_to_json(Patterns()) | {
+            "trust": {"mean": [mean] * n, "precision": (np.eye(n) * precision).tolist()},
+            "templates": [{"contract": None, "selector": "0x" + row[2][:4].hex(), "keys": keys}],
+            "groups": [[None, "0x" + row[2][:4].hex(), 2**53, 2**53, 2**53]],
+            "touched": [["0x" + TOKEN.hex(), "0x5", 2**53 - 1, 2**63 - 1]], "contracts": {"0x" + TOKEN.hex(): 2**63 - 1},
+            "layouts": {"0x" + TOKEN.hex(): {"balances": {"0x" + "f" * 64: 2**53}}},
+        })  # fmt: skip
+        assert patterns_from_json(json.loads(json.dumps(patterns_to_json(patterns)))) == patterns
+        for touched in ({(TOKEN, 5): True}, {(TOKEN, 6): True}):
+            learn(patterns, calls([row]), [touched], 2**62)
+            assert np.isfinite(score(patterns, calls([row]), 2**62).chance).all()
+        assert np.isfinite(patterns.trust.mean).all()
 
 
 def test_words_and_steps_in_json_are_checked() -> None:

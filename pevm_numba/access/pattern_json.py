@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+import re
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,17 @@ __all__ = ["patterns_from_json", "patterns_to_json"]
 _VERSION: Final = 1
 _WORDS: Final = ("const", "sender", "callee", "word", "last", "pool", "last_pool", "each", "each_next", "each_pool")
 _STEPS: Final = ("mapping", "vyper", "array")
+
+#: Numbers and addresses as text.
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+")
+_ADDRESS: Final = re.compile(r"0[xX][0-9a-fA-F]{40}")
+
+#: No count is beyond this, no block, no mean of trust, no precision: sums and products of such are finite.
+_COUNT, _BLOCK, _MEAN, _PRECISION = 2**53, 2**63 - 1, 1e6, 1e15
+#: Smallest eigenvalue of a precision, and against the largest: learning only adds to 3, and below it cannot be solved with.
+_LEAST, _SINGULAR = 1e-3, 1e-14
+
+T = TypeVar("T")
 
 
 def _word_out(word: Word) -> list[Any]:
@@ -73,26 +85,35 @@ class _Reader:
         """A complaint."""
         return BlockError(f"patterns, {place} = {door.shown(value, 80)}: {rule}")
 
-    def number(self, place: str, value: Any, high: int = 2**63 - 1, low: int = 0) -> int:
-        """An integer, or hexadecimal text."""
+    def number(self, place: str, value: Any, high: int = _COUNT, low: int = 0) -> int:
+        """An integer, or hexadecimal text; a count if it is not told what may be."""
         given = value
         if isinstance(value, str):
-            try:
-                value = int(value, 16)
-            except ValueError:
-                raise self.wrong(place, value, "must be hexadecimal") from None
+            if not _NUMBER.fullmatch(value):
+                raise self.wrong(place, value, "must be hexadecimal ('0x1f')")
+            value = int(value, 16)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise self.wrong(place, given, f"must be an integer in [{low}, {high:#x}]")
         return value
 
     def address(self, place: str, value: Any) -> bytes:
         """20 bytes in hexadecimal."""
-        try:
-            found = bytes.fromhex(value.removeprefix("0x"))
-        except (AttributeError, ValueError):
-            found = b""
-        if len(found) != 20:
-            raise self.wrong(place, value, "must be 20 bytes in hexadecimal")
+        if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
+            raise self.wrong(place, value, "must be 20 bytes in hexadecimal ('0x00...')")
+        return bytes.fromhex(value[2:])
+
+    def once(self, place: str, value: Any, key: T, known: Container[T]) -> T:
+        """What is not known yet: of one that is there twice, each way to write it counts as the same."""
+        if key in known:
+            raise self.wrong(place, value, "must be there once")
+        return key
+
+    def slots(self, place: str, its: Mapping[str, Any]) -> dict[int, int]:
+        """How often a role had its place at which slots."""
+        found: dict[int, int] = {}
+        for slot, n in its.items():
+            number = self.once(place, slot, self.number(place, slot, 2**256 - 1), found)
+            found[number] = self.number(f"{place}.{slot}", n)
         return found
 
     def group(self, place: str, contract: Any, selector: Any) -> Group:
@@ -106,15 +127,15 @@ class _Reader:
             raise self.wrong(place, value, f"must be one of {', '.join(ROLES)}")
         return str(value)
 
-    def floats(self, place: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """Finite numbers in that shape."""
+    def floats(self, place: str, value: Any, shape: tuple[int, ...], most: float) -> NDArray[np.float64]:
+        """Numbers in that shape, none beyond `most`."""
         try:
             made = np.array(value)
             made = made.astype(np.float64) if made.dtype.kind in "if" else np.empty(0)
         except ValueError:  # rows of several lengths
             made = np.empty(0)
-        if made.shape != shape or not np.isfinite(made).all():
-            raise self.wrong(place, value, f"must be numbers, {' x '.join(map(str, shape))}")
+        if made.shape != shape or not (np.abs(made) <= most).all():
+            raise self.wrong(place, value, f"must be numbers, {' x '.join(map(str, shape))}, in [-{most:g}, {most:g}]")
         return made
 
     def items(self, place: str, value: Any, kind: type, size: int | None = None) -> Any:
@@ -156,9 +177,19 @@ class _Reader:
         hits, writes, calls = (self.number(f"{place}.{name}", one[name]) for name in ("hits", "writes", "calls"))
         if hits > calls:
             raise self.wrong(place, hits, f"must have at most as many hits as calls, {calls}")
-        stats = Stats(hits, writes, calls, self.number(f"{place}.last", one["last"], low=-1))
-        address, offset = self.word(f"{place}.address", one["address"]), self.number(f"{place}.offset", one["offset"])
-        return KeyPattern(address, start, tuple(steps), offset), stats
+        if writes > hits + 1:  # the call that it was made of may have written, and is no hit
+            raise self.wrong(place, writes, f"must have at most one write more than hits, {hits}")
+        stats = Stats(hits, writes, calls, self.number(f"{place}.last", one["last"], _BLOCK, -1))
+        offset = self.number(f"{place}.offset", one["offset"], 2**63 - 1)
+        return KeyPattern(self.word(f"{place}.address", one["address"]), start, tuple(steps), offset), stats
+
+    def keys(self, place: str, given: Iterable[Any]) -> dict[KeyPattern, Stats]:
+        """Patterns of a group and their records."""
+        found: dict[KeyPattern, Stats] = {}
+        for k, one in enumerate(given):
+            pattern, stats = self.key(f"{place}[{k}]", one)
+            found[self.once(f"{place}[{k}]", one, pattern, found)] = stats
+        return found
 
 
 def patterns_from_json(given: Mapping[str, Any]) -> Patterns:
@@ -176,8 +207,9 @@ def patterns_from_json(given: Mapping[str, Any]) -> Patterns:
     True
     """
     reader = _Reader()
-    if not isinstance(given, Mapping) or given.get("version") != _VERSION:
-        raise reader.wrong("version", given.get("version") if isinstance(given, Mapping) else given, f"must be {_VERSION}")
+    version = given.get("version") if isinstance(given, Mapping) else given
+    if not isinstance(given, Mapping) or type(version) is not int or version != _VERSION:
+        raise reader.wrong("version", version, f"must be {_VERSION}")
     parts = {name: reader.items(name, given.get(name), kind) for name, kind in (
         ("templates", list), ("layouts", dict), ("usual", dict), ("trust", dict), ("groups", list), ("touched", list),
         ("contracts", dict), ("asked", list),
@@ -187,17 +219,12 @@ def patterns_from_json(given: Mapping[str, Any]) -> Patterns:
         place = f"templates[{i}]"
         one = reader.items(place, part, dict)
         group = reader.group(place, one.get("contract"), one.get("selector"))
-        if group in made.templates:
-            raise reader.wrong(place, one.get("selector"), "must be there once for its contract")
-        keys = reader.items(f"{place}.keys", one.get("keys"), list)
-        made.templates[group] = dict(reader.key(f"{place}.keys[{k}]", key) for k, key in enumerate(keys))
+        reader.once(place, one.get("selector"), group, made.templates)
+        made.templates[group] = reader.keys(f"{place}.keys", reader.items(f"{place}.keys", one.get("keys"), list))
     for address, layout in parts["layouts"].items():
         place = f"layouts.{address}"
-        made.layouts[reader.address(place, address)] = {
-            reader.role(place, role): {
-                reader.number(place, slot, 2**256 - 1): reader.number(place, n)
-                for slot, n in reader.items(f"{place}.{role}", its, dict).items()
-            }
+        made.layouts[reader.once(place, address, reader.address(place, address), made.layouts)] = {
+            reader.role(place, role): reader.slots(f"{place}.{role}", reader.items(f"{place}.{role}", its, dict))
             for role, its in reader.items(place, layout, dict).items()
         }
     for role, slot in parts["usual"].items():
@@ -208,22 +235,29 @@ def patterns_from_json(given: Mapping[str, Any]) -> Patterns:
 
 def _fill_experience(reader: _Reader, made: Patterns, parts: Mapping[str, Any]) -> None:
     given, n = parts["trust"], len(FEATURES)
-    mean = reader.floats("trust.mean", given.get("mean"), (n,))
-    precision = reader.floats("trust.precision", given.get("precision"), (n, n))
-    if not np.array_equal(precision, precision.T) or np.linalg.eigvalsh(precision)[0] <= 0:
-        raise reader.wrong("trust.precision", given["precision"], "must be symmetric and positive definite")
+    mean = reader.floats("trust.mean", given.get("mean"), (n,), _MEAN)
+    precision = reader.floats("trust.precision", given.get("precision"), (n, n), _PRECISION)
+    sure = np.linalg.eigvalsh(precision)
+    least = max(_LEAST, float(sure[-1]) * _SINGULAR)
+    if not np.array_equal(precision, precision.T) or sure[0] < least:
+        rule = f"must be symmetric and positive definite, no eigenvalue below {least:g}"
+        raise reader.wrong("trust.precision", given["precision"], rule)
     made.trust = Trust(mean, precision)
     for i, row in enumerate(parts["groups"]):
         contract, selector, *counts = reader.items(f"groups[{i}]", row, list, 5)
         hits, keys, calls = (reader.number(f"groups[{i}]", one) for one in counts)
         if hits > keys:
             raise reader.wrong(f"groups[{i}]", hits, f"must have at most as many hits as keys, {keys}")
-        made.groups[reader.group(f"groups[{i}]", contract, selector)] = hits, keys, calls
+        group = reader.group(f"groups[{i}]", contract, selector)
+        made.groups[reader.once(f"groups[{i}]", selector, group, made.groups)] = hits, keys, calls
     for i, row in enumerate(parts["touched"]):
         address, slot, *counts = reader.items(f"touched[{i}]", row, list, 4)
         key = reader.address(f"touched[{i}]", address), reader.number(f"touched[{i}]", slot, 2**256 - 1)
-        often, last = (reader.number(f"touched[{i}]", one) for one in counts)
-        made.touched[key] = often, last
+        often, last = reader.number(f"touched[{i}]", counts[0]), reader.number(f"touched[{i}]", counts[1], _BLOCK)
+        made.touched[reader.once(f"touched[{i}]", slot, key, made.touched)] = often, last
     for one, last in parts["contracts"].items():
-        made.contracts[reader.address(f"contracts.{one}", one)] = reader.number(f"contracts.{one}", last)
-    made.asked = {reader.address(f"asked[{i}]", one) for i, one in enumerate(parts["asked"])}
+        place = f"contracts.{one}"
+        address = reader.once(place, one, reader.address(place, one), made.contracts)
+        made.contracts[address] = reader.number(place, last, _BLOCK)
+    for i, one in enumerate(parts["asked"]):
+        made.asked.add(reader.once(f"asked[{i}]", one, reader.address(f"asked[{i}]", one), made.asked))
