@@ -17,7 +17,7 @@ from ..block import Block
 from ..errors import BlockError, FileFormatError
 from . import parquet, seed_json
 from .parquet_file import file_kind
-from .paths import existing, reading
+from .paths import existing, nameable, reading
 
 __all__ = ["FileKind", "block_numbers", "kind_of", "read_block", "read_blocks", "write_blocks"]
 
@@ -224,7 +224,7 @@ def write_blocks(path: str | os.PathLike[str], blocks: Block | Iterable[Block]) 
     BlockError
         If `blocks` are not blocks.
     """
-    where = _target(path)
+    where = nameable(path)
     if not isinstance(blocks, Block | Iterable) or isinstance(blocks, str | bytes | Mapping):
         raise BlockError(f"blocks = {door.shown(blocks)}: must be a Block or an iterable of them")
     if not where.name.endswith((".json", ".json.gz")):
@@ -234,15 +234,3 @@ def write_blocks(path: str | os.PathLike[str], blocks: Block | Iterable[Block]) 
     if len(given) != 1 or not isinstance(given[0], Block):
         raise FileFormatError(f"{where}: {len(given)} blocks: a JSON file holds exactly one Block; .parquet holds many")
     seed_json.write_seed_json(where, given[0])
-
-
-def _target(path: str | os.PathLike[str]) -> Path:
-    """`path` as a Path that can name a file."""
-    try:
-        where = Path(path)
-        where.exists()  # refuses a name that no file can have, such as one with a zero byte
-    except (TypeError, ValueError, OSError) as error:
-        raise FileFormatError(f"path = {door.shown(path)}: not a path: {error}") from None
-    if "\0" in str(where):
-        raise FileFormatError(f"path = {door.shown(path)}: a path has no zero byte")
-    return where

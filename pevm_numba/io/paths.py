@@ -12,7 +12,7 @@ from pathlib import Path
 from .. import door
 from ..errors import BlockError, FileFormatError, PevmError, UsageError
 
-__all__ = ["check_target", "existing", "reading", "replacing", "target_of"]
+__all__ = ["check_target", "existing", "nameable", "reading", "replacing", "target_of"]
 
 #: What stands beside a block file and is read with it.
 _COMPANIONS = (".blocks.parquet", ".state.parquet")
@@ -37,6 +37,24 @@ def existing(path: str | os.PathLike[str]) -> Path:
         raise FileFormatError(f"{door.shown(path)}: not a path: {error}") from None
     if not there:
         raise FileFormatError(f"{where}: no such file or folder")
+    return where
+
+
+def nameable(path: str | os.PathLike[str]) -> Path:
+    """`path` as a Path that can name a file, whether there is one or not.
+
+    Raises
+    ------
+    FileFormatError
+        If it cannot.
+    """
+    try:
+        where = Path(path)
+        where.exists()  # refuses a name that no file can have, such as one with a zero byte
+    except (TypeError, ValueError, OSError) as error:
+        raise FileFormatError(f"path = {door.shown(path)}: not a path: {error}") from None
+    if "\0" in str(where):
+        raise FileFormatError(f"path = {door.shown(path)}: a path has no zero byte")
     return where
 
 

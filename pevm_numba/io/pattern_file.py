@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 from .. import door
 from ..access.pattern_json import patterns_from_json, patterns_to_json
 from ..access.patterns import Patterns
 from ..errors import BlockError, FileFormatError
 from .json_reader import opened
-from .paths import replacing
+from .paths import nameable, replacing
 
 __all__ = ["read_patterns", "write_patterns"]
 
@@ -28,6 +27,17 @@ def read_patterns(path: str | os.PathLike[str]) -> Patterns:
     ------
     FileFormatError
         Naming the file, the place in it, the value and the rule.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "patterns.json").write_text('{"version": 2}')
+    ...     read_patterns(Path(folder, "patterns.json"))
+    Traceback (most recent call last):
+    ...
+    pevm_numba.errors.FileFormatError: ...patterns.json: patterns, version = 2: must be 1
     """
     reader, value = opened("patterns", path)
     try:
@@ -39,9 +49,17 @@ def read_patterns(path: str | os.PathLike[str]) -> Patterns:
 def write_patterns(path: str | os.PathLike[str], patterns: Patterns) -> None:
     """Write patterns to a .json file, which is replaced at once, or left as it was.
 
+    Raises
+    ------
+    BlockError
+        If `patterns` are none.
+    FileFormatError
+        If there can be no such file.
+
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> from ..access.pattern_library import built_in_patterns
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_patterns(Path(folder, "patterns.json"), built_in_patterns())
@@ -49,5 +67,5 @@ def write_patterns(path: str | os.PathLike[str], patterns: Patterns) -> None:
     True
     """
     door.instance("patterns", patterns, Patterns)
-    with replacing(Path(path)) as (temporary,):
+    with replacing(nameable(path)) as (temporary,):
         temporary.write_text(json.dumps(patterns_to_json(patterns)) + "\n")
