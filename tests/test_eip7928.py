@@ -222,11 +222,23 @@ def test_rules_that_need_the_block() -> None:
     with pytest.raises(RuleError, match="3 items in a block of 5,999 gas") as caught:
         made.check(gas_limit=3 * ITEM_COST - 1)
     assert caught.value.rule is Rule.TOO_MANY_ITEMS
-    Eip7928List.from_accounts([AccountChanges(SYSTEM, (), (), ((1, 5),))]).check(n_tx=1)
-    with pytest.raises(RuleError, match="0xfff") as caught:
-        Eip7928List.from_accounts([ONE, AccountChanges(SYSTEM)]).check()
-    assert caught.value.rule is Rule.SYSTEM_ADDRESS
-    assert len(WRONG) + 4 == len(Rule)
+    assert len(WRONG) + 4 == len(Rule)  # with those that need an execution: SYSTEM_ADDRESS below, READS_OUT_OF_REACH
+
+
+def test_the_caller_of_the_protocol_is_listed_only_if_the_block_looks_at_it() -> None:
+    listed, bare = Eip7928List.from_accounts([ONE, AccountChanges(SYSTEM)]), Eip7928List.from_accounts([ONE])
+    listed.check(n_tx=1)  # a transaction may ask for its balance, which only executing tells
+    (phantom,) = differences(listed, bare)
+    assert (phantom.address, phantom.what, phantom.kind, phantom.rule) == (SYSTEM, "account", "phantom", Rule.SYSTEM_ADDRESS)
+    assert str(phantom) == f"0x{SYSTEM.hex()}: listed, but {Rule.SYSTEM_ADDRESS.text}"
+    (missing,) = differences(bare, listed)
+    assert (missing.kind, missing.rule) == ("missing", None)
+    (value,) = differences(Eip7928List.from_accounts([AccountChanges(SYSTEM, (), (), ((1, 5),))]), Eip7928List.from_accounts(
+        [AccountChanges(SYSTEM, (), (), ((1, 6),))]
+    ))  # fmt: skip
+    assert (value.kind, value.rule) == ("value", None)
+    (other,) = differences(Eip7928List.from_accounts([ONE, AccountChanges(b"\x02" * 20)]), bare)
+    assert (other.kind, other.rule) == ("phantom", None)
 
 
 def test_the_empty_list() -> None:

@@ -8,8 +8,11 @@ import pytest
 from eth_keys.datatypes import PrivateKey
 
 import pevm_numba as pn
-from pevm_numba.access.eip7928 import AccountChanges
+from pevm_numba.access.eip7928 import AccountChanges, Eip7928List
+from pevm_numba.access.eip7928_rules import Rule
+from pevm_numba.errors import AccessListError
 from pevm_numba.evm.block import EvmBlock
+from pevm_numba.evm.encoding import SYSTEM
 from pevm_numba.evm.forks import Fork
 from pevm_numba.evm.hashing import keccak
 from pevm_numba.evm.header import BlockEnv, Withdrawal
@@ -172,4 +175,21 @@ def test_what_the_protocol_does_has_indices_of_its_own() -> None:
     assert found[THIRD] == AccountChanges(THIRD)
     root = int.from_bytes(b"\x07" * 32, "big")
     assert found[BEACON].storage_changes == ((99, ((0, 99),)), (8191 + 99, ((0, root),)))
-    assert bytes.fromhex("ff" * 19 + "fe") not in found
+    assert SYSTEM not in found
+
+
+def test_the_caller_of_the_protocol_is_listed_if_a_transaction_looks_at_it_and_else_refused() -> None:
+    assert listed(push(SYSTEM) + "31")[SYSTEM] == AccountChanges(SYSTEM)
+    for code, right in ((push(SYSTEM) + "31", True), ("00", False)):
+        tx = Transaction(gas_price=9, gas_limit=500_000, to=CODE, sender=SENDER)
+        state = {SENDER: (10**18, 0, b"", {}), CODE: (7, 1, bytes.fromhex(code), {})}
+        block = EvmBlock(BlockEnv(number=7, timestamp=99, fork=Fork.SHANGHAI, base_fee=7), [tx], state)
+        done = pn.execute(block, "serial")
+        rest = {one.address: one for one in done.eip7928_list()}
+        said = Eip7928List.from_accounts(sorted({**rest, SYSTEM: AccountChanges(SYSTEM)}.values()))
+        said.check(n_tx=1, gas_limit=block.env.gas_limit)
+        if right:
+            pn.execute(block, "bal", access_list=said).check_equal(done)
+        else:
+            with pytest.raises(AccessListError, match=f"0x{SYSTEM.hex()}: listed, but {Rule.SYSTEM_ADDRESS.text}"):
+                pn.execute(block, "bal", access_list=said)

@@ -19,7 +19,6 @@ from .._kernels.eip7928_decode import COUNTS, decode
 from .._kernels.eip7928_encode import encode, room_for
 from .._kernels.jit import inputs
 from ..errors import BlockError
-from ..evm.encoding import SYSTEM
 from ..evm.hashing import keccak
 from .eip7928_rules import ITEM_COST, Rule, RuleError
 
@@ -288,7 +287,7 @@ class Eip7928List:
         Raises
         ------
         RuleError
-            INDEX_BEYOND, TOO_MANY_ITEMS or SYSTEM_ADDRESS.
+            INDEX_BEYOND or TOO_MANY_ITEMS.
 
         Examples
         --------
@@ -310,9 +309,6 @@ class Eip7928List:
             gas_limit = door.integer("gas_limit", gas_limit, 0, 2**64 - 1)
             if self.n_items > gas_limit // ITEM_COST:
                 raise RuleError(Rule.TOO_MANY_ITEMS, f"{self.n_items:,} items in a block of {gas_limit:,} gas")
-        a = int(np.searchsorted(columns.address.view("S20")[:, 0], SYSTEM)) if len(self) else 0
-        if a < len(self) and self[a] == AccountChanges(SYSTEM):
-            raise RuleError(Rule.SYSTEM_ADDRESS, f"account {a}, 0x{SYSTEM.hex()}")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Eip7928List):

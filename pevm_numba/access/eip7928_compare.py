@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from .. import door
 from ..evm.accesses import BlockAccesses
+from ..evm.encoding import SYSTEM
 from ..evm.tx_accesses import tx_accesses
 from ..machine.ops import Field
 from .eip7928 import AccountChanges, Eip7928List
@@ -38,6 +39,12 @@ class Difference(NamedTuple):
         """missing, phantom or value."""
         return "missing" if self.listed is None else "phantom" if self.found is None else "value"
 
+    @property
+    def rule(self) -> Rule | None:
+        """The rule about such an entry, if there is one: of phantoms, whoever calls the protocol's contracts has one."""
+        phantom = (self.address, self.what, self.kind) == (SYSTEM, "account", "phantom")
+        return Rule.SYSTEM_ADDRESS if phantom else None
+
     def __str__(self) -> str:
         slot = "" if self.slot is None else f" slot 0x{self.slot:x}"
         what = {"account": "", "storage": slot, "read": f"{slot} as read"}.get(self.what, f" {self.what}")
@@ -47,7 +54,7 @@ class Difference(NamedTuple):
             value = "" if self.found is True else f" of {_text(self.found)}"
             return f"{place}: not listed, but the block has it{value}"
         if self.kind == "phantom":
-            return f"{place}: listed, but the block has no such entry"
+            return f"{place}: listed, but {'the block has no such entry' if self.rule is None else self.rule.text}"
         return f"{place}: listed is {_text(self.listed)}, but the block leaves {_text(self.found)}"
 
 

@@ -16,7 +16,7 @@ ITEM_COST: Final = 2_000
 
 
 class Rule(IntEnum):
-    """What a list may break. First those of its encoding, then of its order, then those that need the block to be known."""
+    """What a list may break: rules of its encoding, of its order, of its block, and the last two of what its block does."""
 
     TRUNCATED = _k.TRUNCATED
     TRAILING_BYTES = _k.TRAILING_BYTES
@@ -82,7 +82,7 @@ _TEXTS: Final = {
     Rule.INDEX_TWICE: "a block access index must change a value once",
     Rule.INDEX_BEYOND: "a block access index must be at most the number of transactions and one",
     Rule.TOO_MANY_ITEMS: f"addresses and slots must be at most the block's gas limit // {ITEM_COST:,}",
-    Rule.SYSTEM_ADDRESS: "the caller of the protocol's contracts must not be listed without a change of its own",
+    Rule.SYSTEM_ADDRESS: "the caller of the protocol's contracts must not be listed if nothing else accesses it",
     Rule.READS_OUT_OF_REACH: f"what is listed as read and was not must be affordable at {ITEM_COST:,} gas each",
 }
 
