@@ -65,8 +65,8 @@ class EvmMachine(Machine):
         if access_list is not None:
             if isinstance(access_list, Eip7928List):
                 access_list.check(n_tx=block.n_tx)
-                if block.env.fork < Fork.SPURIOUS:
-                    why = "accounts may exist and be empty before Spurious Dragon, which no such list tells"
+                if block.env.fork < Fork.BYZANTIUM:  # from Spurious Dragon on, empty accounts go when they are next touched
+                    why = "accounts may exist and be empty before Byzantium, which no such list tells"
                     raise AccessListError(f"access_list of a block of {block.fork}: {why}")
             else:
                 door.instance("access_list", access_list, EvmAccessList, " or an Eip7928List")
