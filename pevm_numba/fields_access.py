@@ -58,11 +58,12 @@ ACCESS_TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
         "access",
         _BLOCK
         | {
-            "sets": ("", "observed, or whom a block's list is read to charge with reads: nobody, writer, account"),
+            "sets": ("", "observed, or whom a block's list is read to charge with reads: nobody, writer, account, everybody"),
             "fields": ("", "all keys, or those of storage"),
+            "edges": ("", "all conflicts, or only from where a value is made to where it is read: raw"),
             "path": ("gas", "longest chain of dependent transactions"),
             "gas": ("gas", "of the block"),
-            "verified": ("", "the list is that of the block"),
+            "verified": ("", "the list changes the slots that were observed to change; true paths are within bounds"),
         },
     ),
     "prediction": (

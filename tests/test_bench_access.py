@@ -10,9 +10,12 @@ from test_cli import in_process
 from test_evm_folders import N_TX, example, tables, write
 
 import pevm_numba as pn
+from pevm_numba.access.eip7928 import Eip7928List
+from pevm_numba.access.eip7928_sets import sets_of_list
 from pevm_numba.bench import __main__ as bench
-from pevm_numba.bench.access import run
-from pevm_numba.errors import FileFormatError, UsageError
+from pevm_numba.bench import access
+from pevm_numba.bench.access import dependency_rows, run
+from pevm_numba.errors import ExecutionError, FileFormatError, UsageError
 from pevm_numba.fields import TABLES
 
 
@@ -27,7 +30,7 @@ def test_all_that_is_written_is_defined_and_right(
     said = in_process(bench.main, monkeypatch, capsys)("access", folder, "--rounds", 1, "--json", tmp_path / "a.json")
     assert (said.code, said.err) == (0, "")
     rows = json.loads((tmp_path / "a.json").read_text())
-    counts = {"block list": 1, "transaction list": N_TX, "dependencies": 8}
+    counts = {"block list": 1, "transaction list": N_TX, "dependencies": 20}
     by_table = {name: [row for row in rows if row["table"] == name] for name in counts}
     assert {name: len(part) for name, part in by_table.items()} == counts
     carried = {"missing", "surplus", "lost", "worse_than_none"}
@@ -41,9 +44,15 @@ def test_all_that_is_written_is_defined_and_right(
     assert block["unlike_trace"] is None
     for row, best in zip(by_table["transaction list"], pn.optimal_access_lists(example())):
         assert (row["gas_without"], row["gas_best"]) == (best.gas_without, best.gas_used)
-    true, *bounds = (row["path"] for row in by_table["dependencies"] if row["fields"] == "all")
-    assert bounds == sorted(bounds)
-    assert bounds[0] <= true
+    done = pn.execute(example(), "serial")
+    for fields, edges in (("all", "all"), ("storage", "all"), ("all", "raw"), ("storage", "raw")):
+        part = [row for row in by_table["dependencies"] if (row["fields"], row["edges"]) == (fields, edges)]
+        assert [row["sets"] for row in part] == ["observed", "nobody", "writer", "account", "everybody"]
+        true, *bounds = (row["path"] for row in part)
+        kept = done.observed if fields == "all" else pn.select(done.observed, example(), fields=["storage"])
+        assert true == pn.dependencies(kept, edges=edges).critical_path(done.gas_used.astype(float))[0]
+        assert bounds == sorted(bounds)
+        assert bounds[0] <= true <= bounds[-1]
     for text in ("KiB a Mgas", "of contracts", "median work/path", "carry a list"):
         assert text in said.out
 
@@ -53,3 +62,17 @@ def test_what_cannot_be_meant(folder: Path, tmp_path: Path) -> None:
         run(folder, [5])
     with pytest.raises(UsageError, match="--json"):
         run(folder, json=tmp_path / "a.txt")
+
+
+def test_dependencies_of_another_list_are_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = example()
+    done = pn.execute(block, "serial")
+    assert dependency_rows(block, done)
+    less = Eip7928List.from_accounts([one._replace(storage_changes=()) for one in done.eip7928_list()])
+    monkeypatch.setattr(type(done), "eip7928_list", lambda _: less)
+    with pytest.raises(ExecutionError, match="the list changes other slots"):
+        dependency_rows(block, done)
+    monkeypatch.undo()
+    monkeypatch.setattr(access, "sets_of_list", lambda listed, n_tx, reads: sets_of_list(listed, n_tx, "nobody"))
+    with pytest.raises(ExecutionError, match="of all keys, all edges, are not within bounds"):
+        dependency_rows(block, done)

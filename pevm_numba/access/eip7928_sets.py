@@ -1,6 +1,6 @@
 """Access sets from a block access list alone (EIP-7928). Reads carry no transaction there, so there are only bounds.
 
-What a list tells is who changed what. Who read a slot that others change it does not tell, and who only read never matters.
+What a list tells is who changed what. Who read what others change it does not tell, and what nobody changed never matters.
 """
 
 from __future__ import annotations
@@ -20,29 +20,34 @@ from .view import merged
 
 __all__ = ["READS", "sets_of_list"]
 
-#: Whom reads of what others change are charged to; see `sets_of_list`.
-READS: Final = ("nobody", "writer", "account")
+#: Whom reads of what others change are charged to, fewest conflicts first; see `sets_of_list`.
+READS: Final = ("nobody", "writer", "account", "everybody")
 
 
-def _credits(changes: EvmAccessList) -> NDArray[np.bool_]:
-    """Which changes are balances that grow, as far as the list tells: from the change before."""
-    balance = np.flatnonzero(changes.keys.field[changes.key] == Field.BALANCE)
-    found = np.zeros(changes.n_changes, bool)
-    last: dict[int, bytes] = {}
-    for i in balance.tolist():
-        key, value = int(changes.key[i]), changes.values[i].tobytes()
-        found[i] = key not in last or value > last[key]
-        last[key] = value
-    return found
+def _fixed(changes: EvmAccessList) -> NDArray[np.bool_]:
+    """Which changes are no mere credits: all but balances; those that fall, from the change before; those of who pays.
 
-
-def _spends(changes: EvmAccessList) -> NDArray[np.bool_]:
-    """Which changes are balances of accounts whose nonce the same transaction changes: they pay for it."""
+    Who pays changes his nonce, but so do creators and who has signed a delegation: only if nobody else does, it is he.
+    """
     tx = np.repeat(np.arange(changes.n_tx), np.diff(changes.indptr))
-    field, address = changes.keys.field[changes.key], changes.keys.address[changes.key]
-    text = np.ascontiguousarray(address).view("S20").reshape(-1)
-    pays = {(int(t), one) for t, one in zip(tx[field == Field.NONCE], text[field == Field.NONCE])}
-    return np.array([f == Field.BALANCE and (int(t), one) in pays for t, one, f in zip(tx, text, field)], bool)
+    field, account = changes.keys.field[changes.key], _owner(changes)[changes.key]
+    nonce = np.flatnonzero(field == Field.NONCE)
+    sender = np.full(changes.n_tx, -1, np.int64)
+    sender[tx[nonce]] = account[nonce]
+    sender[np.bincount(tx[nonce], minlength=changes.n_tx) > 1] = -1
+    fixed = (field != Field.BALANCE) | (account == sender[tx])
+    last: dict[int, bytes] = {}
+    for i in np.flatnonzero(field == Field.BALANCE).tolist():
+        key, value = int(changes.key[i]), changes.values[i].tobytes()
+        fixed[i] |= value < last.get(key, b"")
+        last[key] = value
+    return fixed
+
+
+def _owner(changes: EvmAccessList) -> NDArray[np.int64]:
+    """The account of each key, by number."""
+    text = np.ascontiguousarray(changes.keys.address).view("S20").reshape(-1)
+    return np.unique(text, return_inverse=True)[1].reshape(-1)
 
 
 def sets_of_list(listed: Eip7928List, n_tx: int, reads: str = "writer") -> AccessSets:
@@ -54,23 +59,31 @@ def sets_of_list(listed: Eip7928List, n_tx: int, reads: str = "writer") -> Acces
     n_tx : int
         Transactions of the block.
     reads : str
-        "nobody": what a transaction changes it only writes: a lower bound. "writer": it has read it before, as
-        most do. "account": who changes anything of an account's storage has read all of it that changes in the block: most of
-        what can be.
+        "nobody": what a transaction changes it only writes: a lower bound. "writer": it has read it before, as most do, which
+        are the same conflicts, but tells from whom values come (``edges="raw"``). "account": who changes anything of an
+        account's storage has read all of it that changes in the block: a guess. "everybody": each transaction has read all
+        that changes: an upper bound.
 
     Returns
     -------
     AccessSets
-        Over the list's keys. A balance that grows is added to (CREDIT), unless its account pays for the transaction.
+        Over the list's keys. A balance is added to (CREDIT) unless it is less than after the change before, or its account
+        is the only one of which the transaction changes the nonce: that pays for it.
 
     Raises
     ------
     BlockError
         If `reads` is none of these.
+    RuleError
+        INDEX_BEYOND, if the list is of a block of more transactions.
 
     Notes
     -----
-    No bound is certain from above: a transaction may read what it changes nothing of. Executors take all of them as hints.
+    Of a block of the EVM, who conflicts by "nobody" does conflict, and who conflicts does so by "everybody": by all keys, and
+    by those of storage. That bound is wide, as nothing in a list says that a transaction did not call a contract, or look at
+    a balance: by all keys it is the block, one transaction after the other; by those of storage, whoever changes some waits
+    for all before, and all after wait for him. It takes n_tx times as many entries as keys change. Executors take all of
+    these as hints.
 
     References
     ----------
@@ -81,11 +94,13 @@ def sets_of_list(listed: Eip7928List, n_tx: int, reads: str = "writer") -> Acces
     >>> from .eip7928 import AccountChanges
     >>> slots = ((5, ((1, 7),)), (6, ((2, 9),)))
     >>> listed = Eip7928List.from_accounts([AccountChanges(bytes(20), slots, (), ((1, 4), (2, 5)))])
-    >>> for reads in READS:
+    >>> for reads in READS[:3]:
     ...     print(reads, [[mode.name for mode in one.values()] for one in sets_of_list(listed, 2, reads)])
     nobody [['WRITE', 'CREDIT'], ['WRITE', 'CREDIT']]
     writer [['READ|WRITE', 'CREDIT'], ['READ|WRITE', 'CREDIT']]
     account [['READ|WRITE', 'READ', 'CREDIT'], ['READ', 'READ|WRITE', 'CREDIT']]
+    >>> [mode.name for mode in sets_of_list(listed, 3, "everybody")[2].values()]
+    ['READ', 'READ', 'READ']
     """
     door.instance("listed", listed, Eip7928List)
     n_tx = door.integer("n_tx", n_tx, 0, 2**31 - 1)
@@ -93,26 +108,29 @@ def sets_of_list(listed: Eip7928List, n_tx: int, reads: str = "writer") -> Acces
     listed.check(n_tx=n_tx)
     changes = changes_of_evm(listed, n_tx)
     write = int(Mode.WRITE) if reads == "nobody" else int(Mode.READ | Mode.WRITE)
-    grows = _credits(changes) & ~_spends(changes)
-    modes = np.where(grows, int(Mode.CREDIT), write).astype(np.uint8)
-    own = changes.indptr, changes.key, modes
-    sets = merged(len(changes.keys), own)
-    if reads == "account":
-        sets = merged(len(changes.keys), own, _all_slots(changes))
+    modes = np.where(_fixed(changes), write, int(Mode.CREDIT)).astype(np.uint8)
+    more = {"account": _all_slots, "everybody": _all_keys}.get(reads)
+    sets = merged(len(changes.keys), (changes.indptr, changes.key, modes), None if more is None else more(changes))
     return AccessSets.trusted(sets.n_keys, sets.indptr, sets.keys, sets.modes, table=changes.keys)
+
+
+def _all_keys(changes: EvmAccessList) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]]:
+    """Of each transaction all keys that change."""
+    changed, n = np.unique(changes.key), changes.n_tx
+    return np.arange(n + 1) * len(changed), np.tile(changed, n), np.full(n * len(changed), int(Mode.READ), np.uint8)
 
 
 def _all_slots(changes: EvmAccessList) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]]:
     """Of each transaction the slots that change in accounts of which it changes one."""
     slots = np.unique(changes.key[changes.keys.field[changes.key] == Field.STORAGE])
-    _, owner = np.unique(np.ascontiguousarray(changes.keys.address).view("S20").reshape(-1), return_inverse=True)
+    owner = _owner(changes)
     of_account: dict[int, list[int]] = {}
     for slot in slots.tolist():
-        of_account.setdefault(int(owner.reshape(-1)[slot]), []).append(slot)
+        of_account.setdefault(int(owner[slot]), []).append(slot)
     is_slot = changes.keys.field == Field.STORAGE
     keys, ends = list[int](), [0]
     for t in range(changes.n_tx):
-        touched = {int(owner.reshape(-1)[k]) for _, k in changes.entries(t) if is_slot[k]}
+        touched = {int(owner[k]) for _, k in changes.entries(t) if is_slot[k]}
         keys += sorted(slot for account in touched for slot in of_account[account])
         ends.append(len(keys))
     return np.array(ends, np.int64), np.array(keys, np.int32), np.full(len(keys), int(Mode.READ), np.uint8)

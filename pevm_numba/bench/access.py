@@ -14,6 +14,7 @@ from ..access.eip7928_build import list_of_evm
 from ..access.eip7928_compare import differences
 from ..access.eip7928_rules import ITEM_COST
 from ..access.eip7928_sets import READS, sets_of_list
+from ..access.sets import AccessSets
 from ..access.view import select
 from ..console import progress
 from ..errors import ExecutionError
@@ -23,6 +24,7 @@ from ..execute.evm_result import EvmExecution
 from ..execute.run import execute
 from ..io.evm_tables import chosen_numbers, read_evm_blocks
 from ..io.files import read_block
+from ..machine.ops import Mode
 from ..schedule.dependencies import dependencies
 from .rounds import interleaved
 from .tables import check_json, figure, print_paragraph, print_table
@@ -31,6 +33,8 @@ __all__ = ["block_list_rows", "dependency_rows", "run", "transaction_rows"]
 
 _TRACES: Final = "op_trace"
 _JOBS: Final = ("build", "encode", "validate")
+#: Which keys count, and which edges; see `dependencies`.
+_DEFINITIONS: Final = (("all", "all"), ("storage", "all"), ("all", "raw"), ("storage", "raw"))
 _COUNTED: Final = ("accesses", "accounts", "slots", "reads", "changes")
 
 
@@ -115,22 +119,43 @@ def _carried(entries: Any, best: OptimalList, cost: Any, gas: int) -> dict[str, 
 
 
 def dependency_rows(block: EvmBlock, done: EvmExecution) -> list[dict[str, Any]]:
-    """Critical paths by what the list tells, with each bound, beside that of what was observed; in gas.
+    """Critical paths by what the list tells, reads charged to whom they may be, beside those by what was observed; in gas.
 
-    Those of what was observed are also of changes only: what would be known if reads were.
+    Parameters
+    ----------
+    block : EvmBlock
+    done : EvmExecution
+        What it did.
+
+    Raises
+    ------
+    ExecutionError
+        If the list changes other slots than were observed to change, or a path is not within its bounds.
     """
     listed, gas = done.eip7928_list(), done.gas_used.astype(float)
     found = {"observed": done.observed} | {reads: sets_of_list(listed, block.n_tx, reads) for reads in READS}
     rows = []
-    for name, sets in found.items():
-        for fields in ("all", "storage"):
-            kept = sets if fields == "all" else select(sets, block, fields=["storage"])
-            deps = dependencies(kept)
-            rows.append({
+    for fields, edges in _DEFINITIONS:
+        kept = {name: sets if fields == "all" else select(sets, block, fields=[fields]) for name, sets in found.items()}
+        paths = {name: float(dependencies(sets, edges=edges).critical_path(gas)[0]) for name, sets in kept.items()}
+        if fields == "storage" and _changed(kept["observed"]) != _changed(kept["nobody"]):
+            raise ExecutionError(f"block {block.number}: the list changes other slots than its transactions")
+        if not paths["nobody"] <= paths["observed"] <= paths["everybody"]:
+            why = f"paths of {fields} keys, {edges} edges, are not within bounds: {paths}"
+            raise ExecutionError(f"block {block.number}: {why}")
+        rows += [
+            {
                 "table": "dependencies", "block_number": block.number, "n_tx": block.n_tx, "sets": name, "fields": fields,
-                "path": float(deps.critical_path(gas)[0]), "gas": float(gas.sum()), "verified": True,
-            })  # fmt: skip
+                "edges": edges, "path": path, "gas": float(gas.sum()), "verified": True,
+            } for name, path in paths.items()
+        ]  # fmt: skip
     return rows
+
+
+def _changed(sets: AccessSets) -> list[set[Any]]:
+    """Keys that each transaction changes."""
+    assert sets.table is not None
+    return [{sets.table[k] for k, mode in one.items() if mode != Mode.READ} for one in sets]
 
 
 # -------------------------------------------------------------------- showing
@@ -231,22 +256,22 @@ def _show_transactions(rows: Sequence[dict[str, Any]]) -> None:
 
 def _show_dependencies(rows: Sequence[dict[str, Any]]) -> None:
     body = []
-    for fields in ("all", "storage"):
+    for fields, edges in _DEFINITIONS:
+        group = [row for row in rows if (row["fields"], row["edges"]) == (fields, edges)]
         for name in ("observed", *READS):
-            part = [row for row in rows if row["fields"] == fields and row["sets"] == name]
-            true = [row for row in rows if row["fields"] == fields and row["sets"] == "observed"]
+            part, true = ([row for row in group if row["sets"] == which] for which in (name, "observed"))
             speed = [row["gas"] / row["path"] if row["path"] else 1.0 for row in part]
             ratio = [row["path"] / one["path"] if one["path"] else 1.0 for row, one in zip(part, true)]
             off = sum(abs(one - 1) > 1e-9 for one in ratio)
-            spread = np.quantile(ratio, [0.0, 0.5, 1.0]) if ratio else np.ones(3)
+            spread = np.quantile(ratio, [0.0, 0.5, 1.0])
             body.append([
-                f"{name}, {fields} keys", f"{len(part)}", figure(float(np.median(speed))), f"{off}",
+                f"{name}, {fields} keys, {edges}", f"{len(part)}", figure(float(np.median(speed))), f"{off}",
                 *(f"{one:.2f}" for one in spread),
             ])  # fmt: skip
         body.append([])
     print_table(
         "Dependencies from block access lists alone, whose reads carry no transaction: work over the critical path in gas, "
-        "and the path beside the true one. Reads of what others change are charged to nobody, to the writer of a slot, to "
-        "writers of its account.",
+        "and the path beside the true one; by all conflicts, and by values alone (raw). Reads of what others change are "
+        "charged to nobody, to the writer of a slot, to writers of its account, to everybody.",
         ("access sets", "blocks", "median work/path", "blocks unlike", "least", "median", "most"), body[:-1],
     )  # fmt: skip
