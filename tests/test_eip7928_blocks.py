@@ -145,9 +145,8 @@ def variants(listed: list[AccountChanges], draw: random.Random) -> Iterator[list
         yield put(a, storage_changes=(*rest[0], *dropped, *rest[1]))
         other = (*changes[:i], (changes[i][0], changes[i][1] ^ 1), *changes[i + 1 :])
         yield put(a, storage_changes=(*rest[0], (slot, other), *rest[1]))
-        if slot not in listed[a].storage_reads:
-            reads = tuple(sorted((*listed[a].storage_reads, slot)))
-            yield put(a, storage_changes=(*rest[0], *rest[1]), storage_reads=reads)
+        reads = tuple(sorted((*listed[a].storage_reads, slot)))
+        yield put(a, storage_changes=(*rest[0], *rest[1]), storage_reads=reads)
     with_reads = [a for a, one in enumerate(listed) if one.storage_reads]
     for a in draw.sample(with_reads, min(2, len(with_reads))):
         reads, r = listed[a].storage_reads, draw.randrange(len(listed[a].storage_reads))
@@ -160,7 +159,7 @@ def variants(listed: list[AccountChanges], draw: random.Random) -> Iterator[list
             i = draw.randrange(len(pairs))
             index, value = pairs[i]
             yield put(a, **{name: (*pairs[:i], *pairs[i + 1 :])})
-            changed = value + b"\\0" if isinstance(value, bytes) else value ^ 1
+            changed = value + b"\0" if isinstance(value, bytes) else value ^ 1
             yield put(a, **{name: (*pairs[:i], (index, changed), *pairs[i + 1 :])})
     a = draw.randrange(len(listed))
     last = max((index for index, _ in listed[a].balance_changes), default=0)
