@@ -51,7 +51,7 @@ ACCESS_TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "surplus": ("", "entries in it that cost more than they save, an address settled with its slots"),
             "lost": ("gas", "gas - gas_best"),
             "worse_than_none": ("", "whether it costs more than no list"),
-            "verified": ("", "gas_best is of a run with that list"),
+            "verified": ("", "gas_best is of a run with that list; gas_without, of those that carry none, is gas"),
         },
     ),
     "dependencies": (

@@ -76,3 +76,21 @@ def test_dependencies_of_another_list_are_no_figures(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(access, "sets_of_list", lambda listed, n_tx, reads: sets_of_list(listed, n_tx, "nobody"))
     with pytest.raises(ExecutionError, match="of all keys, all edges, are not within bounds"):
         dependency_rows(block, done)
+
+
+def test_gas_of_another_run_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = example()
+    done = pn.execute(block, "serial")
+    right = list(pn.optimal_access_lists(block))
+    assert len(access.transaction_rows(block, done)) == N_TX
+    for wrong in (right[0]._replace(gas_without=right[0].gas_without + 1), right[0]._replace(gas_used=10**6)):
+        monkeypatch.setattr(access, "optimal_access_lists", lambda _, wrong=wrong: iter([wrong, *right[1:]]))
+        with pytest.raises(ExecutionError, match=r"transaction 0: .* with the best"):
+            access.transaction_rows(block, done)
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_no_transactions_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for show in (access._show_lists, access._show_transactions, access._show_dependencies):
+        show([])
+    assert "nan" not in capsys.readouterr().out

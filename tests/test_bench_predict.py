@@ -18,6 +18,7 @@ from pevm_numba.access.prediction import Prediction
 from pevm_numba.bench import __main__ as bench
 from pevm_numba.bench import prediction
 from pevm_numba.bench.prediction import Case, mix_rows, quality_rows, speed_row
+from pevm_numba.errors import ExecutionError
 from pevm_numba.fields import TABLES
 
 A, B, C = ((b"\x01" * 20, slot) for slot in (1, 2, 3))
@@ -43,6 +44,23 @@ def test_quality_counts_keys_of_the_calls_that_are_asked_for() -> None:
     assert of("tokens", True, 0.5) == [2, 3, 3, 2, 1]
     assert of("swaps", True, 0.5) == [0, 0, 0, 0, 0]
     assert rows["tokens", True, 0.5]["precision"] == rows["tokens", True, 0.5]["recall"] == 2 / 3
+
+
+def test_what_was_not_observed_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = pn.generate_evm("erc20", n_tx=4, seed=1)
+    pairs = [(block, pn.execute(block, "serial").observed)]
+    ((_, right),) = prediction._checked(pairs, pn.built_in_patterns())
+    assert [one.tx for one in right] == [0, 1, 2, 3]
+    assert all(one.touched for one in right)
+    key = next(iter(right[1].touched))
+    for wrong, told in (
+        ([right[0], right[1]._replace(touched=right[1].touched | {A: True}), *right[2:]], "transaction 1: other storage"),
+        ([right[0], right[1]._replace(touched={key: False}), *right[2:]], "transaction 1: other storage"),
+        (right[1:], "3 calls"),
+    ):  # fmt: skip
+        monkeypatch.setattr(prediction, "time_series", lambda *_, wrong=wrong, **__: iter([(block, wrong)]))
+        with pytest.raises(ExecutionError, match=told):
+            list(prediction._cases(pairs, pn.built_in_patterns(), True))
 
 
 def test_speed_is_of_keys_that_are_right() -> None:

@@ -89,10 +89,20 @@ def _unlike_trace(folder: Path, block: EvmBlock, done: EvmExecution) -> int | No
 
 
 def transaction_rows(block: EvmBlock, done: EvmExecution) -> list[dict[str, Any]]:
-    """Of each transaction the best list of those tried, verified by running it, and what the one that it carries is worth."""
+    """Of each transaction the best list of those tried, verified by running it, and what the one that it carries is worth.
+
+    Raises
+    ------
+    ExecutionError
+        If a transaction that is as it was tried, without a list or with the best one, takes other gas in the block.
+    """
     rows, cost = [], list_prices(block.env.fork)
     for t, best in enumerate(optimal_access_lists(block)):
         tx, gas = block.transactions[t], int(done.gas_used[t])
+        tried = {best.entries: best.gas_used, (): best.gas_without}
+        if tried.get(tx.access_list, gas) != gas or best.gas_used > best.gas_without:
+            what = f"{gas:,} gas in it, {best.gas_without:,} without a list, {best.gas_used:,} with the best"
+            raise ExecutionError(f"block {block.number}, transaction {t}: {what}")
         code = tx.to is None or bool(block.state.get(tx.to, (0, 0, b"", {}))[2])
         rows.append({
             "table": "transaction list", "block_number": block.number, "tx": t, "runs_code": code, "gas": gas,
@@ -255,6 +265,8 @@ def _show_transactions(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _show_dependencies(rows: Sequence[dict[str, Any]]) -> None:
+    if not rows:
+        return
     body = []
     for fields, edges in _DEFINITIONS:
         group = [row for row in rows if (row["fields"], row["edges"]) == (fields, edges)]

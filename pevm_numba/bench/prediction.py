@@ -24,6 +24,7 @@ from ..evm.hashing import keccak
 from ..evm.workloads import MIXES, generate_evm
 from ..execute.run import execute
 from ..io.evm_tables import chosen_numbers, read_evm_blocks
+from ..machine.ops import Field, Mode
 from ..schedule.policies import schedule
 from .rounds import interleaved
 from .tables import check_json, figure, print_paragraph, print_table
@@ -78,11 +79,34 @@ def _causes(patterns: Patterns, block: EvmBlock, found: Prediction) -> Counter[s
     return causes
 
 
+def _checked(
+    pairs: Iterable[tuple[EvmBlock, AccessSets]], patterns: Patterns, learns: bool = True
+) -> Iterator[tuple[EvmBlock, list[Prediction]]]:
+    """Predictions of `time_series`, each held against what was observed.
+
+    Raises
+    ------
+    ExecutionError
+        If a call is missing, or is said to touch other storage than was observed.
+    """
+    for block, access in pairs:
+        assert access.table is not None
+        calls = [t for t, tx in enumerate(block.transactions) if tx.to is not None and len(tx.data) >= 4]
+        for _, found in time_series([(block, access)], patterns, learns=learns):
+            if [one.tx for one in found] != calls:
+                raise ExecutionError(f"block {block.number}: predictions of {len(found)} calls, not of its {len(calls)}")
+            for one in found:
+                modes = {access.table[k]: mode for k, mode in access[one.tx].items()}
+                true = {(key[0], key[2]): bool(mode & Mode.WRITE) for key, mode in modes.items() if key[1] == Field.STORAGE}
+                if one.touched != true:
+                    raise ExecutionError(f"block {block.number}, transaction {one.tx}: other storage than was observed")
+            yield block, found
+
+
 def _cases(
     pairs: Iterable[tuple[EvmBlock, AccessSets]], patterns: Patterns, learns: bool
 ) -> Iterator[tuple[EvmBlock, list[Case]]]:
-    for block, found in time_series(pairs, patterns, learns=learns):
-        assert isinstance(block, EvmBlock)
+    for block, found in _checked(pairs, patterns, learns):
         yield block, [Case(_kind(one), one, _causes(patterns, block, one) if one.seen else Counter()) for one in found]
 
 
@@ -212,7 +236,7 @@ def mix_rows(n_blocks: int = 6, n_tx: int = 500) -> Iterator[dict[str, Any]]:
         blocks = [generate_evm(mix, n_tx=n_tx, seed=seed, number=seed + 1) for seed in range(n_blocks)]
         pairs = [(block, execute(block, "serial").observed) for block in blocks]
         for name, patterns in (("learned", Patterns()), ("union", built_in_patterns())):
-            *_, (_, last) = time_series(pairs, patterns)
+            *_, (_, last) = _checked(pairs, patterns)
             likely = [{key for key, (chance, _) in one.predicted.items() if chance >= THRESHOLDS[0]} for one in last]
             hits = sum(len(keys & one.touched.keys()) for keys, one in zip(likely, last))
             keys, touched = sum(map(len, likely)), sum(len(one.touched) for one in last)
