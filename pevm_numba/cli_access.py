@@ -23,7 +23,7 @@ _Rows = Annotated[int, typer.Option(help="Entries to show.")]
 @access.command()
 def export(
     input: Input,
-    output: Annotated[Path, typer.Option(help="NAME.json, or NAME.rlp for the encoding of a block's list.")],
+    output: Annotated[Path, typer.Option(help="NAME.json, or NAME.rlp for the encoding.")],
     form: Annotated[str, typer.Option(help="eip7928: the block's list; eip2930: one list for each transaction.")] = "eip7928",
     oracle: Annotated[
         str | None,

@@ -14,6 +14,7 @@ from .access.eip2930 import (
     AccessedList,
     Entries,
     accessed_lists,
+    encode_lists,
     expected_lists,
     list_difference,
     list_prices,
@@ -39,8 +40,8 @@ from .screens import print_pairs, print_table
 
 __all__ = ["Prophecy", "run_diff", "run_export", "run_optimal", "run_predict", "run_validate"]
 
-#: Suffixes of what a block's list can be written as.
-_BLOCK_LIST = (".json", ".rlp")
+#: Suffixes of what lists can be written as.
+_WRITTEN: Final = (".json", ".rlp")
 
 #: By what lists can be expected.
 _ORACLES: Final = {
@@ -74,7 +75,7 @@ def _write(output: Path, text: Any) -> None:
 def run_export(block: AnyBlock, inputs: list[Path], form: str, oracle: str | None, output: Path) -> None:
     """Write the lists of a block's transactions (EIP-2930), or that of the block (EIP-7928)."""
     con.check_choice("--form", form, ("eip2930", "eip7928"))
-    check_target("--output", output, inputs, _BLOCK_LIST if form == "eip7928" else (".json",))
+    check_target("--output", output, inputs, _WRITTEN)
     if form == "eip7928":
         if oracle is not None:
             raise UsageError(f"--oracle {oracle!r}: a block's list has what was executed")
@@ -94,7 +95,8 @@ def run_export(block: AnyBlock, inputs: list[Path], form: str, oracle: str | Non
         if oracle not in _ORACLES[kind]:
             raise UsageError(f"--oracle {oracle!r}: not of a block of {kind}: one of {', '.join(_ORACLES[kind])}")
         lists = [AccessedList(one, None) for one in expected_lists(access_sets(block, oracle), block)]
-    _write(output, [access_list_json(*one) for one in lists])
+    plain = output.suffix == ".rlp"
+    _write(output, encode_lists(one.entries for one in lists) if plain else [access_list_json(*one) for one in lists])
     entries = sum(len(one.entries) for one in lists), sum(len(slots) for one in lists for _, slots in one.entries)
     print(f"{output}: {len(lists):,} lists, {entries[0]:,} addresses, {entries[1]:,} slots")
 

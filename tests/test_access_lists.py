@@ -15,7 +15,7 @@ from test_evm_folders import N_TX, example, tables, write
 
 import pevm_numba as pn
 from pevm_numba import cli
-from pevm_numba.access.eip2930 import accessed_lists
+from pevm_numba.access.eip2930 import accessed_lists, encode_lists
 from pevm_numba.access.eip7928 import AccountChanges, Eip7928List
 from pevm_numba.access.eip7928_rules import Rule, RuleError
 from pevm_numba.access.eip7928_sets import READS, sets_of_list
@@ -353,6 +353,9 @@ def test_export_validate_diff_and_optimal(
             made = [(one.entries, one.gas_used) for one in accessed_lists(example())]
             assert lists == [access_list_json(*one) for one in made]
             assert [used for _, used in made] != pn.execute(example(), "serial").gas_used.tolist()
+            said = command("access", "export", *given, "--form", "eip2930", "--output", tmp_path / "lists.rlp")
+            assert (said.code, said.err) == (0, "")
+            assert (tmp_path / "lists.rlp").read_bytes() == encode_lists(entries for entries, _ in made)
     said = command("access", "optimal", *given, "--output", tmp_path / "best.json")
     assert (said.code, said.err) == (0, "")
     assert "each list by running it" in said.out

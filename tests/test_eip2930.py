@@ -24,6 +24,7 @@ from pevm_numba.access.eip2930 import (
     accessed_lists,
     cheapest_list,
     encode_list,
+    encode_lists,
     expected_lists,
     list_difference,
     list_prices,
@@ -271,6 +272,12 @@ def test_lists_before_and_after() -> None:
     assert rlp.decode(encode_list(after.entries)) == [
         [address, [slot.to_bytes(32, "big") for slot in its]] for address, its in after.entries
     ]
+    assert rlp.decode(encode_lists([after.entries, ()])) == [rlp.decode(encode_list(after.entries)), []]
+    for wrong in (((b"\x01", ()),), ((CODE, (2**256,)),), (5,)):
+        with pytest.raises(BlockError, match=r"access_list\[0\]"):
+            encode_list(wrong)
+    with pytest.raises(BlockError, match="cost = 5: must be"):
+        next(optimal_access_lists(block, 5))
     with pytest.raises(FileFormatError, match=r"accessList\[0\].address"):
         access_list_of(JsonReader("it"), "accessList", [{"address": "0x1", "storageKeys": []}])
     with pytest.raises(BlockError, match="without a table"):

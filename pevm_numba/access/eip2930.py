@@ -28,7 +28,7 @@ from .sets import AccessSets, need_access
 
 __all__ = [
     "EIP_7981", "AccessedList", "Entries", "ListDifference", "ListPrices", "OptimalList", "accessed_lists", "cheapest_list",
-    "encode_list", "expected_lists", "list_difference", "list_prices", "optimal_access_lists", "with_list",
+    "encode_list", "encode_lists", "expected_lists", "list_difference", "list_prices", "optimal_access_lists", "with_list",
 ]  # fmt: skip
 
 #: Addresses, each with its slots, as a transaction carries them.
@@ -58,8 +58,18 @@ def list_prices(fork: Fork) -> ListPrices:
     return ListPrices(price["list_address"], price["list_slot"])
 
 
+def _items(entries: Entries) -> list[list[bytes | list[bytes]]]:
+    checked = Transaction(type=1, chain_id=1, gas_price=0, access_list=entries).access_list
+    return [[address, [slot.to_bytes(32, "big") for slot in slots]] for address, slots in checked]
+
+
 def encode_list(entries: Entries) -> bytes:
     """A list in RLP, as it is part of a transaction.
+
+    Raises
+    ------
+    BlockError
+        If it has what is no address of 20 bytes, or no slot below 2**256.
 
     References
     ----------
@@ -70,7 +80,23 @@ def encode_list(entries: Entries) -> bytes:
     >>> encode_list(((b"\\x01" * 20, (5,)),)).hex()[-64:]
     '0000000000000000000000000000000000000000000000000000000000000005'
     """
-    return encode([[address, [slot.to_bytes(32, "big") for slot in slots]] for address, slots in entries])
+    return encode(_items(entries))
+
+
+def encode_lists(lists: Iterable[Entries]) -> bytes:
+    """Lists of a block's transactions in RLP: a list of what `encode_list` makes of each.
+
+    Raises
+    ------
+    BlockError
+        If one of them has what is no address of 20 bytes, or no slot below 2**256.
+
+    Examples
+    --------
+    >>> encode_lists([(), ((b"\x01" * 20, ()),)]).hex()[:8]
+    'd9c0d7d6'
+    """
+    return encode([_items(entries) for entries in lists])
 
 
 def with_list(tx: Transaction, entries: Entries, env: BlockEnv) -> Transaction:
@@ -384,6 +410,8 @@ def optimal_access_lists(block: EvmBlock, cost: ListPrices | None = None) -> Ite
     >>> [(one.entries, one.saved) for one in optimal_access_lists(block)]
     [((), 0)]
     """
+    if cost is not None:
+        door.instance("cost", cost, ListPrices)
     for one in _tried(block):
         if cost is None:
             yield _optimal(one, list_prices(block.env.fork))
