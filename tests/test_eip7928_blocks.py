@@ -17,6 +17,7 @@ from pevm_numba.access.eip7928 import AccountChanges, Eip7928List
 from pevm_numba.access.eip7928_build import changes_of_evm
 from pevm_numba.access.eip7928_compare import check_reach, differences
 from pevm_numba.access.eip7928_rules import ITEM_COST, Rule, RuleError
+from pevm_numba.bench.access import dependency_rows
 from pevm_numba.errors import AccessListError
 from pevm_numba.evm.forks import Fork
 from pevm_numba.io.access_lists import block_list_json, block_list_of
@@ -175,6 +176,15 @@ def sample() -> list[int]:
     if CHECKED:
         return sorted((fork[0] for fork in found.values()), key=lambda number: blocks()[number].env.gas_used)[:2]
     return [number for fork in found.values() for number in fork[: 3 if os.environ.get("PEVM_NUMBA_SOAK") else 1]]
+
+
+def test_true_chains_are_within_the_bounds_of_a_list() -> None:
+    """What tests/test_access_lists.py shows of single pairs, of real blocks; `dependency_rows` raises where it is not so."""
+    for number in sample():
+        rows = dependency_rows(blocks()[number], serial(number))
+        path = {(row["fields"], row["edges"], row["sets"]): row["path"] for row in rows}
+        assert path["all", "all", "everybody"] == serial(number).gas_used.sum()
+        assert path["all", "all", "nobody"] == path["all", "all", "writer"]
 
 
 @pytest.mark.parametrize("kind", ["evm", "micro-ops"])
