@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .access.asking import ask_layouts as ask_layouts
     from .access.block_list import BlockAccessList as BlockAccessList
-    from .access.eip2930 import optimal_access_lists as optimal_access_lists
+    from .access.eip2930_tried import optimal_access_lists as optimal_access_lists
     from .access.eip7928 import AccountChanges as AccountChanges
     from .access.eip7928 import Eip7928List as Eip7928List
     from .access.eip7928_sets import sets_of_list as sets_of_list
@@ -133,7 +133,7 @@ _HOMES = {
     "generate_evm": "evm.workloads",
     "largest_independent_set": "schedule.exact",
     "learn_block": "access.prediction",
-    "optimal_access_lists": "access.eip2930",
+    "optimal_access_lists": "access.eip2930_tried",
     "optimal_makespan": "schedule.exact",
     "optimal_waves": "schedule.exact",
     "optimality": "schedule.optimality",

@@ -11,15 +11,13 @@ from . import console as con
 from .access.asking import ask_layouts
 from .access.eip2930 import (
     EIP_7981,
-    AccessedList,
     Entries,
-    accessed_lists,
     encode_lists,
     expected_lists,
     list_difference,
     list_prices,
-    optimal_access_lists,
 )
+from .access.eip2930_tried import AccessedList, accessed_lists, optimal_access_lists
 from .access.eip7928 import Eip7928List
 from .access.eip7928_compare import check_reach, differences
 from .access.eip7928_rules import ITEM_COST

@@ -15,7 +15,8 @@ from test_evm_folders import N_TX, example, tables, write
 
 import pevm_numba as pn
 from pevm_numba import cli
-from pevm_numba.access.eip2930 import accessed_lists, encode_lists
+from pevm_numba.access.eip2930 import encode_lists
+from pevm_numba.access.eip2930_tried import accessed_lists
 from pevm_numba.access.eip7928 import AccountChanges, Eip7928List
 from pevm_numba.access.eip7928_rules import Rule, RuleError
 from pevm_numba.access.eip7928_sets import READS, sets_of_list

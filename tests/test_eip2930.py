@@ -21,16 +21,15 @@ from pevm_numba.access.eip2930 import (
     EIP_7981,
     Entries,
     ListPrices,
-    accessed_lists,
     cheapest_list,
     encode_list,
     encode_lists,
     expected_lists,
     list_difference,
     list_prices,
-    optimal_access_lists,
     with_list,
 )
+from pevm_numba.access.eip2930_tried import accessed_lists, optimal_access_lists
 from pevm_numba.errors import BlockError, FileFormatError
 from pevm_numba.evm.block import EvmBlock
 from pevm_numba.evm.forks import Fork

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..access.eip2930 import EIP_7981, OptimalList, cheapest_list, list_difference, list_prices, optimal_access_lists
+from ..access.eip2930 import EIP_7981, cheapest_list, list_difference, list_prices
+from ..access.eip2930_tried import OptimalList, optimal_access_lists
 from ..access.eip7928 import Eip7928List
 from ..access.eip7928_build import list_of_evm
 from ..access.eip7928_compare import differences

@@ -221,15 +221,14 @@ class Engine:
         self._block[:] = 0
         self._ended, self._ending, self._refused = False, False, None
         tables = {name: self._table(f"plan {name}", getattr(plan, name)) for name in _PLANNED}
-        declared = self._named[plan.declared >> layout.DECLARED_BITS] << layout.DECLARED_BITS
-        declared |= plan.declared & (layout.READS | layout.ADDS)
         ready = np.flatnonzero(plan.awaited == 0)
         ready = ready[np.argsort(plan.ranks[ready], kind="stable")]
         self._set(
             mode=plan.mode, n_tx=n_tx, n_workers=len(self.workers), txs=self._txs, results=self.results.address,
             records=int(self.keeps_records), window=plan.window,
             chains=int(self._chains.ctypes.data), queue=self._table("plan queue", np.zeros(n_tx + 1, np.int64)),
-            firsts=self._table("plan firsts", ready), n_firsts=len(ready), declared=self._table("plan declared", declared),
+            firsts=self._table("plan firsts", ready), n_firsts=len(ready),
+            declared=self._table("plan declared", plan.declared_by(self._named)),
             order=self._table("plan order", plan.order) if len(plan.order) else 0, doubt=not len(plan.declared_at), **tables,
         )  # fmt: skip
         if plan.mode == LISTED:
@@ -419,5 +418,3 @@ class Engine:
     def changes(self, t: int) -> NDArray[Any]:
         """Keys that a transaction changed, and how (`CELLS`)."""
         return array_of(int(self.records["cells"][t]), int(self.records["n_cells"][t]), CELLS)
-
-

@@ -51,6 +51,10 @@ class Plan(NamedTuple):
         """
         return self._replace(declared_at=indptr.astype(np.int64), declared=(keys << layout.DECLARED_BITS) | _DECLARED[modes])
 
+    def declared_by(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """`declared` with the numbers of the keys in place of their places."""
+        return (numbers[self.declared >> layout.DECLARED_BITS] << layout.DECLARED_BITS) | (self.declared & _BOTH)
+
 
 def _plan(mode: int, n_tx: int, **fields: Any) -> Plan:
     zeros, nothing = np.zeros(n_tx, np.int64), np.empty(0, np.int64)
