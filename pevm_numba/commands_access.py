@@ -24,6 +24,7 @@ from .access.eip7928_rules import ITEM_COST
 from .access.oracles import access_sets
 from .access.pattern_library import built_in_patterns
 from .access.prediction import learn_block, predict, predicted_storage, touched_storage
+from .access.quality import storage_quality
 from .errors import ExecutionError, FileFormatError, UsageError
 from .evm.block import AnyBlock, EvmBlock
 from .evm.forks import Fork
@@ -207,13 +208,13 @@ def run_predict(asked: Prophecy) -> None:
     touched = touched_storage(block, execute(block, "serial").observed)
     likely = [{key for key, (chance, _) in one.items() if chance >= asked.threshold} for one in predicted]
     hits = [len(keys & one.keys()) for keys, one in zip(likely, touched)]
-    n_keys, n_touched, n_hits = sum(map(len, likely)), sum(map(len, touched)), sum(hits)
+    quality = storage_quality(predicted, touched, asked.threshold)
     whole = sum(one.keys() <= keys for keys, one in zip(likely, touched) if one)
     print_pairs([
         ("block", f"{block.number}, {block.fork}: {block.n_tx:,} transactions"),
         ("patterns", f"{len(patterns):,}, learned from {len(earlier):,} blocks; {new:,} contracts told their layout"),
-        ("predicted", f"{n_keys:,} slots with a chance of {asked.threshold:g} or more, {n_touched:,} are accessed"),
-        ("precision", f"{n_hits / max(1, n_keys):.3f}"), ("recall", f"{n_hits / max(1, n_touched):.3f}"),
+        ("predicted", f"{quality.keys:,} slots, of chance {asked.threshold:g} or more; {quality.touched:,} are accessed"),
+        ("precision", f"{quality.precision:.3f}"), ("recall", f"{quality.recall:.3f}"),
         ("whole", f"{whole:,} of {sum(map(bool, touched)):,} transactions that access storage"),
     ])  # fmt: skip
     worst = sorted(range(block.n_tx), key=lambda t: hits[t] - len(touched[t]))[: asked.rows]

@@ -120,6 +120,7 @@ ACCESS_TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "hits": ("slots", "both"),
             "precision": ("", "hits / keys, in [0, 1]"),
             "recall": ("", "hits / touched, in [0, 1]"),
+            "whole": ("calls", "of which all that they touched was predicted"),
             "verified": ("", "what is touched was observed in an execution"),
         },
     ),

@@ -14,8 +14,9 @@ import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.access.asking import ask_layouts
 from pevm_numba.access.pattern_library import built_in_patterns
-from pevm_numba.access.patterns import FACTORIES, Patterns
+from pevm_numba.access.patterns import FACTORIES
 from pevm_numba.access.prediction import learn_block, predicted_storage, touched_storage
+from pevm_numba.access.quality import storage_quality
 from pevm_numba.errors import BlockError
 from pevm_numba.evm.assembly import assemble
 from pevm_numba.evm.contracts import FACTORY, PAIR_CODE_HASH, ROUTER, SELECTORS, call_data, erc20, erc721
@@ -414,17 +415,10 @@ def test_patterns_tell_the_storage_of_a_block_from_those_before(mix: str) -> Non
         ask_layouts(patterns, block)
         learn_block(patterns, block, pn.execute(block, "serial").observed)
     ask_layouts(patterns, last)
-    precision, recall = precision_and_recall(last, patterns)
-    assert precision >= 0.95
-    assert recall >= 0.95
-
-
-def precision_and_recall(block: pn.EvmBlock, patterns: Patterns) -> tuple[float, float]:
-    """Of storage keys of transactions that are at least as likely as not."""
-    said = [{key for key, (chance, _) in one.items() if chance >= 0.5} for one in predicted_storage(block, patterns)]
-    true = [set(one) for one in touched_storage(block, pn.execute(block, "serial").observed)]
-    common, n_said, n_true = sum(len(a & b) for a, b in zip(said, true)), sum(map(len, said)), sum(map(len, true))
-    return common / n_said if n_said else 1.0, common / n_true if n_true else 1.0
+    touched = touched_storage(last, pn.execute(last, "serial").observed)
+    found = storage_quality(predicted_storage(last, patterns), touched)
+    assert found.precision >= 0.95
+    assert found.recall >= 0.95
 
 
 # -------------------------------------------------------------------- what is refused

@@ -24,7 +24,6 @@ from ..evm.declared import declared_sets
 from ..evm.engine import Engine
 from ..evm.observation import Observation, observe
 from ..evm.plans import serial_plan
-from ..keys import KeyTable
 from ..machine.ops import Mode
 from .sets import AccessSets, need_access
 from .view import merged, select
@@ -183,12 +182,7 @@ def _of_evm(block: EvmBlock, oracle: str) -> AccessSets:
     if oracle == "declared":
         raise BlockError("oracle = 'declared' of an EVM block: has no declared sets; 'eip2930' takes its access lists")
     sets = declared_sets(block.env, block.transactions, static=oracle != "eip2930", listed=oracle != "static")
-    numbers = {key: k for k, key in enumerate(sorted({key for accesses in sets for key in accesses}))}
-    table = KeyTable.from_keys(numbers)
-    rows = [sorted((numbers[key], int(mode)) for key, mode in accesses.items()) for accesses in sets]
-    indptr = np.cumsum([0] + [len(row) for row in rows])
-    flat = np.array([pair for row in rows for pair in row], np.int64).reshape(-1, 2)
-    return AccessSets(len(table), indptr, flat[:, 0].astype(np.int32), flat[:, 1].astype(np.uint8), table)
+    return AccessSets.from_names(sets)
 
 
 def _threshold(name: str, rate: Any) -> np.uint64:

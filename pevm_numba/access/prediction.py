@@ -11,7 +11,7 @@ from .. import door
 from ..errors import BlockError
 from ..evm.block import AnyBlock, EvmBlock, need_block
 from ..evm.declared import declared_sets
-from ..keys import Keys, KeyTable
+from ..keys import Keys
 from ..machine.ops import Field, Mode
 from .asking import ask_layouts
 from .calls import calls_of
@@ -107,12 +107,10 @@ def predict(block: AnyBlock, patterns: Patterns, threshold: float = THRESHOLD) -
         sets = declared_sets(block.env, block.transactions, listed=False)
         for known, more in zip(sets, storage):
             known.update({(address, Field.STORAGE, slot): mode for (address, slot), mode in more.items()})
-        numbers = {key: k for k, key in enumerate(sorted({key for accesses in sets for key in accesses}))}
-        rows = [sorted((numbers[key], int(mode)) for key, mode in accesses.items()) for accesses in sets]
-        return _sets(rows, len(numbers), KeyTable.from_keys(numbers))
+        return AccessSets.from_names(sets)
     known_keys = _numbers(block)
-    rows = [sorted((known_keys[key], int(mode)) for key, mode in one.items() if key in known_keys) for one in storage]
-    return _sets(rows, block.n_keys, None)
+    known_of = [{known_keys[key]: int(mode) for key, mode in one.items() if key in known_keys} for one in storage]
+    return AccessSets.from_dicts(known_of, block.n_keys)
 
 
 def _numbers(keys: Keys) -> dict[tuple[bytes, int], int]:
@@ -122,12 +120,6 @@ def _numbers(keys: Keys) -> dict[tuple[bytes, int], int]:
         (addresses[20 * k : 20 * k + 20], int.from_bytes(slots[32 * k : 32 * k + 32], "big")): k
         for k in np.flatnonzero(keys.key_field == Field.STORAGE).tolist()
     }  # fmt: skip
-
-
-def _sets(rows: list[list[tuple[int, int]]], n_keys: int, table: KeyTable | None) -> AccessSets:
-    indptr = np.cumsum([0] + [len(row) for row in rows])
-    flat = np.array([pair for row in rows for pair in row], np.int64).reshape(-1, 2)
-    return AccessSets(n_keys, indptr, flat[:, 0].astype(np.int32), flat[:, 1].astype(np.uint8), table)
 
 
 # -------------------------------------------------------------------- learning

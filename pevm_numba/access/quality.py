@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from ..keys import KeyTable
 from .sets import AccessSets, need_access
 from .view import merged
 
-__all__ = ["Accuracy", "accuracy", "with_common_keys"]
+__all__ = ["Accuracy", "StorageQuality", "accuracy", "storage_quality", "with_common_keys"]
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,54 @@ def with_common_keys(first: AccessSets, second: AccessSets) -> tuple[AccessSets,
         over = merged(len(table), (sets.indptr, numbers[sets.keys], sets.modes))
         made.append(AccessSets.trusted(over.n_keys, over.indptr, over.keys, over.modes, sets.exact_for, table))
     return made[0], made[1]
+
+
+class StorageQuality(NamedTuple):
+    """How well storage is predicted: keys said, keys touched, hits; calls of which all touched keys were said."""
+
+    keys: int
+    touched: int
+    hits: int
+    whole: int
+
+    @property
+    def precision(self) -> float:
+        """Hits of keys; 1.0 if there are none."""
+        return _share(self.hits, self.keys)
+
+    @property
+    def recall(self) -> float:
+        """Hits of touched keys; 1.0 if there are none."""
+        return _share(self.hits, self.touched)
+
+
+def storage_quality(
+    predicted: Iterable[Mapping[tuple[bytes, int], tuple[float, bool]]], touched: Iterable[Mapping[tuple[bytes, int], bool]],
+    threshold: float = 0.5,
+) -> StorageQuality:  # fmt: skip
+    """Compare the storage that calls are predicted to touch with what they touch.
+
+    Parameters
+    ----------
+    predicted : iterable of mapping of (address, slot) to (chance, whether written)
+        One a call.
+    touched : iterable of mapping of (address, slot) to whether written
+        One a call.
+    threshold : float in [0, 1]
+        Chance from which on a key counts as said.
+
+    Examples
+    --------
+    >>> found = storage_quality([{(b"a", 5): (0.9, True), (b"a", 6): (0.2, False)}], [{(b"a", 5): True, (b"a", 6): False}])
+    >>> found, found.precision, found.recall
+    (StorageQuality(keys=1, touched=2, hits=1, whole=0), 1.0, 0.5)
+    """
+    keys = n_touched = hits = whole = 0
+    for said, true in zip(predicted, touched, strict=True):
+        likely = {key for key, (chance, _) in said.items() if chance >= threshold}
+        hits, keys, n_touched = hits + len(likely & true.keys()), keys + len(likely), n_touched + len(true)
+        whole += true.keys() <= likely
+    return StorageQuality(keys, n_touched, hits, whole)
 
 
 def _share(part: int, whole: int) -> float:

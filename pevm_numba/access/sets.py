@@ -14,7 +14,7 @@ from ..block import Block
 from ..errors import BlockError
 from ..evm.block import AnyBlock
 from ..keys import Keys, KeyTable
-from ..machine.ops import Mode
+from ..machine.ops import Field, Mode
 
 __all__ = ["AccessSets", "need_access"]
 
@@ -128,6 +128,26 @@ class AccessSets:
             pairs.extend(sorted(zip(ids, modes)))
             ends.append(len(pairs))
         return cls.from_arrays(n_keys, ends, [k for k, _ in pairs], [m for _, m in pairs])
+
+    @classmethod
+    def from_names(cls, sets: Sequence[Mapping[tuple[bytes, Field, int], int]]) -> AccessSets:
+        """From one mapping of (address, `Field`, slot) to mode bits per transaction, over a table of these keys in order.
+
+        Raises
+        ------
+        BlockError
+            If a key or mode breaks a rule.
+
+        Examples
+        --------
+        >>> sets = AccessSets.from_names([{(bytes(20), 3, 5): 1}, {(bytes(20), 0, 0): 2}])
+        >>> len(sets.table), sets[0], sets[1]
+        (2, {1: <Mode.READ: 1>}, {0: <Mode.WRITE: 2>})
+        """
+        table = KeyTable.from_keys(sorted({key for one in sets for key in one}))
+        numbers = {key: k for k, key in enumerate(table)}
+        found = cls.from_dicts([{numbers[key]: int(mode) for key, mode in one.items()} for one in sets], len(table))
+        return cls.trusted(found.n_keys, found.indptr, found.keys, found.modes, table=table)
 
     def reordered(self, order: ArrayLike) -> AccessSets:
         """The sets of the transactions `order`, in that order.

@@ -14,7 +14,7 @@ from ..access.pattern_learning import explained_slots
 from ..access.pattern_library import built_in_patterns
 from ..access.patterns import Patterns
 from ..access.prediction import Prediction, predict, time_series
-from ..access.quality import accuracy
+from ..access.quality import accuracy, storage_quality
 from ..access.scoring import score
 from ..access.sets import AccessSets
 from ..console import progress
@@ -110,6 +110,11 @@ def _cases(
         yield block, [Case(_kind(one), one, _causes(patterns, block, one) if one.seen else Counter()) for one in found]
 
 
+def _quality(part: Sequence[Prediction], threshold: float) -> dict[str, Any]:
+    found = storage_quality([one.predicted for one in part], [one.touched for one in part], threshold)
+    return {**found._asdict(), "precision": found.precision, "recall": found.recall}
+
+
 def quality_rows(name: str, cases: Sequence[Case]) -> list[dict[str, Any]]:
     """Precision and recall, by kind of call, of all calls and of those whose contract and selector were seen before.
 
@@ -126,15 +131,9 @@ def quality_rows(name: str, cases: Sequence[Case]) -> list[dict[str, Any]]:
             one.found for one in cases
             if kind in ("all", one.kind) and (one.found.seen or not seen) and (one.found.touched or one.found.predicted)
         ]  # fmt: skip
-        hits = keys = touched = whole = 0
-        for one in part:
-            likely = {key for key, (chance, _) in one.predicted.items() if chance >= threshold}
-            hits += len(likely & one.touched.keys())
-            keys, touched, whole = keys + len(likely), touched + len(one.touched), whole + (one.touched.keys() <= likely)
         rows.append({
             "table": "prediction", "patterns": name, "kind": kind, "seen": seen, "threshold": threshold, "calls": len(part),
-            "keys": keys, "touched": touched, "hits": hits, "precision": hits / max(1, keys),
-            "recall": hits / max(1, touched), "whole": whole, "verified": True,
+            **_quality(part, threshold), "verified": True,
         })  # fmt: skip
     return rows
 
@@ -237,13 +236,9 @@ def mix_rows(n_blocks: int = 6, n_tx: int = 500) -> Iterator[dict[str, Any]]:
         pairs = [(block, execute(block, "serial").observed) for block in blocks]
         for name, patterns in (("learned", Patterns()), ("union", built_in_patterns())):
             *_, (_, last) = _checked(pairs, patterns)
-            likely = [{key for key, (chance, _) in one.predicted.items() if chance >= THRESHOLDS[0]} for one in last]
-            hits = sum(len(keys & one.touched.keys()) for keys, one in zip(likely, last))
-            keys, touched = sum(map(len, likely)), sum(len(one.touched) for one in last)
             yield {
                 "table": "prediction of a mix", "mix": mix, "patterns": name, "learned_blocks": n_blocks - 1, "n_tx": n_tx,
-                "keys": keys, "touched": touched, "hits": hits, "precision": hits / max(1, keys),
-                "recall": hits / max(1, touched), "verified": True,
+                **_quality(last, THRESHOLDS[0]), "verified": True,
             }  # fmt: skip
 
 
