@@ -116,7 +116,16 @@ def _code_of(digest: bytes, codes: Mapping[bytes, bytes]) -> bytes:
 
 
 def list_of_evm(seen: BlockAccesses) -> Eip7928List:
-    """The list of an EVM block."""
+    """The list of an EVM block, by what an execution of it accessed.
+
+    Examples
+    --------
+    >>> from pevm_numba.execute.run import execute
+    >>> from ..evm.workloads import generate_evm
+    >>> done = execute(generate_evm("transfers", n_tx=2), "serial")
+    >>> list_of_evm(done.accesses) == done.eip7928_list()
+    True
+    """
     changes = seen.change_index, seen.change_key, seen.change_value
     return build_list(seen.keys, *changes, addresses=seen.addresses, codes=seen.codes)
 
@@ -287,6 +296,14 @@ def check_accounts(listed: Eip7928List, block: Block, accessed: NDArray[np.bool_
     ------
     AccessListError
         Naming the first that is missing or a phantom.
+
+    Examples
+    --------
+    >>> block = Block.from_programs([[("SLOAD", (1, 0, 5))]])
+    >>> check_accounts(Eip7928List.from_accounts([]), block, np.ones(1, bool))
+    Traceback (most recent call last):
+    ...
+    pevm_numba.errors.AccessListError: block 0: access list rejected: 0x00...01: not listed, but accessed
     """
     done, said = {one.tobytes() for one in block.key_address[accessed]}, {one.tobytes() for one in listed.columns.address}
     for address in sorted(done ^ said):
