@@ -73,7 +73,7 @@ def test_dependencies_of_another_list_are_no_figures(monkeypatch: pytest.MonkeyP
     with pytest.raises(ExecutionError, match="the list changes other slots"):
         dependency_rows(block, done)
     monkeypatch.undo()
-    monkeypatch.setattr(access, "sets_of_list", lambda listed, n_tx, reads: sets_of_list(listed, n_tx, "nobody"))
+    monkeypatch.setattr(access, "sets_of_list", lambda listed, n_tx, reads: sets_of_list(listed, n_tx, "everybody"))
     with pytest.raises(ExecutionError, match="of all keys, all edges, are not within bounds"):
         dependency_rows(block, done)
 
