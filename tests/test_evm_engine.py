@@ -490,6 +490,27 @@ def test_tables_grow_when_they_are_full() -> None:
     assert job.engine.arena.room.notes > 64
 
 
+@relaxed
+@given(st.lists(calls, min_size=2, max_size=4 if DISABLED else 20), st.integers(0, 999))
+def test_who_is_ready_goes_first_by_rank(made: list[tuple[bytes, bytes, int, int, int, int]], seed: int) -> None:
+    """Of one worker the order is that of a plain list of who is ready, of those from the start and of those who waited."""
+    block = block_of(made, Fork.LONDON)
+    access = pn.execute(block, "serial").observed
+    cost = np.random.default_rng(seed).permutation(block.n_tx) + 1.0
+    job = EvmJob(block, "dataflow", workers=1, access=access, cost=cost)
+    job.plan()
+    job.run()
+    plan, left = job._plan, set(range(block.n_tx))
+    awaited, order = plan.awaited.copy(), []
+    while left:
+        t = min((t for t in left if awaited[t] == 0), key=lambda t: plan.ranks[t])
+        left.remove(t)
+        order.append(t)
+        for follower in plan.followers[plan.followers_at[t] : plan.followers_at[t + 1]]:
+            awaited[follower] -= 1
+    assert np.argsort(job.engine.records["begin"], kind="stable").tolist() == order
+
+
 #: So little that a run of a few transactions ends in the midst of it and begins anew with more.
 SCARCE = Room(notes=8, cells=16)
 

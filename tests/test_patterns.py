@@ -495,12 +495,12 @@ def test_touched_storage_of_other_calls_is_refused_and_nothing_is_learned() -> N
             call()
     assert patterns == Patterns()  # nor was anybody asked
     for call, told in (
-        (lambda: touched_storage(few, None), "access = None: must be an AccessSets"),  # type: ignore[arg-type]
-        (lambda: next(time_series([(few, access)], None)), "patterns = None: must be a Patterns"),  # type: ignore[arg-type]
+        (lambda: touched_storage(few, None), "access = None: must be an AccessSets"),  # type: ignore[arg-type]  # the point of the test
+        (lambda: next(time_series([(few, access)], None)), "patterns = None: must be a Patterns"),  # type: ignore[arg-type]  # the point of the test
         (lambda: explained_slots(few, 2, [2**70]), r"tx = 2: must be in \[0, 1\]"),
         (lambda: explained_slots(few, -1, []), r"tx = -1: must be in \[0, 1\]"),
         (lambda: explained_slots(few, 0, [5, 2**256]), r"slots\[1\] = 1157\d+: must be in"),
-        (lambda: explained_slots(few, 0, 5), "slots = 5: must be a list of slots"),  # type: ignore[arg-type]
+        (lambda: explained_slots(few, 0, 5), "slots = 5: must be a list of slots"),  # type: ignore[arg-type]  # the point of the test
     ):  # fmt: skip
         with pytest.raises(BlockError, match=told):
             call()

@@ -38,6 +38,7 @@ from .world import (
     World,
     add_state,
     key_number,
+    key_numbers,
     known_codes,
     read_state,
     replaced,
@@ -129,9 +130,8 @@ class Engine:
                 self.fetched.fill(first.arena)
             if first.arena["status"] == layout.OK:
                 #: The arena's numbers of the keys that were named, which are others in another arena.
-                self._named = np.array([key_number(first.arena, *key) for key in self._keys], np.int64)
-                for one in self.env.withdrawals:
-                    key_number(first.arena, one.address, Field.BALANCE, 0)
+                self._named = key_numbers(first.arena, self._keys)
+                key_numbers(first.arena, [(one.address, Field.BALANCE, 0) for one in self.env.withdrawals])
                 for code in self._codes:
                     first.arena.add_code(code)
             if first.arena["status"] == layout.OK:

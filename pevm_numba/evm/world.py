@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,8 +16,8 @@ from .forks import Fork
 from .hashing import EMPTY_HASH
 
 __all__ = [
-    "AccountState", "World", "add_account", "add_state", "key_number", "key_table", "known_codes", "known_hashes",
-    "read_state", "replaced", "room_for", "values_of", "word", "word_value",
+    "AccountState", "World", "add_account", "add_state", "key_number", "key_numbers", "key_table", "known_codes",
+    "known_hashes", "read_state", "replaced", "room_for", "values_of", "word", "word_value",
 ]  # fmt: skip
 
 
@@ -72,6 +72,17 @@ def key_number(arena: Arena, address: bytes, field: int, slot: int) -> int:
     """Number of a key, which is interned if need be; `field` is one of `Field`."""
     owner = _key(arena, -1, int.from_bytes(address, "big"), 3)
     return _key(arena, owner, slot, 1) if field == Field.STORAGE else owner + field - int(Field.BALANCE)
+
+
+def key_numbers(arena: Arena, keys: Iterable[tuple[bytes, int, int]]) -> NDArray[np.int64]:
+    """Numbers of keys, as `key_number`; each account is looked up once."""
+    numbers, owners = list[int](), dict[bytes, int]()
+    for address, field, slot in keys:
+        if address not in owners:
+            owners[address] = key_number(arena, address, Field.BALANCE, 0)
+        owner = owners[address]
+        numbers.append(_key(arena, owner, slot, 1) if field == Field.STORAGE else owner + field - int(Field.BALANCE))
+    return np.array(numbers, np.int64)
 
 
 def add_state(arena: Arena, state: World) -> None:

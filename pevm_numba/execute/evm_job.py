@@ -190,7 +190,8 @@ class EvmJob(Job):
         """Keys that a list or access sets name. Where the state is elsewhere, what sets name is not fetched for that."""
         if self.access_list is not None:
             return self.access_list.keys
-        access = None if self.block.source is not None or self.name == "serial" else self.access
+        used = self.name in ("dataflow", "optimistic") or (self.name == "waves" and self.schedule is None)
+        access = self.access if used and self.block.source is None else None
         return None if access is None or access.table is None or access.table.whole else access.table
 
     def _knowing(self, plan: Plan, access: AccessSets) -> Plan:
