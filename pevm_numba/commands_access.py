@@ -31,7 +31,7 @@ from .evm.forks import Fork
 from .evm.transaction import Transaction
 from .execute.evm_result import EvmExecution
 from .execute.run import execute
-from .io.access_lists import access_list_json, block_list_json, read_block_list
+from .io.access_lists import access_list_json, block_list_json, naming, read_block_list
 from .io.evm_tables import evm_numbers, read_evm_blocks
 from .io.paths import check_target, replacing, target_of
 from .io.pattern_file import read_patterns, write_patterns
@@ -240,12 +240,14 @@ def run_validate(block: AnyBlock, path: Path, gas_limit: bool, rows: int) -> Non
     """Check a block's list: its rules, and against what the block does; an error if it is not the block's."""
     listed = read_block_list(path)
     limit = block.env.gas_limit if isinstance(block, EvmBlock) else None
-    listed.check(n_tx=block.n_tx, gas_limit=limit if gas_limit else None)
+    with naming(path):
+        listed.check(n_tx=block.n_tx, gas_limit=limit if gas_limit else None)
     with con.status("executing"):
         done = _executed(block) if isinstance(block, EvmBlock) else None
         mine = _block_list(block) if done is None else done.eip7928_list()
     if done is not None and gas_limit and done.block.env.fork >= Fork.BERLIN:  # since then a first read costs so much
-        check_reach(listed, done.accesses, done.gas_used, done.block.env.gas_limit)
+        with naming(path):
+            check_reach(listed, done.accesses, done.gas_used, done.block.env.gas_limit)
     found = list(differences(listed, mine))
     for one in found[:rows]:
         print(one)

@@ -344,6 +344,11 @@ def test_export_validate_diff_and_optimal(
     assert said.code == 3
     assert f"0x{right[-1].address.hex()}: not listed, but the block has it" in said.out
     assert "not the list of block" in said.err
+    late = AccountChanges(b"\x01" * 20, balance_changes=((N_TX + 2, 1),))
+    (tmp_path / "late.rlp").write_bytes(Eip7928List.from_accounts([late]).encode())
+    said = command("access", "validate", *given, "--list", tmp_path / "late.rlp")
+    assert said.code == 1
+    assert f"{tmp_path / 'late.rlp'}: block access list, balance 0 at index {N_TX + 2}" in said.err
     for oracle in ((), ("--oracle", "static")):
         said = command("access", "export", *given, "--form", "eip2930", *oracle, "--output", tmp_path / "lists.json")
         assert (said.code, said.err) == (0, "")

@@ -14,7 +14,7 @@ from ..errors import FileFormatError
 from .json_reader import JsonReader, opened
 from .paths import existing, reading
 
-__all__ = ["access_list_json", "access_list_of", "block_list_json", "block_list_of", "read_block_list"]
+__all__ = ["access_list_json", "access_list_of", "block_list_json", "block_list_of", "naming", "read_block_list"]
 
 T = TypeVar("T")
 _U64: Final = 2**64 - 1
@@ -122,12 +122,12 @@ def block_list_of(source: Any) -> Eip7928List:
     accounts = [_account(reader, f"[{a}]", one) for a, one in enumerate(reader.array("list", value))]
     if not isinstance(source, str | os.PathLike):
         return Eip7928List.from_accounts(accounts)
-    with _naming(Path(source)):
+    with naming(Path(source)):
         return Eip7928List.from_accounts(accounts)
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Complaints about the list that is in a file, with the file."""
     try:
         yield
@@ -169,7 +169,7 @@ def read_block_list(path: str | os.PathLike[str]) -> Eip7928List:
             data = bytes.fromhex(text[2:].decode("ascii"))
         except ValueError:
             raise FileFormatError(f"{place}: begins with 0x: must be hexadecimal text") from None
-    with _naming(place):
+    with naming(place):
         return Eip7928List.decode(data)
 
 
