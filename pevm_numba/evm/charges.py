@@ -5,6 +5,8 @@ The effective price of gas is what is paid; the fee cap is only what must be the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from .forks import Fork, blob_parameters
@@ -13,7 +15,7 @@ from .precompiles.curves import SECP256K1
 from .prices import prices
 from .transaction import Transaction
 
-__all__ = ["BLOB_GAS", "Charges", "charges", "floor_gas", "intrinsic_gas", "refusal"]
+__all__ = ["BLOB_GAS", "Charges", "beyond_limits", "charges", "floor_gas", "intrinsic_gas", "refusal"]
 
 #: Gas of one blob (EIP-4844).
 BLOB_GAS: Final = 131_072
@@ -163,3 +165,26 @@ def refusal(tx: Transaction, env: BlockEnv) -> str | None:
     if tx.type == 4 and not tx.authorization_list:
         return "authorization_list is empty: must not be"
     return _blobs_refused(tx, env) if tx.type == 3 else None
+
+
+def beyond_limits(txs: Sequence[Transaction], env: BlockEnv, gas_used: Sequence[int]) -> str | None:
+    """Why a block may not have transactions that use so much gas; None if it may.
+
+    Each one's gas must fit in what those before it have left, and all blobs in a block.
+
+    References
+    ----------
+    Yellow Paper, equation 65. EIP-4844: Shard Blob Transactions.
+
+    Examples
+    --------
+    >>> env = BlockEnv(number=1, timestamp=1, fork=Fork.BERLIN, gas_limit=50_000)
+    >>> beyond_limits([Transaction(gas_price=9, gas_limit=30_000)] * 2, env, [21_000, 21_000])
+    'transaction 1 refused: gas_limit = 30000: the block has 29000 left'
+    """
+    for t, (tx, before) in enumerate(zip(txs, accumulate(gas_used, initial=0))):
+        if tx.gas_limit > env.gas_limit - before:
+            return f"transaction {t} refused: gas_limit = {tx.gas_limit}: the block has {env.gas_limit - before} left"
+    blobs = sum(len(tx.blob_versioned_hashes) for tx in txs)
+    most = blob_parameters(env.fork, env.timestamp if env.chain_id == 1 else None)[1] if blobs else 0
+    return f"{blobs} blobs: a block has {most} at most" if blobs > most else None

@@ -21,9 +21,8 @@ from ..errors import AccessListError, BlockError, ExecutionError
 from ..machine.ops import Field
 from ..patience import apart, interruptible
 from .arena import Arena, Room
-from .charges import refusal
+from .charges import beyond_limits, refusal
 from .encoding import encode_transactions
-from .forks import blob_parameters
 from .header import BlockEnv
 from .lazy import Fetched, Source
 from .machine import ENLARGED, refused
@@ -50,8 +49,10 @@ from .world import (
 
 __all__ = ["Engine"]
 
-#: Gas that all transactions together may use, from which on a run may be interrupted; others end by themselves in seconds.
-_LONG_GAS: Final = 200_000_000
+#: Gas that all transactions together may use, from which on a run by one worker, or by more, may be interrupted; others end
+#: by themselves in seconds. Several run on threads of Python's own then, which take 100 us to begin: if OpenMP was called by
+#: two threads, its own would be slow to wake up ever after.
+_LONG_GAS: Final = 200_000_000, 1_000_000_000
 
 #: What kernels read of a plan as it is.
 _PLANNED: Final = ("starts", "ranks", "followers_at", "followers", "awaited", "declared_at")
@@ -223,13 +224,14 @@ class Engine:
         tables = {name: self._table(f"plan {name}", getattr(plan, name)) for name in _PLANNED}
         ready = np.flatnonzero(plan.awaited == 0)
         ready = ready[np.argsort(plan.ranks[ready], kind="stable")]
+        declared, credited = plan.declared_by(self._named)
         self._set(
             mode=plan.mode, n_tx=n_tx, n_workers=len(self.workers), txs=self._txs, results=self.results.address,
-            records=int(self.keeps_records), window=plan.window,
-            chains=int(self._chains.ctypes.data), queue=self._table("plan queue", np.zeros(n_tx + 1, np.int64)),
-            firsts=self._table("plan firsts", ready), n_firsts=len(ready),
-            declared=self._table("plan declared", plan.declared_by(self._named)),
-            order=self._table("plan order", plan.order) if len(plan.order) else 0, doubt=not len(plan.declared_at), **tables,
+            records=int(self.keeps_records), window=plan.window, chains=int(self._chains.ctypes.data),
+            queue=self._table("plan queue", np.zeros(n_tx + 1, np.int64)), n_firsts=len(ready),
+            firsts=self._table("plan firsts", ready), declared=self._table("plan declared", declared), credited=credited,
+            order=self._table("plan order", plan.order) if len(plan.order) else 0,
+            doubt=not len(plan.declared_at), **tables,
         )  # fmt: skip
         if plan.mode == LISTED:
             self._fill(plan)
@@ -239,8 +241,7 @@ class Engine:
         cells = plan.cells.copy()
         cells["key"] = self._named[cells["key"]]
         cells = cells[np.lexsort((-cells["position"], cells["key"]))]
-        first = self._table("plan cells", cells)
-        places = first + layout.CELL.size * np.arange(len(cells))
+        places = self._table("plan cells", cells) + layout.CELL.size * np.arange(len(cells))
         view = self._tables["plan cells"].view(CELLS)
         same = cells["key"][1:] == cells["key"][:-1]
         heads = np.concatenate([[True], ~same]) if len(cells) else np.zeros(0, bool)
@@ -249,6 +250,7 @@ class Engine:
         self._chains[cells["key"][heads]] = places[heads]
         order = np.argsort(cells["position"], kind="stable")
         at = np.searchsorted(cells["position"][order], np.arange(len(self.txs) + 1)).astype(np.int64)
+        self._set(finals=self._table("plan finals", places[heads]), n_finals=int(heads.sum()))
         self._set(listed_at=self._table("plan listed at", at), listed=self._table("plan listed", places[order]))
 
     def run(self, plan: Plan, ready: Callable[[], object] | None = None) -> dict[str, int]:
@@ -285,10 +287,11 @@ class Engine:
                 raise self._problem(failed)
             text = refused(self.txs[failed], self.env, why, self._state_at(failed))
             raise BlockError(f"{self._place(failed)} refused: {text}")
-        self._check_gas()
-        counts = {name: self._get(name) for name in ("aborts", "validations")}
-        counts["executions"] = sum(worker.arena["executions"] for worker in self.workers)
-        return counts | {"execute_ns": execute_ns, "cpu_ns": cpu_ns}
+        problem = beyond_limits(self.txs, self.env, self.records["gas_used"].tolist())
+        if problem is not None:
+            raise BlockError(f"block {self.env.number}: {problem}")
+        counts = {"execute_ns": execute_ns, "cpu_ns": cpu_ns} | {name: self._get(name) for name in ("aborts", "validations")}
+        return counts | {"executions": sum(worker.arena["executions"] for worker in self.workers)}
 
     def _problem(self, t: int) -> Exception:
         """Why a transaction's precompile could not be run; kept no longer, for it keeps all that it has passed through."""
@@ -304,32 +307,25 @@ class Engine:
         before.run(serial_plan(t))
         return before.transaction_state()
 
-    def _check_gas(self) -> None:
-        """Each transaction's gas must fit in what those before it have left (Yellow Paper, equation 65), blobs in a block."""
-        limits = np.array([tx.gas_limit for tx in self.txs], object)
-        before = np.cumsum(self.records["gas_used"]) - self.records["gas_used"]
-        over = np.flatnonzero(limits + before > self.env.gas_limit)
-        if len(over):
-            t = int(over[0])
-            left = self.env.gas_limit - int(before[t])
-            raise BlockError(f"{self._place(t)} refused: gas_limit = {limits[t]}: the block has {left} left")
-        blobs = sum(len(tx.blob_versioned_hashes) for tx in self.txs)
-        if blobs:
-            most = blob_parameters(self.env.fork, self.env.timestamp if self.env.chain_id == 1 else None)[1]
-            if blobs > most:
-                raise BlockError(f"block {self.env.number}: {blobs} blobs: a block has {most} at most")
-
     def _launch(self, workers: list[Worker]) -> tuple[int, int]:
         """Have them work; nanoseconds, and those of all threads' CPU time."""
-        long = sum(tx.gas_limit for tx in self.txs) > _LONG_GAS and threading.current_thread() is threading.main_thread()
-        taken = interruptible(lambda: self._work(workers), self._stop) if long else self._work(workers)
+        several = len(workers) > 1
+        long = sum(tx.gas_limit for tx in self.txs) > _LONG_GAS[several]
+        long &= threading.current_thread() is threading.main_thread()
+        on_helper = long and not several
+        taken = interruptible(lambda: self._work(workers), self._stop) if on_helper else self._work(workers, long)
         return taken, sum(worker.arena["cpu"] for worker in workers)
 
-    def _work(self, workers: list[Worker]) -> int:
+    def _work(self, workers: list[Worker], by_threads: bool = False) -> int:
         block = int(self._block.ctypes.data)
         self._set(apart=len(workers) == 1)
-        start, taken = self._one(workers[0], block) if len(workers) == 1 else self._together(workers, block)
-        if any(worker.suspended for worker in workers) and not self._get("stop"):
+        if by_threads:
+            start, taken = perf_counter_ns(), 0
+            for worker in workers:
+                begin(worker.arena.address, block)
+        else:
+            start, taken = self._one(workers[0], block) if len(workers) == 1 else self._together(workers, block)
+        if by_threads or (any(worker.suspended for worker in workers) and not self._get("stop")):
             self._set(away=0, apart=1)
             apart([partial(worker.work, block) for worker in workers], self._stop)
             taken = perf_counter_ns() - start

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from .._kernels.evm import layout
 from .._kernels.evm.blocks import FLOW, LISTED, SERIAL, WAVES
+from ..keys import KeyTable
+from ..machine.ops import Field
 from .outcomes import dtype_of
 
 __all__ = ["CELLS", "Plan", "flow_plan", "listed_plan", "serial_plan", "waves_plan"]
@@ -18,6 +20,7 @@ CELLS: Final = dtype_of(layout.CELL)
 
 #: By `Mode` bits.
 _READS, _ADDS, _BOTH = layout.READS, layout.ADDS, layout.READS | layout.ADDS
+_ALL: Final = (1 << layout.DECLARED_BITS) - 1
 _DECLARED: Final = np.array([0, _READS, _BOTH, _BOTH, _ADDS, _BOTH, _BOTH, _BOTH])
 
 
@@ -26,8 +29,8 @@ class Plan(NamedTuple):
 
     `order` is the order of claiming (empty: whoever is ready, the first by `ranks`); a transaction runs when `starts` of them
     are done and the `awaited` ones before it. `followers` is a CSR of who waits for it. `cells` are those of an access list.
-    `declared_at` and `declared` are a CSR of what each transaction is taken to access (`knowing`), or empty. Keys are places
-    among those that the engine was made with.
+    `declared_at` and `declared` are a CSR of what each transaction is taken to access (`knowing`), or empty; `credited` is a
+    key to which most add and which nobody reads, or -1. Keys are places among those that the engine was made with.
     With a `window`, which needs block order as ranks, none runs further ahead of what stands: it shrinks when results do not
     stand, and grows again.
     """
@@ -43,17 +46,34 @@ class Plan(NamedTuple):
     declared: NDArray[np.int64]
     cells: NDArray[Any]
     window: int = 0
+    credited: int = -1
 
-    def knowing(self, indptr: NDArray[np.int64], keys: NDArray[np.int64], modes: NDArray[np.uint8]) -> Plan:
+    def knowing(
+        self, indptr: NDArray[np.int64], keys: NDArray[np.int64], modes: NDArray[np.uint8], table: KeyTable
+    ) -> Plan:
         """The same plan, which is said to put in block order all who conflict, if they access no more than these keys.
 
-        Nothing need be looked at again while they keep to that. `keys` must be distinct ones; `modes` are `Mode` bits.
+        Nothing need be looked at again while they keep to that. `keys` are places in the table; `modes` are `Mode` bits.
         """
-        return self._replace(declared_at=indptr.astype(np.int64), declared=(keys << layout.DECLARED_BITS) | _DECLARED[modes])
+        declared = _DECLARED[modes]
+        users, credits = np.bincount(keys), np.bincount(keys[declared == _ADDS], minlength=keys.max(initial=-1) + 1)
+        only = np.where(credits == users, credits, 0)
+        credited = int(only.argmax()) if only.max(initial=0) > 1 else -1
+        quiet = ~self._may_go(table, keys[(declared == _BOTH) & (table.field[keys] == Field.CODE)])[keys] & (users[keys] == 1)
+        declared |= np.where(quiet | (keys == credited), layout.QUIET, 0)
+        declared |= keys << layout.DECLARED_BITS
+        return self._replace(declared_at=indptr.astype(np.int64), declared=declared, credited=credited)
 
-    def declared_by(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """`declared` with the numbers of the keys in place of their places."""
-        return (numbers[self.declared >> layout.DECLARED_BITS] << layout.DECLARED_BITS) | (self.declared & _BOTH)
+    @staticmethod
+    def _may_go(table: KeyTable, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(n,) whether a key is a slot of an account whose code is said to change: who destroys it looks at all its slots."""
+        changed = np.isin(table.address.view("V20").ravel(), table.address[codes].view("V20").ravel())
+        return changed & (table.field == Field.STORAGE)
+
+    def declared_by(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+        """`declared` and `credited` with the numbers of the keys in place of their places."""
+        credited = int(numbers[self.credited]) if self.credited >= 0 else -1
+        return (numbers[self.declared >> layout.DECLARED_BITS] << layout.DECLARED_BITS) | (self.declared & _ALL), credited
 
 
 def _plan(mode: int, n_tx: int, **fields: Any) -> Plan:

@@ -107,8 +107,9 @@ class Worker:
         for name, value in self._tops.items():
             self.arena[name] = value
         self.arena["status"] = layout.OK
-        for name in ("n_held", "executions", "cpu"):
+        for name in ("n_held", "executions", "untold", "cpu"):
             self.arena[name] = 0
+        self.arena["first_cell"] = self.arena["cells"]
         self.problems = {}
 
     @property

@@ -204,7 +204,7 @@ class EvmJob(Job):
             return plan
         if names.slot[names.field != Field.STORAGE].any():
             return plan
-        return plan.knowing(access.indptr, access.keys.astype(np.int64), access.modes)
+        return plan.knowing(access.indptr, access.keys.astype(np.int64), access.modes, names)
 
     def _planned(self) -> Plan:
         block = self.block

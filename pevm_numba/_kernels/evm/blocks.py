@@ -6,9 +6,9 @@ it read is still what it would find, it stands; else the transaction runs again 
 outcome is that of serial execution, however wrong the hints were. Workers with nothing to do look further ahead, and run
 again what has become stale.
 
-Where a plan has taken for known what transactions access, and put all that conflict in order, a result needs no look as long
-as it is beyond *doubt*: everybody has run once and kept to what was known of him. Then whoever changes what one reads was
-among those that one waited for.
+Where a plan has taken for known what transactions access, and put all that conflict in order, no result needs a look as long
+as there is no *doubt*: everybody has run once and kept to what was known of him. Then whoever changes what one reads was
+among those that one waited for; and a change that nobody else will look for stays with its worker, until there is doubt.
 
 A transaction that asks the host for something is left in the midst of it. Who works on a thread of Python's own goes and asks
 alone, and the others work on (`apart`); Numba's threads come back all together or not at all, so there all go between two
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from ..jit import kernel
 from ..system import nap, now, thread_cpu, yield_core
-from .interning import unlock
+from .interning import lock, unlock
 from .layout import (
     BLOCK,
     CELL,
@@ -35,7 +35,6 @@ from .layout import (
     SUSPENDED,
     TX,
     UNKNOWN,
-    WRITE,
 )  # fmt: skip
 from .linking import call_kernel
 from .memory import (
@@ -47,20 +46,21 @@ from .memory import (
     store_release,
     word_add,
     word_copy,
-    word_equal,
+    word_set,
 )  # fmt: skip
-from .results import as_declared, commit, keep_logs, keep_notes, stale
-from .scheduling import DONE, FINAL, IDLE, RUNNING, claim, finished, judged, lay_down, take_up
-from .versions import FINGERS, declare, fetch, link_cells, settle
+from .results import as_declared, commit, is_listed, keep_logs, keep_notes, stale
+from .scheduling import DONE, FINAL, IDLE, RUNNING, claim, finished, judged, lay_down, take_up, tell
+from .versions import FINGERS, declare, earn, link_cells, settle
 
 __all__ = ["FLOW", "INTERRUPTED", "LISTED", "SERIAL", "UNLISTED", "WAVES", "begin", "work"]
 
 _context, _block, _result, _cell = CONTEXT.at, BLOCK.at, RESULT.at, CELL.at
 _TX_SIZE, _RESULT_SIZE, _CELL_SIZE = TX.size, RESULT.size, CELL.size
-_FRONTIER, _FRONTIER_LOCK, _VERSION, _STOP, _DONE, _SETTLED, _AWAY, _DOUBT, _ABORTS, _VALIDATIONS = (
+_FRONTIER, _FRONTIER_LOCK, _QUEUE_LOCK, _VERSION, _STOP, _DONE, _AWAY, _DOUBT, _OPENED, _ABORTS, _VALIDATIONS = (
     BLOCK.numbers[name]
     for name in (
-        "frontier", "frontier_lock", "version", "stop", "done", "settled", "away", "doubt", "aborts", "validations"
+        "frontier", "frontier_lock", "queue_lock", "version", "stop", "done", "away", "doubt", "opened", "aborts",
+        "validations",
     )
 )
 _STATE = RESULT.numbers["state"]
@@ -71,9 +71,6 @@ SERIAL, FLOW, WAVES, LISTED = 0, 1, 2, 3
 #: Why a block was stopped, beside the statuses of contexts: what a transaction did is not what the access list says; somebody
 #: asked for it.
 UNLISTED, INTERRUPTED = 3, 4
-
-#: Keys that a worker settles at a time.
-_KEYS = 256
 
 #: How far beyond the results that stand idle workers look.
 _AHEAD = 64
@@ -147,6 +144,39 @@ def _serial(c, b):
 
 
 @kernel(bare=True)
+def _undoubted(c, b, t):
+    """Whether all is as it was taken to be, with what the transaction in hand has done."""
+    r = _record_of(b, t)
+    if load_acquire(b + _DOUBT):
+        return False
+    if _result(r).runs > 1 or _result(r).refusal or not as_declared(c, b, r, t):
+        store_release(b + _DOUBT, 1)  # before the result is seen
+        return False
+    linked = _result(r).stands != OPEN
+    while not linked:
+        _result(r).checked = load_acquire(b + _OPENED)
+        linked = compare_swap(b + _OPENED, _result(r).checked, t + 1)
+    return load_acquire(b + _DOUBT) == 0
+
+
+@kernel(bare=True)
+def _end_undoubted(c, b):
+    """When all have run without doubt: see whether what is OPEN stands, too; then everything does."""
+    if not compare_swap(b + _FRONTIER_LOCK, 0, 1):
+        return
+    t = load_acquire(b + _OPENED) - 1 if load_acquire(b + _FRONTIER) < _block(b).n_tx else -1  # else another has seen to it
+    while t >= 0 and load_acquire(b + _DOUBT) == 0:
+        _context(c).position = t
+        atomic_add(b + _VALIDATIONS, 1)
+        if stale(c, _record_of(b, t)):
+            store_release(b + _DOUBT, 1)
+        t = _result(_record_of(b, t)).checked - 1
+    if load_acquire(b + _DOUBT) == 0:
+        store_release(b + _FRONTIER, _block(b).n_tx)
+    unlock(b + _FRONTIER_LOCK)
+
+
+@kernel(bare=True)
 def _execute(c, b, t):
     """Run a transaction that is this worker's, or go on with it, and let others see what it changes; whether it has ended."""
     context, block, r = _context(c), _block(b), _record_of(b, t)
@@ -160,12 +190,15 @@ def _execute(c, b, t):
         keep_notes(c, r)
         if context.status == FULL:
             _stop(b, FULL, t)
-        elif load_acquire(b + _DOUBT) == 0 and (result.runs > 1 or not as_declared(c, b, r, t)):
-            store_release(b + _DOUBT, 1)  # before the result is seen
     if context.status == SUSPENDED:
         return False
     if block.mode != LISTED and context.status != FULL and context.status != UNKNOWN:
-        link_cells(c, result.cells, result.n_cells)
+        undoubted = _undoubted(c, b, t)
+        link_cells(c, result.cells, result.n_cells, False)
+        if undoubted:
+            earn(c, block.credited, result.cells, result.n_cells)
+        else:
+            link_cells(c, result.cells, result.n_cells, True)
     declare(context.old_cells, context.n_old_cells, DEAD)
     context.executions += 1
     if block.mode != LISTED and load_acquire(b + _DOUBT):  # a list is compared by whoever runs
@@ -178,8 +211,7 @@ def _execute(c, b, t):
 def _again(c, b, t):
     """Run a transaction again if its result does not stand, and it is this worker's."""
     r = _record_of(b, t)
-    stands = _result(r).stands
-    if stands == SURE or (stands != OPEN and load_acquire(b + _DOUBT) == 0):
+    if _result(r).stands == SURE:
         return True
     _context(c).position = t
     atomic_add(b + _VALIDATIONS, 1)
@@ -191,7 +223,7 @@ def _again(c, b, t):
 
 @kernel(bare=True)
 def _advance(c, b):
-    """Settle, in block order, which results stand; whether something was done."""
+    """When there is doubt: settle, in block order, which results stand; whether something was done."""
     block = _block(b)
     n = block.n_tx
     t = load_acquire(b + _FRONTIER)
@@ -205,6 +237,7 @@ def _advance(c, b):
             moved = True  # it may be suspended: nothing else may be begun
             break
         judged(b, _result(_record_of(b, t)).runs == runs)
+        link_cells(c, _result(_record_of(b, t)).cells, _result(_record_of(b, t)).n_cells, True)
         if _result(_record_of(b, t)).refusal:
             _stop(b, REJECTED, t)
             break
@@ -238,35 +271,6 @@ def _look_ahead(c, b):
 
 
 @kernel(bare=True)
-def _listed_cell(b, t, key):
-    """What the list says a transaction makes of a key; 0 for nothing."""
-    block = _block(b)
-    for at in range(load(block.listed_at + 8 * t), load(block.listed_at + 8 * t + 8)):
-        listed = load(block.listed + 8 * at)
-        if _cell(listed).key == key:
-            return listed
-    return 0
-
-
-@kernel(bare=True)
-def _is_listed(c, b, t):
-    """Whether what a transaction has changed is what the chains say of its position, no more and no less."""
-    block, result = _block(b), _result(_record_of(b, t))
-    word = _context(c).scratch + 256
-    for at in range(result.cells, result.cells + _CELL_SIZE * result.n_cells, _CELL_SIZE):
-        cell = _cell(at)
-        listed = _listed_cell(b, t, cell.key)
-        if listed != 0 and cell.kind != WRITE:  # a sum of credits, and the value after them
-            fetch(c, cell.key, word)
-            word_add(word, word, at)
-        else:
-            word_copy(word, at)
-        if listed == 0 or not word_equal(word, listed):
-            return False
-    return load(block.listed_at + 8 * t + 8) - load(block.listed_at + 8 * t) == result.n_cells
-
-
-@kernel(bare=True)
 def _has_to_go(c, b):
     """Whether this worker has to leave: its transaction asks for something, or another's does and no one can go alone."""
     if _context(c).status == SUSPENDED:
@@ -291,7 +295,7 @@ def _listed(c, b):
         result = _result(_record_of(b, t))
         if result.refusal:
             _stop(b, UNLISTED, t)  # whether it is to blame or the list, a serial run tells
-        elif not _is_listed(c, b, t):
+        elif not is_listed(c, b, _record_of(b, t), t):
             _stop(b, UNLISTED, t)
         result.state = FINAL
         done += 1
@@ -310,7 +314,7 @@ def _first_run(c, b, t):
         first = _result(_record_of(b, t)).runs == 1
         store_release(_record_of(b, t) + _STATE, DONE)
         if first:
-            finished(b, t)
+            finished(c, b, t)
 
 
 @kernel(bare=True)
@@ -326,7 +330,7 @@ def _share(c, b):
         if _has_to_go(c, b):
             lay_down(c, b, task)
             break
-        if run >= _PACE and _advance(c, b):
+        if run >= _PACE and load_acquire(b + _DOUBT) and _advance(c, b):
             looks = 0
             run = 0
             continue
@@ -339,6 +343,10 @@ def _share(c, b):
             run += 1
             continue
         run = _PACE
+        tell(c, b)
+        if load_acquire(b + _DONE) == n and load_acquire(b + _DOUBT) == 0:
+            _end_undoubted(c, b)
+            continue
         if _look_ahead(c, b):
             looks = 0
             continue
@@ -348,25 +356,32 @@ def _share(c, b):
                 nap(_NAP)
             else:
                 yield_core()
+    tell(c, b)
 
 
 @kernel(bare=True)
 def _settle(c, b):
-    """Take part in making the state after the block from the chains, when every result stands."""
-    block = _block(b)
-    n_keys = load(_context(c).n_keys)
-    while load_acquire(b + _STOP) == OK:
-        first = atomic_add(b + _SETTLED, _KEYS)
-        if first >= n_keys:
-            return
-        settle(c, first, min(first + _KEYS, n_keys), block.n_tx)
+    """Take part in making the state after the block, when every result stands."""
+    context, block = _context(c), _block(b)
+    if block.mode == LISTED:
+        first = block.n_finals * context.worker // block.n_workers
+        for i in range(first, block.n_finals * (context.worker + 1) // block.n_workers):
+            final = load(block.finals + 8 * i)
+            word_copy(context.values + 32 * _cell(final).key, final)
+        return
+    settle(c, block.credited, block.n_tx)
+    if block.credited >= 0 and load_acquire(b + _DOUBT) == 0:
+        lock(b + _QUEUE_LOCK)
+        word_add(context.values + 32 * block.credited, context.values + 32 * block.credited, context.earned)
+        unlock(b + _QUEUE_LOCK)
 
 
 @kernel(bare=True)
 def begin(c, b):
-    """Forget where the last run put cells. That all workers do so at once wakes the threads on which they then work."""
+    """Forget where the last run put cells, and what it earned. That all do so at once wakes the threads that then work."""
     for i in range(FINGERS):
         store(_context(c).fingers + 8 * i, 0)
+    word_set(_context(c).earned, 0)
 
 
 @kernel(bare=True)

@@ -37,8 +37,8 @@ def is_taken(c, a):
         return True
     context = _context(c)
     if context.bare_storage:  # else every account with storage has a nonce or code
-        count = count_slots(c, _account(a).key)
-        note_count(c, _account(a).key, count)
+        count, known = count_slots(c, _account(a).key)
+        note_count(c, _account(a).key, count, known)
         return count > 0
     return False
 

@@ -15,6 +15,7 @@ __all__ = [
     "ACCESSED",
     "ACCOUNT",
     "ADDS",
+    "APART",
     "ASKS_KEY",
     "ASKS_NOTHING",
     "ASKS_PRECOMPILE",
@@ -56,6 +57,7 @@ __all__ = [
     "NOTE",
     "OK",
     "OPEN",
+    "QUIET",
     "READS",
     "REJECTED",
     "RESULT",
@@ -137,7 +139,8 @@ AUTHORIZATION = record("AUTHORIZATION", "nonce", "authority target")
 
 #: What a transaction of a block has left behind: `state` is one of `scheduling`'s, its reads are `notes` and its
 #: changes `cells`. Whether it stands is SURE if all before it did when it began; OPEN if it went through all slots of an
-#: account, which no plan can declare; else what the block's `doubt` says.
+#: account, which no plan can declare; else what the block's `doubt` says. `checked` is the block's `version` when it was last
+#: looked at; before there is doubt, if it is OPEN, 1 + which was so before it (`opened` of the block is 1 + the last), or 0.
 RESULT = record(
     "RESULT",
     # what others look at is in the first cache line
@@ -145,34 +148,37 @@ RESULT = record(
 )
 SURE, OPEN = 1, 2
 
-#: A key that was read, and what was found; -1 - the first key of an account whose slots were gone through, and how many there
-#: were; MET - the first key of an account that was cold, or was accessed although nothing of it was read or changed. `saved`
-#: is that of a slot, or in the last case of the account.
+#: A key that was read, and what was found; -1 - the first key of an account whose slots were gone through, how many there
+#: were, and as `saved` how many are known; MET - the first key of an account that was cold, or was accessed although nothing
+#: of it was read or changed. Otherwise `saved` is that of a slot, or in the last case of the account.
 NOTE = record("NOTE", "key saved", "value")
 MET = -(1 << 40)
 
 #: What a transaction makes of a key, in a chain of these with the last position first: a new value, or an amount to add to
-#: what is before it. An ESTIMATE is about to be made anew; what is DEAD does not count.
+#: what is before it. An ESTIMATE is about to be made anew; what is DEAD does not count; `next` of what is in no chain: APART.
 CELL = record("CELL", "next position kind key", "value")
 WRITE, CREDIT, ESTIMATE, DEAD = 1, 2, 3, 4
+APART = -1
 
 #: What a plan has taken for known of a transaction and a key, in the last bits of what it declares: it READS, it credits
-#: (ADDS), or both, which stands for writing, too. Those who only read may run side by side, and those who only add.
-READS, ADDS, DECLARED_BITS = 1, 2, 2
+#: (ADDS), or both, which stands for writing, too. Those who only read may run side by side, and those who only add. QUIET:
+#: nobody will look for what it makes of the key, as nobody else accesses it, or all only add to the one that is `credited`.
+READS, ADDS, QUIET, DECLARED_BITS = 1, 2, 4, 3
 
 #: A block in execution, which all workers share; see `blocks`. Pads keep what changes often in cache lines of its own, eight
-#: numbers each: what every transaction changes is in two or three of them, as each costs another core's worker a fetch.
-#: `next` is a place in `order`, or, where there is none, in `firsts`.
+#: numbers each: what every transaction changes is in one or two of them, as each costs another core's worker a fetch.
+#: `next` is a place in `order`, or, where there is none, in `firsts`; `finals` are addresses of the
+#: last cell of each key of an access list.
 BLOCK = record(
     "BLOCK",
     "mode n_tx n_workers txs results records chains order "
     # who may run when
     "starts queue ranks awaited followers_at followers listed_at listed "
-    "n_queue queue_lock next window firsts n_firsts pad0 pad1 "
-    "done pad2 pad3 pad4 pad5 pad6 pad7 pad8 "
+    "n_queue queue_lock next window firsts n_firsts finals n_finals "
+    "done pad0 pad1 pad2 pad3 pad4 pad5 pad6 "
     # which results stand
-    "frontier frontier_lock good version validations aborts pad9 pad10 "
-    "stop failed settled away apart doubt declared_at declared",
+    "frontier frontier_lock good version validations aborts pad7 pad8 "
+    "stop failed away apart doubt declared_at declared credited opened",
 )
 
 #: A call in progress.
@@ -193,14 +199,15 @@ CONTEXT = record(
     "journal n_journal journal_room logs n_logs log_room log_data log_end "
     # the machine
     "frames depth stack memory memory_end returned returned_size returned_room scratch sponge opcodes environment refund "
-    "block position chains listed fingers marks mark cells cell_end notes note_end lock worker runner interpreter server "
-    "stepper cpu status asks fork n_precompiles high_precompile host_address host_gas host_input host_size host_ok host_used "
-    "held n_held executions old_cells n_old_cells stepping entry steps shows lazy wanted native "
+    "block position chains listed fingers marks mark first_cell cells cell_end notes note_end lock worker "
+    "runner interpreter server stepper cpu status asks fork n_precompiles high_precompile host_address host_gas "
+    "host_input host_size host_ok host_used held n_held executions untold old_cells n_old_cells stepping entry steps shows "
+    "lazy wanted native "
     "secp256k1 parse_signature recover_key write_key sha256 ripemd160 "
     "curve fp_read fp_write fp_multiply fp_add fp_equal fp2_multiply fp2_add fp2_equal fr_read "
     "g1_zero g1_add g1_multiply g1_normalize g2_order miller_loop final_power gt_multiply gt_one "
     "block_hashes transaction success gas_left gas_used refusal bare_storage "
     # prices, by their names in `evm.prices`
     + " ".join(prices(Fork.FRONTIER)),
-    "coinbase",
+    "coinbase earned",
 )

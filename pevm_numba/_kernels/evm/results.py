@@ -7,6 +7,7 @@ from .layout import (
     ACCESSED,
     ACCOUNT,
     ADDS,
+    APART,
     BALANCE_LOADED,
     BLOCK,
     CELL,
@@ -21,6 +22,7 @@ from .layout import (
     NONCE_LOADED,
     NOTE,
     OPEN,
+    QUIET,
     READS,
     RESULT,
     SLOT,
@@ -30,7 +32,7 @@ from .layout import (
 from .memory import load, store, word_add, word_copy, word_equal, word_set, word_zero
 from .versions import add_cell, fetch
 
-__all__ = ["as_declared", "commit", "count_slots", "keep_logs", "keep_notes", "note_count", "stale"]
+__all__ = ["as_declared", "commit", "count_slots", "is_listed", "keep_logs", "keep_notes", "note_count", "stale"]
 
 _context, _block, _account, _slot, _note, _cell, _result, _log, _key = (
     layout.at for layout in (CONTEXT, BLOCK, ACCOUNT, SLOT, NOTE, CELL, RESULT, LOG, KEY)
@@ -77,24 +79,25 @@ def _read(c, key, before, saved):
 
 @kernel(bare=True)
 def count_slots(c, owner):
-    """How many slots of an account are not 0, as the transaction in hand finds them."""
-    context, count = _context(c), 0
+    """How many slots of an account are not 0, as the transaction in hand finds them; how many are known of at all."""
+    context, count, known = _context(c), 0, 0
     word = context.scratch + 672
     for k in range(load(context.n_keys)):
         if _key(context.keys + _KEY_SIZE * k).owner == owner:
             fetch(c, k, word)
             count += not word_zero(word)
-    return count
+            known += 1
+    return count, known
 
 
 @kernel(bare=True)
-def note_count(c, owner, count):
+def note_count(c, owner, count, known):
     """Note that all slots of an account were gone through: a transaction before may still give it more of them."""
     context = _context(c)
     if context.chains != 0:
         word = context.scratch + 672
         word_set(word, count)
-        _read(c, -1 - owner, word, 0)
+        _read(c, -1 - owner, word, known)
 
 
 @kernel(bare=True)
@@ -167,7 +170,7 @@ def stale(c, r):
         if note.key <= MET:
             continue
         if note.key < 0:
-            word_set(word, count_slots(c, -1 - note.key))
+            word_set(word, count_slots(c, -1 - note.key)[0])
         else:
             fetch(c, note.key, word)
         if not word_equal(word, note.value):
@@ -183,23 +186,59 @@ def _declares(context, key, mode):
 
 @kernel(bare=True)
 def as_declared(c, b, r, t):
-    """Whether a transaction has read and changed nothing but what the plan has taken for known.
+    """Whether a transaction has read and changed nothing but what the plan has taken for known. What is QUIET stays APART.
 
-    If it went through all slots of an account, that has to be looked at again, and is said so, but nobody else need be.
+    If it went through all slots of an account, that has to be looked at again when all have run, but nothing else need be: it
+    is OPEN. Any of its slots might be QUIET, if it has one, but not where the account's code was known to change.
     A mark is a number that no transaction before has used, and how a key is accessed: so marks need not be wiped.
     """
     context, block, result = _context(c), _block(b), _result(r)
     context.mark += 1 << DECLARED_BITS
     for at in range(load(block.declared_at + 8 * t), load(block.declared_at + 8 * t + 8)):
         entry = load(block.declared + 8 * at)
-        store(context.marks + 8 * (entry >> DECLARED_BITS), context.mark + (entry & (READS | ADDS)))
+        store(context.marks + 8 * (entry >> DECLARED_BITS), context.mark + (entry & ((1 << DECLARED_BITS) - 1)))
     for at in range(result.notes, result.notes + _NOTE_SIZE * result.n_notes, _NOTE_SIZE):
         key = _note(at).key
         if key >= 0 and not _declares(context, key, READS):
             return False
-        if MET < key < 0 and result.stands != SURE:
-            result.stands = OPEN
+        if MET < key < 0:
+            if _note(at).saved and not _declares(context, 1 - key, ADDS):
+                return False
+            if result.stands != SURE:
+                result.stands = OPEN
     for at in range(result.cells, result.cells + _CELL_SIZE * result.n_cells, _CELL_SIZE):
         if not _declares(context, _cell(at).key, ADDS):  # who makes a value anew has read it, too
+            return False
+    for at in range(result.cells, result.cells + _CELL_SIZE * result.n_cells, _CELL_SIZE):
+        cell = _cell(at)
+        if _declares(context, cell.key, QUIET):
+            cell.next = APART
+    return True
+
+
+@kernel(bare=True)
+def is_listed(c, b, r, t):
+    """Whether what a transaction has changed is what the chains say of its position, no more and no less."""
+    context, block, result = _context(c), _block(b), _result(r)
+    word = context.scratch + 256
+    start = load(block.listed_at + 8 * t)
+    count = load(block.listed_at + 8 * t + 8) - start
+    if count != result.n_cells:
+        return False
+    mark = context.mark + (1 << DECLARED_BITS)  # see `as_declared`
+    context.mark = mark + count
+    for i in range(count):
+        store(context.marks + 8 * _cell(load(block.listed + 8 * (start + i))).key, mark + i)
+    for at in range(result.cells, result.cells + _CELL_SIZE * count, _CELL_SIZE):
+        cell = _cell(at)
+        found = load(context.marks + 8 * cell.key) - mark
+        if found < 0:
+            return False
+        listed = load(block.listed + 8 * (start + found))
+        if cell.kind != WRITE:  # a sum of credits, and the value after them; that before them comes next in the list
+            word_add(word, at, listed + _CELL_SIZE if _cell(listed).next else context.values + 32 * cell.key)
+        else:
+            word_copy(word, at)
+        if not word_equal(word, listed):
             return False
     return True

@@ -1,7 +1,8 @@
 """Which transaction runs next: of those that wait for nobody the first by rank, or the next of a wave.
 
-Those who never had to wait are in a row by rank, from which workers take the next; who is ready later goes to a heap. So the
-heap is small, and a worker seldom has to fetch from another core what was moved about in it.
+Those who never had to wait are in a row by rank, from which workers take the next; who is ready later goes to a heap, or is
+taken on by the worker for whom it waited, if it would be the first there. So the heap is small, and a worker seldom has to
+fetch from another core what was moved about in it, or what its next transaction reads.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from .interning import lock, unlock
 from .layout import BLOCK, CONTEXT
 from .memory import atomic_add, load, load_acquire, store, store_release
 
-__all__ = ["DONE", "FINAL", "HELD", "IDLE", "RUNNING", "WINDOW", "claim", "finished", "judged", "lay_down", "take_up"]
+__all__ = ["DONE", "FINAL", "HELD", "IDLE", "RUNNING", "WINDOW", "claim", "finished", "judged", "lay_down", "take_up", "tell"]
 
 _block, _context = BLOCK.at, CONTEXT.at
-_NEXT, _DONE_AT, _N_QUEUE, _QUEUE_LOCK, _FRONTIER = (
-    BLOCK.numbers[name] for name in ("next", "done", "n_queue", "queue_lock", "frontier")
+_NEXT, _DONE_AT, _N_QUEUE, _QUEUE_LOCK, _FRONTIER, _DOUBT = (
+    BLOCK.numbers[name] for name in ("next", "done", "n_queue", "queue_lock", "frontier", "doubt")
 )
 
 #: State of a transaction: not run yet (0), in a worker's hands, run, and what has come out stands.
@@ -123,7 +124,8 @@ def _take(c, b):
         return IDLE
     lock(b + _QUEUE_LOCK)
     size = _ready(b)
-    if size == 0 or (block.window and _first(b)[0] >= load_acquire(b + _FRONTIER) + block.window):
+    limit = load_acquire(b + _FRONTIER) + block.window if block.window and load_acquire(b + _DOUBT) else block.n_tx
+    if size == 0 or _first(b)[0] >= limit:
         unlock(b + _QUEUE_LOCK)
         return IDLE
     first = _pop(b)
@@ -201,13 +203,53 @@ def take_up(c, b):
 
 
 @kernel(bare=True)
-def finished(b, t):
-    """The transaction has run for the first time: who waits for it, and nobody else, is ready."""
-    block = _block(b)
-    if block.order == 0:
-        for at in range(load(block.followers_at + 8 * t), load(block.followers_at + 8 * t + 8)):
-            follower = load(block.followers + 8 * at)
-            if atomic_add(block.awaited + 8 * follower, -1) == 1:
+def _would_be_next(c, b, t):
+    """Whether the worker would take this one if it was ready, as far as can be told without the lock."""
+    context, block = _context(c), _block(b)
+    if context.n_held > 0 or block.window:
+        return False
+    following = load_acquire(b + _NEXT)
+    if following < block.n_firsts and _less(block.ranks, load(block.firsts + 8 * following), t):
+        return False
+    return load_acquire(b + _N_QUEUE) == 0 or _less(block.ranks, t, load_acquire(block.queue))
+
+
+@kernel(bare=True)
+def _pass_on(c, b, t):
+    """Have those who waited for a transaction, and for nobody else, run: the first of them here, if it would be the next."""
+    context, block, first = _context(c), _block(b), IDLE
+    for at in range(load(block.followers_at + 8 * t), load(block.followers_at + 8 * t + 8)):
+        follower = load(block.followers + 8 * at)
+        if atomic_add(block.awaited + 8 * follower, -1) == 1:
+            if first != IDLE and _less(block.ranks, follower, first):
+                follower, first = first, follower
+            if first == IDLE:
+                first = follower
+            else:
                 _push(b, follower)
+    if first == IDLE:
+        return
+    if _would_be_next(c, b, first):
+        store(context.held, first)
+        context.n_held = 1
+    else:
+        _push(b, first)
+
+
+@kernel(bare=True)
+def finished(c, b, t):
+    """The transaction has run for the first time: who waits for it, and nobody else, is ready."""
+    if _block(b).order == 0:
+        _context(c).untold += 1
+        _pass_on(c, b, t)
     else:
         atomic_add(b + _DONE_AT, 1)
+
+
+@kernel(bare=True)
+def tell(c, b):
+    """Have what this worker has done counted with what the others have."""
+    context = _context(c)
+    if context.untold:
+        atomic_add(b + _DONE_AT, context.untold)
+        context.untold = 0

@@ -183,15 +183,16 @@ def _clear(c, a):
             word_set(slot.value, 0)
     if _account(a).created and not context.bare_storage:
         return  # nothing was there before
-    owner, word, count = _account(a).key, context.scratch + 256, 0
+    owner, word, count, known = _account(a).key, context.scratch + 256, 0, 0
     for k in range(load(context.n_keys)):
         key = _key(context.keys + _KEY_SIZE * k)
         if key.owner == owner:
             fetch(c, k, word)
+            known += 1
             if not word_zero(word):
                 count += 1
                 word_set(_slot(slot_of(c, a, key.word)).value, 0)
-    note_count(c, owner, count)
+    note_count(c, owner, count, known)
 
 
 @kernel(bare=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from ..jit import kernel
 from ..system import yield_core
-from .layout import BLOCK, CELL, CONTEXT, DEAD, ESTIMATE, FULL, WRITE
+from .layout import APART, BLOCK, CELL, CONTEXT, DEAD, ESTIMATE, FULL, WRITE
 from .memory import compare_swap, load, load_acquire, store, store_release, word_add, word_copy, word_set
 
-__all__ = ["FINGERS", "add_cell", "declare", "fetch", "link_cells", "settle"]
+__all__ = ["FINGERS", "add_cell", "declare", "earn", "fetch", "link_cells", "settle"]
 
 _context, _cell = CONTEXT.at, CELL.at
 _CELL_SIZE, _NEXT, _KIND, _AWAY = CELL.size, CELL.numbers["next"], CELL.numbers["kind"], BLOCK.numbers["away"]
@@ -69,8 +69,11 @@ def listed_value(chains, values, position, key, word):
 @kernel(bare=True)
 def value_at(b, chains, values, position, key, word):
     """The word := the value of a key as the transaction at that position of the block finds it."""
-    word_set(word, 0)
     at = load_acquire(chains + 8 * key)
+    if at == 0:
+        word_copy(word, values + 32 * key)
+        return
+    word_set(word, 0)
     while at != 0:
         if _cell(at).position < position:
             kind = _decided(b, at)
@@ -112,8 +115,8 @@ def add_cell(c, kind, key, word):
 
 
 @kernel(bare=True)
-def link_cells(c, first, count):
-    """Put cells where readers find them.
+def link_cells(c, first, count, apart):
+    """Put cells where readers find them: those that are APART, or the others.
 
     Each worker remembers behind which cell it put the last one of a key: where much is changed by transactions that run out
     of order, as the fee recipient's balance is, most cells belong just there, and the way from the head is long.
@@ -121,6 +124,8 @@ def link_cells(c, first, count):
     context = _context(c)
     for at in range(first, first + _CELL_SIZE * count, _CELL_SIZE):
         cell = _cell(at)
+        if (cell.next == APART) != apart:
+            continue
         place = context.fingers + 8 * (cell.key & (FINGERS - 1))
         before = load(place)
         if before != 0 and (_cell(before).key != cell.key or _cell(before).position <= cell.position):
@@ -140,6 +145,15 @@ def link_cells(c, first, count):
 
 
 @kernel(bare=True)
+def earn(c, credited, first, count):
+    """Add up what transactions credit where nobody looks."""
+    context = _context(c)
+    for at in range(first, first + _CELL_SIZE * count, _CELL_SIZE):
+        if _cell(at).key == credited:
+            word_add(context.earned, context.earned, at)
+
+
+@kernel(bare=True)
 def declare(first, count, kind):
     """Say what cells are from now on."""
     for at in range(first, first + _CELL_SIZE * count, _CELL_SIZE):
@@ -147,13 +161,22 @@ def declare(first, count, kind):
 
 
 @kernel(bare=True)
-def settle(c, first, end, n_tx):
-    """The state of some keys := that after all transactions; their chains are empty afterwards."""
+def settle(c, credited, n_tx):
+    """The state of all keys that this worker changed last := that after all transactions.
+
+    What is in no chain is its own affair, but for the key that is `credited` by all.
+    """
     context = _context(c)
     word = context.scratch + 256
     context.position = n_tx
-    for key in range(first, end):
-        if load(context.chains + 8 * key) != 0:
-            fetch(c, key, word)
-            word_copy(context.values + 32 * key, word)
-            store(context.chains + 8 * key, 0)
+    for at in range(context.first_cell, context.cells, _CELL_SIZE):
+        cell = _cell(at)
+        place = context.values + 32 * cell.key
+        if cell.next == APART:
+            if cell.kind == WRITE:
+                word_copy(place, at)
+            elif cell.kind != DEAD and cell.key != credited:
+                word_add(place, place, at)
+        elif load(context.chains + 8 * cell.key) == at:
+            fetch(c, cell.key, word)
+            word_copy(place, word)
