@@ -81,7 +81,7 @@ def run_export(block: AnyBlock, inputs: list[Path], form: str, oracle: str | Non
         with con.status("executing"):
             listed = _block_list(block)
         _write(output, listed.encode() if output.suffix == ".rlp" else block_list_json(listed))
-        print(f"{output}: {listed!r}, hash 0x{listed.hash().hex()}")
+        print(f"{output}: {listed!r}, {len(listed.encode()):,} bytes, hash 0x{listed.hash().hex()}")
         return
     kind = "the EVM" if isinstance(block, EvmBlock) else "micro-ops"
     if oracle is None:
@@ -256,7 +256,8 @@ def run_validate(block: AnyBlock, path: Path, gas_limit: bool, rows: int) -> Non
         raise ExecutionError(f"{path}: not the list of block {block.number}: {len(found):,} entries are unlike{more}")
     room = "" if limit is None else f" of {limit // ITEM_COST:,} that its gas limit allows"
     print_pairs([
-        ("block", f"{block.number}: {block.n_tx:,} transactions"), ("list", repr(listed).strip("<>").partition(": ")[2]),
+        ("block", f"{block.number}: {block.n_tx:,} transactions"),
+        ("list", f"{repr(listed).strip('<>').partition(': ')[2]}, {len(listed.encode()):,} bytes"),
         ("hash", f"0x{listed.hash().hex()}"), ("items", f"{listed.n_items:,}{room}"),
         ("valid", "yes: just what the block does"),
     ])  # fmt: skip

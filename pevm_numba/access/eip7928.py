@@ -79,7 +79,7 @@ class Eip7928List:
     --------
     >>> listed = Eip7928List.from_accounts([AccountChanges(b"\\x01" * 20, ((5, ((1, 7),)),), (6,))])
     >>> listed
-    <Eip7928List: 1 accounts, 1 slots changed, 1 read, 1 changes, 35 bytes>
+    <Eip7928List: 1 accounts, 1 slots changed, 1 read, 1 changes>
     >>> Eip7928List.decode(listed.encode()) == listed
     True
     >>> Eip7928List.from_accounts([]).hash().hex()[:8]
@@ -321,7 +321,7 @@ class Eip7928List:
         columns = self.columns
         slots, reads = len(columns.slot), len(columns.read)
         what = f"{len(self):,} accounts, {slots:,} slots changed, {reads:,} read, {self.n_changes:,} changes"
-        return f"<Eip7928List: {what}, {len(self.encode()):,} bytes>"
+        return f"<Eip7928List: {what}>"
 
 
 def _columns(counts: list[int]) -> Columns:
