@@ -25,6 +25,7 @@ from .access.oracles import access_sets
 from .access.pattern_library import built_in_patterns
 from .access.prediction import learn_block, predict, predicted_storage, touched_storage
 from .access.quality import storage_quality
+from .access.wire import library
 from .errors import ExecutionError, FileFormatError, UsageError
 from .evm.block import AnyBlock, EvmBlock
 from .evm.forks import Fork
@@ -75,13 +76,16 @@ def run_export(block: AnyBlock, inputs: list[Path], form: str, oracle: str | Non
     """Write the lists of a block's transactions (EIP-2930), or that of the block (EIP-7928)."""
     con.check_choice("--form", form, ("eip2930", "eip7928"))
     check_target("--output", output, inputs, _WRITTEN)
+    plain = output.suffix == ".rlp"
+    if plain or form == "eip7928":  # whose hash is told
+        library()
     if form == "eip7928":
         if oracle is not None:
             raise UsageError(f"--oracle {oracle!r}: a block's list has what was executed")
         with con.status("executing"):
             listed = _block_list(block)
-        _write(output, listed.encode() if output.suffix == ".rlp" else block_list_json(listed))
-        print(f"{output}: {listed!r}, hash 0x{listed.hash().hex()}")
+        _write(output, listed.encode() if plain else block_list_json(listed))
+        print(f"{output}: {listed!r}, {len(listed.encode()):,} bytes, hash 0x{listed.hash().hex()}")
         return
     kind = "the EVM" if isinstance(block, EvmBlock) else "micro-ops"
     if oracle is None:
@@ -94,7 +98,6 @@ def run_export(block: AnyBlock, inputs: list[Path], form: str, oracle: str | Non
         if oracle not in _ORACLES[kind]:
             raise UsageError(f"--oracle {oracle!r}: not of a block of {kind}: one of {', '.join(_ORACLES[kind])}")
         lists = [AccessedList(one, None) for one in expected_lists(access_sets(block, oracle), block)]
-    plain = output.suffix == ".rlp"
     _write(output, encode_lists(one.entries for one in lists) if plain else [access_list_json(*one) for one in lists])
     entries = sum(len(one.entries) for one in lists), sum(len(slots) for one in lists for _, slots in one.entries)
     print(f"{output}: {len(lists):,} lists, {entries[0]:,} addresses, {entries[1]:,} slots")
@@ -239,6 +242,7 @@ def _called(tx: Transaction) -> str:
 def run_validate(block: AnyBlock, path: Path, gas_limit: bool, rows: int) -> None:
     """Check a block's list: its rules, and against what the block does; an error if it is not the block's."""
     listed = read_block_list(path)
+    digest = listed.hash().hex()  # before the work, as it may lack its library
     limit = block.env.gas_limit if isinstance(block, EvmBlock) else None
     with naming(path):
         listed.check(n_tx=block.n_tx, gas_limit=limit if gas_limit else None)
@@ -256,7 +260,8 @@ def run_validate(block: AnyBlock, path: Path, gas_limit: bool, rows: int) -> Non
         raise ExecutionError(f"{path}: not the list of block {block.number}: {len(found):,} entries are unlike{more}")
     room = "" if limit is None else f" of {limit // ITEM_COST:,} that its gas limit allows"
     print_pairs([
-        ("block", f"{block.number}: {block.n_tx:,} transactions"), ("list", repr(listed).strip("<>").partition(": ")[2]),
-        ("hash", f"0x{listed.hash().hex()}"), ("items", f"{listed.n_items:,}{room}"),
+        ("block", f"{block.number}: {block.n_tx:,} transactions"),
+        ("list", f"{repr(listed).strip('<>').partition(': ')[2]}, {len(listed.encode()):,} bytes"),
+        ("hash", f"0x{digest}"), ("items", f"{listed.n_items:,}{room}"),
         ("valid", "yes: just what the block does"),
     ])  # fmt: skip

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import rlp
 from eth_keys.datatypes import PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,6 +35,7 @@ from pevm_numba.evm.forks import Fork
 from pevm_numba.evm.hashing import keccak
 from pevm_numba.evm.header import BlockEnv
 from pevm_numba.evm.machine import Evm
+from pevm_numba.evm.rlp import decode, encode
 from pevm_numba.evm.transaction import Authorization, Transaction
 from pevm_numba.io.access_lists import access_list_json, access_list_of
 from pevm_numba.io.evm_tables import evm_numbers, read_evm_blocks
@@ -268,10 +268,10 @@ def test_lists_before_and_after() -> None:
     assert dict(expected_lists(done.observed)[0])[CODE] == (0, 1)
     text = access_list_json(*after)
     assert access_list_of(JsonReader("it"), "accessList", text["accessList"]) == after.entries
-    assert rlp.decode(encode_list(after.entries)) == [
+    assert decode(encode_list(after.entries)) == [
         [address, [slot.to_bytes(32, "big") for slot in its]] for address, its in after.entries
     ]
-    assert rlp.decode(encode_lists([after.entries, ()])) == [rlp.decode(encode_list(after.entries)), []]
+    assert decode(encode_lists([after.entries, ()])) == [decode(encode_list(after.entries)), []]
     for wrong in (((b"\x01", ()),), ((CODE, (2**256,)),), (5,)):
         with pytest.raises(BlockError, match=r"access_list\[0\]"):
             encode_list(wrong)
@@ -308,14 +308,14 @@ def test_an_address_without_slots_is_listed_if_it_is_cold(fork: Fork, fields: di
         state[CODE] = (0, 1, b"\0", {})
     found = next(accessed_lists(EvmBlock(block.env, block.transactions, state)))
     if listed == "created":
-        listed = ((keccak(rlp.encode([SENDER, b""]))[12:], (5,)),)
+        listed = ((keccak(encode([SENDER, b""]))[12:], (5,)),)
     assert found.entries == listed
 
 
 def test_who_authorizes_is_warm() -> None:
     """The account that is told to delegate (EIP-7702), whether or not somebody looks at it."""
     key = PrivateKey(bytes(31) + b"\x05")
-    signed = Authorization(1, OTHER, 0, *key.sign_msg_hash(keccak(b"\x05" + rlp.encode([1, OTHER, 0]))).vrs)
+    signed = Authorization(1, OTHER, 0, *key.sign_msg_hash(keccak(b"\x05" + encode([1, OTHER, 0]))).vrs)
     fees = {"type": 4, "chain_id": 1, "gas_price": None, "max_fee_per_gas": 9, "max_priority_fee_per_gas": 1}
     for code in ("00", balance_of(key.public_key.to_canonical_address())):
         (found,) = accessed_lists(block_of(code, Fork.PRAGUE, authorization_list=(signed,), **fees))

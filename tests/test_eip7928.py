@@ -1,4 +1,4 @@
-"""Block access lists on the wire: one encoding for each list, one rule for each fault, and what other libraries write."""
+"""Block access lists on the wire: one encoding for each list, one rule for each fault, and what others write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import eip7928_naive as naive
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import rlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from pevm_numba.evm.accesses import BlockAccesses
 from pevm_numba.evm.encoding import SYSTEM
 from pevm_numba.evm.outcomes import NOTES
 from pevm_numba.evm.plans import CELLS
+from pevm_numba.evm.rlp import encode
 from pevm_numba.evm.tx_accesses import RawAccesses
 from pevm_numba.keys import KeyTable
 
@@ -64,10 +64,10 @@ def plain(one: Any) -> list[Any]:
 
 @given(accounts())
 @settings(max_examples=150, deadline=None)
-def test_a_list_comes_back_and_is_what_another_library_writes(listed: list[AccountChanges]) -> None:
+def test_a_list_comes_back_and_is_what_another_writer_makes_of_it(listed: list[AccountChanges]) -> None:
     made = Eip7928List.from_accounts(listed)
     data = made.encode()
-    assert data == rlp.encode([plain(one) for one in listed])
+    assert data == encode([plain(one) for one in listed])
     again = Eip7928List.decode(data)
     assert again == made
     assert list(again) == listed
@@ -122,7 +122,7 @@ def shuffled(listed: list[AccountChanges], draw: random.Random) -> bytes:
         part[draw.randrange(len(part))] = draw.choice([b"", b"\0", b"\0\1", [], b"\xff" * 9, b"\xff" * 33, 2**32, 2**64])
     else:
         part.append(draw.choice([b"", [], b"\5", [1, 2], [b"\1" * 20, [], [], [], [], []]]))
-    return rlp.encode(items)
+    return encode(items)
 
 
 def outcome(data: bytes) -> tuple[str, Any]:
@@ -154,7 +154,7 @@ def test_damaged_lists_are_accepted_as_another_list_or_refused_by_the_right_rule
         else:
             found = Eip7928List.decode(data)
             assert [plain(one) for one in found] == [plain(one) for one in items]
-            assert rlp.encode([plain(one) for one in found]) == data == found.encode()
+            assert encode([plain(one) for one in found]) == data == found.encode()
             accepted += 1
     assert len(rules) >= 10
     assert accepted > 5
@@ -164,7 +164,7 @@ ONE = AccountChanges(b"\x01" * 20, ((5, ((1, 7), (2, 8))),), (6,), ((1, 9),), ((
 
 
 def encoded(*items: Any) -> bytes:
-    return rlp.encode(list(items))
+    return encode(list(items))
 
 
 def with_field(field: int, value: Any) -> bytes:
@@ -368,7 +368,7 @@ def test_lists_of_the_draft_of_2025_in_todays_form_and_back() -> None:
         for one, (slots, reads, *ends) in sorted(listed.items()):
             changes = tuple((slot, tuple(its)) for slot, its in sorted(slots.items()))
             items.append(AccountChanges(one, changes, tuple(sorted(reads)), *map(tuple, ends)))
-        made = Eip7928List.decode(rlp.encode([plain(one) for one in items]))
+        made = Eip7928List.decode(encode([plain(one) for one in items]))
         assert list(made) == items
         entries = [len(one[2]) + sum(map(len, one[3:])) + sum(len(its) for _, its in one[1]) for one in made]
         assert sum(n or 1 for n in entries) == len(rows)

@@ -1,4 +1,4 @@
-"""Block access lists (EIP-7928) as columns, the rules that they may break, and those of these that are about order."""
+"""Block access lists (EIP-7928) as columns, and those of the rules that they may break that are about order."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from .jit import kernel
 
 __all__ = ["Columns", "check_order"]
 
-#: Rules that a list may break, as the kernels tell them; 0 is none.
+#: Rules of order, as the kernel tells them; 0 is none, and the rest of `access.eip7928_rules.Rule` are other numbers.
 (
-    TRUNCATED, TRAILING_BYTES, LENGTH_NOT_MINIMAL, BYTE_NOT_MINIMAL, LIST_EXPECTED, STRING_EXPECTED, ACCOUNT_FIELDS,
-    SLOT_FIELDS, CHANGE_FIELDS, ADDRESS_SIZE, LEADING_ZERO, SLOT_RANGE, VALUE_RANGE, NONCE_RANGE, INDEX_RANGE,
     ACCOUNT_ORDER, ACCOUNT_TWICE, SLOT_ORDER, SLOT_TWICE, SLOT_UNCHANGED, READ_ORDER, READ_TWICE, READ_AND_CHANGED,
     INDEX_ORDER, INDEX_TWICE,
-) = range(1, 26)  # fmt: skip
+) = range(16, 26)  # fmt: skip
 
 
 class Columns(NamedTuple):

@@ -16,11 +16,11 @@ from ..evm.block import AnyBlock
 from ..evm.forks import Fork
 from ..evm.header import BlockEnv
 from ..evm.prices import prices
-from ..evm.rlp import encode
 from ..evm.transaction import Transaction
 from ..keys import KeyTable
 from ..machine.ops import Field
 from .sets import AccessSets, need_access
+from .wire import encode
 
 __all__ = [
     "EIP_7981", "Entries", "ListDifference", "ListPrices", "cheapest_list", "encode_list", "encode_lists", "expected_lists",
@@ -66,6 +66,8 @@ def encode_list(entries: Entries) -> bytes:
     ------
     BlockError
         If it has what is no address of 20 bytes, or no slot below 2**256.
+    UsageError
+        If the library `rlp` is not installed (extra `access`).
 
     References
     ----------
@@ -86,6 +88,8 @@ def encode_lists(lists: Iterable[Entries]) -> bytes:
     ------
     BlockError
         If one of them has what is no address of 20 bytes, or no slot below 2**256.
+    UsageError
+        If the library `rlp` is not installed (extra `access`).
 
     Examples
     --------

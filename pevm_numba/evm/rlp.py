@@ -1,6 +1,8 @@
 """RLP knows bytes and lists only: an integer is its big-endian bytes without leading zeros, so 0 is the empty string.
 
-Decoding is strict: each item has one encoding, and any other is refused, since hashes are taken of encodings.
+Decoding is strict: each item has one encoding, and any other is refused, since hashes are taken of encodings. Executing needs
+this, and must not need another package; the wire format of access lists, which nothing else needs, is for the library `rlp`
+(`access.wire`).
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def read_block_list(path: str | os.PathLike[str]) -> Eip7928List:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = Path(folder, "block.7.rlp").write_bytes(b"\\xc0")
     ...     read_block_list(Path(folder, "block.7.rlp"))
-    <Eip7928List: 0 accounts, 0 slots changed, 0 read, 0 changes, 1 bytes>
+    <Eip7928List: 0 accounts, 0 slots changed, 0 read, 0 changes>
     """
     place = existing(path)
     if place.name.lower().endswith((".json", ".json.gz")):
