@@ -337,31 +337,39 @@ def test_calls_of_either_kind_of_block() -> None:
 # -------------------------------------------------------------------- trust
 
 
-def naive_cost(trust: Trust, mean: list[float], rows: list[list[float]], hits: list[bool]) -> float:
+Learned = tuple[list[float], bool, float]
+
+
+def naive_cost(trust: Trust, mean: list[float], rows: list[list[float]], cases: list[Learned]) -> float:
     """What learning makes least: surprise at the outcomes, and distance from what was known."""
     total = 0.0
-    for row, hit in zip(rows, hits):
-        total -= math.log(1 / (1 + math.exp(-sum(a * b for a, b in zip(row, mean)) * (1 if hit else -1))))
+    for row, (_, hit, weight) in zip(rows, cases):
+        total -= weight * math.log(1 / (1 + math.exp(-sum(a * b for a, b in zip(row, mean)) * (1 if hit else -1))))
     moved = [a - b for a, b in zip(mean, trust.mean.tolist())]
     return total + sum(a * p * b for a, line in zip(moved, trust.precision.tolist()) for p, b in zip(line, moved)) / 2
 
 
-@given(st.lists(st.tuples(st.lists(st.floats(-2, 2), min_size=3, max_size=3), st.booleans()), min_size=1, max_size=12))
+@given(st.lists(
+    st.tuples(st.lists(st.floats(-2, 2), min_size=3, max_size=3), st.booleans(), st.sampled_from([0.1, 0.5, 1.0])),
+    min_size=1, max_size=12,
+))  # fmt: skip
 @settings(max_examples=40, deadline=None)
-def test_learning_makes_surprise_least(cases: list[tuple[list[float], bool]]) -> None:
+def test_learning_makes_surprise_least(cases: list[Learned]) -> None:
     rows = np.zeros((len(cases), len(FEATURES)))
-    rows[:, :3] = [row for row, _ in cases]
-    hits = [hit for _, hit in cases]
+    rows[:, :3] = [row for row, _, _ in cases]
+    hits, weights = np.array([hit for _, hit, _ in cases]), np.array([weight for *_, weight in cases])
     before, trust = Trust(), Trust()
-    trust.learn(rows, np.array(hits))
-    best = naive_cost(before, trust.mean.tolist(), rows.tolist(), hits)
+    trust.learn(rows, hits, weights)
+    best = naive_cost(before, trust.mean.tolist(), rows.tolist(), cases)
     for i in range(4):
         for step in (-0.05, 0.05):
             other = trust.mean.copy()
             other[i] += step
-            assert naive_cost(before, other.tolist(), rows.tolist(), hits) > best
+            assert naive_cost(before, other.tolist(), rows.tolist(), cases) > best
     chances = trust.chances(rows)
-    gained = sum((p * (1 - p) * np.outer(row, row) for p, row in zip(chances, rows)), np.zeros_like(before.precision))
+    gained = np.zeros_like(before.precision)
+    for p, row, weight in zip(chances, rows, weights):
+        gained += weight * p * (1 - p) * np.outer(row, row)
     assert np.allclose(trust.precision, before.precision + gained)
     assert np.array_equal(trust.precision, trust.precision.T)
     assert before == Trust()
@@ -369,8 +377,30 @@ def test_learning_makes_surprise_least(cases: list[tuple[list[float], bool]]) ->
 
 def test_trust_learns_nothing_from_nothing() -> None:
     trust = Trust()
-    trust.learn(np.empty((0, len(FEATURES))), np.empty(0, bool))
+    trust.learn(np.empty((0, len(FEATURES))), np.empty(0, bool), np.empty(0))
     assert trust == Trust()
+
+
+def test_a_block_of_one_function_says_no_more_for_having_many_calls() -> None:
+    """Whose calls fail or succeed together, mostly: a pattern counts once a block."""
+    made = [token_call(who(2 * n), who(2 * n + 1)) for n in range(20)]
+    few, many = Patterns(), Patterns()
+    for patterns, n in ((few, 2), (many, 20)):
+        learn(patterns, calls([made[0][0]]), [made[0][1]], 1)
+        learn(patterns, calls([row for row, _ in made[:n]]), [touched for _, touched in made[:n]], 2)
+    moved = [np.abs(one.trust.mean - Trust().mean).max() for one in (few, many)]
+    assert 0 < moved[1] < 1.2 * moved[0]
+
+
+def test_features_are_of_one_size() -> None:
+    """The prior holds them back alike: a large one would stand for a constant, of which few blocks may make anything."""
+    patterns = built_in_patterns()
+    for n in range(60):
+        row, touched = token_call(who(2 * n), who(2 * n + 1))
+        learn(patterns, calls([row]), [touched], 100_000 * n)
+    rows = score(patterns, calls([token_call(who(150), who(151))[0]]), 2**23).rows()
+    odds = [i for i, name in enumerate(FEATURES) if "hits against misses" in name]
+    assert np.abs(np.delete(rows, odds, axis=1)).max() <= 1.5
 
 
 def test_each_key_is_scored_once_by_the_surest_way() -> None:

@@ -255,7 +255,7 @@ def _count(patterns: Patterns, scored: Scored, touched: Sequence[Touched], numbe
     txs, listed = scored.tx.tolist(), scored.listed
     hit = np.array([key in touched[t] for t, key in zip(txs, keys)], bool)
     wrote = np.array([touched[t].get(key, False) for t, key in zip(txs, keys)], bool)
-    patterns.trust.learn(scored.rows(), hit)
+    patterns.trust.learn(scored.rows(), hit, 1 / np.bincount(scored.pattern)[scored.pattern])  # a pattern counts once
     each, n = scored.derived.pattern, len(listed)
     hits, writes = (np.bincount(each, each_key[scored.key], n).astype(int).tolist() for each_key in (hit, wrote))
     for e, calls in enumerate(np.bincount(each, minlength=n).tolist()):

@@ -17,6 +17,10 @@ __all__ = ["Scored", "score"]
 #: Blocks since what never happened.
 _NEVER: Final = 2**24
 
+#: Logarithms of blocks and of counts are divided by these. The prior of `Trust` holds features back alike only if all are of
+#: one size: a small coefficient of a large one makes as much as a large one of the others.
+_LONG, _MANY = float(np.log1p(_NEVER)), 4.0
+
 #: Bytes of an address in whole words.
 _PARTS: Final = (slice(8), slice(8, 16), slice(12, 20))
 
@@ -117,13 +121,13 @@ def _of_patterns(
 
     put("always", 1)
     put("hits against misses, log", log_odds(hits, calls - hits, 0.3))
-    put("calls, log", np.log1p(calls))
+    put("calls, log", np.log1p(calls) / _MANY)
     put("no call yet", calls == 0)
     put("never hit", last < 0)
-    put("blocks since it hit, log", np.where(last < 0, 0, np.log1p(np.maximum(0, number - last))))
-    put("patterns of the group, log", np.log1p(sizes))
+    put("blocks since it hit, log", np.where(last < 0, 0, np.log1p(np.maximum(0, number - last))) / _LONG)
+    put("patterns of the group, log", np.log1p(sizes) / _MANY)
     put("the group's hits against misses, log", log_odds(records[:, 0], records[:, 1] - records[:, 0], 1.0))
-    put("the group's calls, log", np.log1p(records[:, 2]))
+    put("the group's calls, log", np.log1p(records[:, 2]) / _MANY)
     for e, (_, pattern) in enumerate(listed):
         slot, address, steps, pooled, anywhere = pattern.kinds
         names = [slot, f"address {address}", f"{slot} of {address}"]
@@ -150,8 +154,8 @@ def _of_keys(
     found = np.zeros((len(digests), len(_OF_KEYS)))
     found[np.arange(len(found)), level] = 1
     found[:, 4], found[:, 5] = by_role & ~laid, ~known
-    found[:, 6] = np.where(known, np.log1p(np.maximum(0, number - touched[:, 1])), 0)
-    found[:, 7] = np.log1p(np.where(met, np.maximum(0, number - last[:, 0]), _NEVER))
+    found[:, 6] = np.where(known, np.log1p(np.maximum(0, number - touched[:, 1])), 0) / _LONG
+    found[:, 7] = np.log1p(np.where(met, np.maximum(0, number - last[:, 0]), _NEVER)) / _LONG
     return found
 
 
@@ -181,10 +185,10 @@ def score(patterns: Patterns, calls: Calls, number: int) -> Scored:
     key, ways = _numbered(derived, digests)
     by_pattern, *kinds = _of_patterns(patterns, listed, number)
     of_key = _of_keys(patterns, derived, digests, number, (kinds[0], kinds[1]))
-    of_key[:, 8] = np.log1p(ways[key])
+    of_key[:, 8] = np.log1p(ways[key]) / _MANY
     first = np.zeros(len(ways), np.int64)
     first[key] = derived.tx  # all ways to a key are of one call
-    of_key[:, 9] = np.log1p(np.bincount(first, minlength=calls.n_tx)[derived.tx])
+    of_key[:, 9] = np.log1p(np.bincount(first, minlength=calls.n_tx)[derived.tx]) / _MANY
     mean = patterns.trust.mean
     chance = chances((by_pattern @ mean)[derived.pattern] + of_key @ mean[_COLUMNS])  # of_key columns of patterns are 0
     best = _best(key, chance, len(ways))

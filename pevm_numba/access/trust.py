@@ -76,7 +76,7 @@ class Trust:
     >>> trust = Trust()
     >>> rows = np.zeros((40, len(FEATURES)))
     >>> rows[:, 0], rows[:30, 1] = 1, 1
-    >>> trust.learn(rows, np.arange(40) < 30)
+    >>> trust.learn(rows, np.arange(40) < 30, np.ones(40))
     >>> (trust.chances(rows[[0, 39]]) > 0.5).tolist()
     [True, False]
     """
@@ -94,21 +94,21 @@ class Trust:
         """Chance of each row of features, (n,)."""
         return chances(rows @ self.mean)
 
-    def learn(self, rows: NDArray[np.float64], hits: NDArray[np.bool_]) -> None:
-        """Learn from rows of features, and whether each was a hit."""
+    def learn(self, rows: NDArray[np.float64], hits: NDArray[np.bool_], weights: NDArray[np.float64]) -> None:
+        """Learn from rows of features, whether each was a hit, and how much each counts: less where one cause had many."""
         if not len(rows):
             return
         before, was, want = self.precision, self.mean, hits.astype(np.float64)
 
         def cost(mean: NDArray[np.float64]) -> float:
             scores, moved = rows @ mean, mean - was
-            return float((np.logaddexp(0, scores) - want * scores).sum() + moved @ before @ moved / 2)
+            return float(weights @ (np.logaddexp(0, scores) - want * scores) + moved @ before @ moved / 2)
 
         mean, least = was, cost(was)
         for _ in range(_STEPS):
             found = chances(rows @ mean)
-            slope = rows.T @ (found - want) + before @ (mean - was)
-            step = np.linalg.solve(self._bend(rows, found), slope)
+            slope = rows.T @ (weights * (found - want)) + before @ (mean - was)
+            step = np.linalg.solve(self._bend(rows, found, weights), slope)
             for share in (1.0, 0.5, 0.25, 0.125):  # a whole step may be too far
                 if (reached := cost(mean - share * step)) < least:
                     mean, least = mean - share * step, reached
@@ -116,8 +116,10 @@ class Trust:
             else:
                 break
         self.mean = mean
-        self.precision = self._bend(rows, self.chances(rows))
+        self.precision = self._bend(rows, self.chances(rows), weights)
 
-    def _bend(self, rows: NDArray[np.float64], found: NDArray[np.float64]) -> NDArray[np.float64]:
-        bent: NDArray[np.float64] = (rows * (found * (1 - found))[:, None]).T @ rows + self.precision
+    def _bend(
+        self, rows: NDArray[np.float64], found: NDArray[np.float64], weights: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        bent: NDArray[np.float64] = (rows * (weights * found * (1 - found))[:, None]).T @ rows + self.precision
         return (bent + bent.T) / 2  # products of matrices are symmetric but for rounding
