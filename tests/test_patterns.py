@@ -272,6 +272,30 @@ def test_a_few_calls_tell_where_the_next_one_goes(kind: str) -> None:
         assert patterns.base(TOKEN, "allowances") == 4
 
 
+def test_a_new_pattern_is_held_against_the_other_calls_of_its_block() -> None:
+    made = [token_call(who(2 * n), who(2 * n + 1)) for n in range(5)]
+    touched = [keys | ({(TOKEN, 5): False, (TOKEN, 6): n == 3} if n in (1, 3) else {}) for n, (_, keys) in enumerate(made)]
+    patterns = Patterns()
+    learn(patterns, calls([row for row, _ in made]), touched, 8)
+    group = patterns.templates[TOKEN, 0xA9059CBB]
+    balance = KeyPattern(Word("callee"), Word("const", 3), (Step("mapping", Word("sender")),))
+    assert (group[balance].hits, group[balance].calls, group[balance].writes) == (4, 4, 5)
+    for slot, writes in ((5, 0), (6, 1)):
+        stats = group[KeyPattern(Word("callee"), Word("const", slot))]
+        assert (stats.hits, stats.calls, stats.writes) == (1, 4, writes)
+    chance = {int.from_bytes(slot.tobytes(), "big"): p for slot, p in zip(*_sure(patterns, token_call(who(50), who(51))[0]))}
+    assert chance[entry(who(50), 3)] > 0.6 > 0.5 > chance[5]
+    alone = Patterns()
+    learn(alone, calls([made[0][0]]), [touched[0]], 8)
+    assert {(stats.hits, stats.calls) for _, _, stats in alone} == {(0, 0)}
+    assert patterns_from_json(patterns_to_json(patterns)) == patterns
+
+
+def _sure(patterns: Patterns, row: tuple[bytes, bytes, bytes]) -> tuple[Any, list[float]]:
+    scored = score(patterns, calls([row]), 9)
+    return scored.slot, scored.chance.tolist()
+
+
 def test_what_is_never_hit_again_is_dropped() -> None:
     patterns = Patterns()
     row, touched = token_call(who(0), who(1))

@@ -117,6 +117,19 @@ class Stats:
     calls: int = 0
     last: int = -1
 
+    def add(self, hits: int, calls: int, number: int) -> None:
+        """Count calls of a block.
+
+        Examples
+        --------
+        >>> stats = Stats()
+        >>> stats.add(3, 4, 7)
+        >>> stats
+        Stats(hits=3, writes=0, calls=4, last=7)
+        """
+        self.hits, self.calls = self.hits + hits, self.calls + calls
+        self.last = number if hits else self.last
+
 
 class Derived(NamedTuple):
     """Keys that patterns give for calls: transaction, pattern number, address (n, 20), slot (n, 32)."""
