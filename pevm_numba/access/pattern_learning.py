@@ -246,7 +246,7 @@ def _ways(patterns: Patterns, address: bytes, ways: Sequence[KeyPattern], fixed:
     return found
 
 
-def _count(patterns: Patterns, scored: Scored, touched: Sequence[Touched], number: int) -> set[tuple[int, tuple[bytes, int]]]:
+def _count(patterns: Patterns, scored: Scored, touched: Sequence[Touched]) -> set[tuple[int, tuple[bytes, int]]]:
     """Count hits of the patterns that there are, and learn how far to trust them; which (call, key) they have explained."""
     addresses, slots = scored.address.tobytes(), scored.slot.tobytes()
     keys = [
@@ -259,9 +259,13 @@ def _count(patterns: Patterns, scored: Scored, touched: Sequence[Touched], numbe
     each, n = scored.derived.pattern, len(listed)
     hits, writes = (np.bincount(each, each_key[scored.key], n).astype(int).tolist() for each_key in (hit, wrote))
     for e, calls in enumerate(np.bincount(each, minlength=n).tolist()):
-        stats = patterns.templates[listed[e][0]][listed[e][1]]
-        stats.add(hits[e], calls, number)
+        group, pattern = listed[e]
+        stats = patterns.templates[group][pattern]
+        stats.add(hits[e], calls)
         stats.writes += writes[e]
+        if calls:
+            share, record = hits[e] / calls, patterns.kinds.get(pattern.kinds, (0.0, 0.0))
+            patterns.kinds[pattern.kinds] = record[0] + share, record[1] + 1 - share
     for i in np.flatnonzero(scored.chance >= _LIKELY).tolist():
         group = listed[int(scored.pattern[i])][0]
         hits_of, keys_of, calls_of = patterns.groups.get(group, (0, 0, 0))
@@ -305,7 +309,7 @@ def learn(
     """
     if len(touched) != calls.n_tx:
         raise BlockError(f"touched has {len(touched)} entries: must be {calls.n_tx}, one a call")
-    explained = _count(patterns, score(patterns, calls, number) if scored is None else scored, touched, number)
+    explained = _count(patterns, score(patterns, calls, number) if scored is None else scored, touched)
     selectors, callees = calls.selectors().tolist(), calls.to.tobytes()
     fresh: dict[Group, dict[KeyPattern, Stats]] = {}
     for t, selector in enumerate(selectors):
@@ -317,7 +321,7 @@ def learn(
         missed = {key: written for key, written in touched[t].items() if (t, key) not in explained}
         if missed:
             _learn_call(patterns, _Call(calls, t), selector, missed, fresh)
-    _count_fresh(patterns, calls, touched, fresh, number)
+    _count_fresh(patterns, calls, touched, fresh)
     for found, part in fresh.items():
         patterns.templates.setdefault(found, {}).update(part)
     for one in touched:
@@ -328,7 +332,7 @@ def learn(
 
 
 def _count_fresh(
-    patterns: Patterns, calls: Calls, touched: Sequence[Touched], fresh: dict[Group, dict[KeyPattern, Stats]], number: int
+    patterns: Patterns, calls: Calls, touched: Sequence[Touched], fresh: dict[Group, dict[KeyPattern, Stats]]
 ) -> None:
     """Count what new patterns say of the calls of their own block, but for one key each: the one that it was made of."""
     derived, listed = Patterns(fresh, patterns.layouts, patterns.usual).derive(calls)
@@ -342,7 +346,7 @@ def _count_fresh(
         counts[:, column] = np.bincount(derived.pattern[np.array(of, bool)], minlength=len(listed))
     for (group, pattern), (n, hits, writes) in zip(listed, counts.tolist()):
         stats, own = fresh[group][pattern], min(1, hits)
-        stats.add(hits - own, n - own, number)
+        stats.add(hits - own, n - own)
         stats.writes = max(stats.writes, writes)
 
 

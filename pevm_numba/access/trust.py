@@ -21,18 +21,21 @@ ADDRESS_KINDS: Final = ("const", "callee", "word", "pool", "each")
 #: What the chance depends on, and what is assumed of it before anything was learned.
 FEATURES: Final[dict[str, float]] = {
     "always": 0.0,
-    # the pattern's own record
-    "hits against misses, log": 0.7, "calls, log": 0.0, "no call yet": 0.0,
+    # the pattern's own record, and that of others where it has none
+    "hits against misses, log": 1.0, "no call yet": 0.0, "its kind's hits against misses, by call": 0.0,
+    "of late": 0.0, **{f"of late, address {kind}": 0.0 for kind in ("const", "word", "callee")},
     **dict.fromkeys(SLOT_KINDS, 0.0), "two steps": 0.0, "an exchange's": 0.0, "anywhere in the data": 0.0,
     **{f"address {kind}": 0.0 for kind in ADDRESS_KINDS},
     **{f"{slot} of {address}": 0.0 for slot in SLOT_KINDS for address in ("const", "word", "callee")},
-    "never hit": 0.0, "blocks since it hit, log": 0.0, "layout unknown": -1.0,
+    "layout unknown": -1.0,
     # the key
     **{f"familiar {level}": 0.0 for level in range(4)},
-    "never touched": 0.0, "blocks since it was touched, log": 0.0, "blocks since its contract was, log": 0.0,
+    "never touched": 0.0, "never touched, though its contract was": 0.0,
+    "blocks since it was touched, log": 0.0, "blocks since its contract was, log": 0.0,
     # its company
-    "patterns of the group, log": 0.0, "patterns that give it, log": 0.0, "keys of the call, log": 0.0,
-    "the group's hits against misses, log": 0.0, "the group's calls, log": 0.0,
+    "patterns of its kind, log": 0.0, "patterns that give it, log": 0.0,
+    "keys of the call, log": 0.0, "the group's hits against misses, log": 0.0, "the group's calls, log": 0.0,
+    "the selector's hits against misses, log": 0.0,
 }  # fmt: skip
 
 #: How sure the assumptions are: few blocks should not move them far.
