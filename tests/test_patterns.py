@@ -272,6 +272,30 @@ def test_a_few_calls_tell_where_the_next_one_goes(kind: str) -> None:
         assert patterns.base(TOKEN, "allowances") == 4
 
 
+def test_a_new_pattern_is_held_against_the_other_calls_of_its_block() -> None:
+    made = [token_call(who(2 * n), who(2 * n + 1)) for n in range(5)]
+    touched = [keys | ({(TOKEN, 5): False, (TOKEN, 6): n == 3} if n in (1, 3) else {}) for n, (_, keys) in enumerate(made)]
+    patterns = Patterns()
+    learn(patterns, calls([row for row, _ in made]), touched, 8)
+    group = patterns.templates[TOKEN, 0xA9059CBB]
+    balance = KeyPattern(Word("callee"), Word("const", 3), (Step("mapping", Word("sender")),))
+    assert (group[balance].hits, group[balance].calls, group[balance].writes) == (4, 4, 5)
+    for slot, writes in ((5, 0), (6, 1)):
+        stats = group[KeyPattern(Word("callee"), Word("const", slot))]
+        assert (stats.hits, stats.calls, stats.writes) == (1, 4, writes)
+    chance = {int.from_bytes(slot.tobytes(), "big"): p for slot, p in zip(*_sure(patterns, token_call(who(50), who(51))[0]))}
+    assert chance[entry(who(50), 3)] > 0.6 > 0.5 > chance[5]
+    alone = Patterns()
+    learn(alone, calls([made[0][0]]), [touched[0]], 8)
+    assert {(stats.hits, stats.calls) for _, _, stats in alone} == {(0, 0)}
+    assert patterns_from_json(patterns_to_json(patterns)) == patterns
+
+
+def _sure(patterns: Patterns, row: tuple[bytes, bytes, bytes]) -> tuple[Any, list[float]]:
+    scored = score(patterns, calls([row]), 9)
+    return scored.slot, scored.chance.tolist()
+
+
 def test_what_is_never_hit_again_is_dropped() -> None:
     patterns = Patterns()
     row, touched = token_call(who(0), who(1))
@@ -337,31 +361,39 @@ def test_calls_of_either_kind_of_block() -> None:
 # -------------------------------------------------------------------- trust
 
 
-def naive_cost(trust: Trust, mean: list[float], rows: list[list[float]], hits: list[bool]) -> float:
+Learned = tuple[list[float], bool, float]
+
+
+def naive_cost(trust: Trust, mean: list[float], rows: list[list[float]], cases: list[Learned]) -> float:
     """What learning makes least: surprise at the outcomes, and distance from what was known."""
     total = 0.0
-    for row, hit in zip(rows, hits):
-        total -= math.log(1 / (1 + math.exp(-sum(a * b for a, b in zip(row, mean)) * (1 if hit else -1))))
+    for row, (_, hit, weight) in zip(rows, cases):
+        total -= weight * math.log(1 / (1 + math.exp(-sum(a * b for a, b in zip(row, mean)) * (1 if hit else -1))))
     moved = [a - b for a, b in zip(mean, trust.mean.tolist())]
     return total + sum(a * p * b for a, line in zip(moved, trust.precision.tolist()) for p, b in zip(line, moved)) / 2
 
 
-@given(st.lists(st.tuples(st.lists(st.floats(-2, 2), min_size=3, max_size=3), st.booleans()), min_size=1, max_size=12))
+@given(st.lists(
+    st.tuples(st.lists(st.floats(-2, 2), min_size=3, max_size=3), st.booleans(), st.sampled_from([0.1, 0.5, 1.0])),
+    min_size=1, max_size=12,
+))  # fmt: skip
 @settings(max_examples=40, deadline=None)
-def test_learning_makes_surprise_least(cases: list[tuple[list[float], bool]]) -> None:
+def test_learning_makes_surprise_least(cases: list[Learned]) -> None:
     rows = np.zeros((len(cases), len(FEATURES)))
-    rows[:, :3] = [row for row, _ in cases]
-    hits = [hit for _, hit in cases]
+    rows[:, :3] = [row for row, _, _ in cases]
+    hits, weights = np.array([hit for _, hit, _ in cases]), np.array([weight for *_, weight in cases])
     before, trust = Trust(), Trust()
-    trust.learn(rows, np.array(hits))
-    best = naive_cost(before, trust.mean.tolist(), rows.tolist(), hits)
+    trust.learn(rows, hits, weights)
+    best = naive_cost(before, trust.mean.tolist(), rows.tolist(), cases)
     for i in range(4):
         for step in (-0.05, 0.05):
             other = trust.mean.copy()
             other[i] += step
-            assert naive_cost(before, other.tolist(), rows.tolist(), hits) > best
+            assert naive_cost(before, other.tolist(), rows.tolist(), cases) > best
     chances = trust.chances(rows)
-    gained = sum((p * (1 - p) * np.outer(row, row) for p, row in zip(chances, rows)), np.zeros_like(before.precision))
+    gained = np.zeros_like(before.precision)
+    for p, row, weight in zip(chances, rows, weights):
+        gained += weight * p * (1 - p) * np.outer(row, row)
     assert np.allclose(trust.precision, before.precision + gained)
     assert np.array_equal(trust.precision, trust.precision.T)
     assert before == Trust()
@@ -369,8 +401,104 @@ def test_learning_makes_surprise_least(cases: list[tuple[list[float], bool]]) ->
 
 def test_trust_learns_nothing_from_nothing() -> None:
     trust = Trust()
-    trust.learn(np.empty((0, len(FEATURES))), np.empty(0, bool))
+    trust.learn(np.empty((0, len(FEATURES))), np.empty(0, bool), np.empty(0))
     assert trust == Trust()
+
+
+def test_a_block_of_one_function_says_no_more_for_having_many_calls() -> None:
+    """Whose calls fail or succeed together, mostly: a pattern counts once a block."""
+    made = [token_call(who(2 * n), who(2 * n + 1)) for n in range(20)]
+    few, many = Patterns(), Patterns()
+    for patterns, n in ((few, 2), (many, 20)):
+        learn(patterns, calls([made[0][0]]), [made[0][1]], 1)
+        learn(patterns, calls([row for row, _ in made[:n]]), [touched for _, touched in made[:n]], 2)
+    moved = [np.abs(one.trust.mean - Trust().mean).max() for one in (few, many)]
+    assert 0 < moved[1] < 1.2 * moved[0]
+
+
+def test_features_are_of_one_size() -> None:
+    """The prior holds them back alike: a large one would stand for a constant, of which few blocks may make anything."""
+    patterns = built_in_patterns()
+    for n in range(60):
+        row, touched = token_call(who(2 * n), who(2 * n + 1))
+        learn(patterns, calls([row]), [touched], 100_000 * n)
+    rows = score(patterns, calls([token_call(who(150), who(151))[0]]), 2**23).rows()
+    assert len(rows)
+    odds = [i for i, name in enumerate(FEATURES) if "hits against misses" in name]
+    assert np.abs(np.delete(rows, odds, axis=1)).max() <= 1.5
+
+
+CONSTANT = KeyPattern(Word("callee"), Word("const", 5))
+
+
+def features(patterns: Patterns, row: tuple[bytes, bytes, bytes], number: int = 9) -> dict[str, float]:
+    """Of the only key of a call."""
+    scored = score(patterns, calls([row]), number)
+    (one,) = scored.rows().tolist()
+    return dict(zip(FEATURES, one))
+
+
+def test_what_happened_of_late_counts_more() -> None:
+    row, key = (who(0), TOKEN, bytes.fromhex("12345678")), {(TOKEN, 5): True}
+    chances, late = [], []
+    for touched in ([key, key, {}, {}], [{}, {}, key, key]):
+        patterns = Patterns({(TOKEN, 0x12345678): {CONSTANT: Stats()}})
+        for n, one in enumerate(touched):
+            learn(patterns, calls([row, row]), [one, one], n)
+        patterns.trust, patterns.touched, patterns.contracts, patterns.groups = Trust(), {}, {}, {}
+        late.append(features(patterns, row)["of late"])
+        assert features(patterns, row)["of late, address callee"] == late[-1]
+        assert features(patterns, row)["of late, address const"] == 0
+        assert patterns.templates[TOKEN, 0x12345678][CONSTANT].calls == 8
+        patterns.trust.mean[list(FEATURES).index("of late")] = 1
+        chances += score(patterns, calls([row]), 9).chance.tolist()
+    assert late == [-0.5625, 0.5625]
+    assert chances[0] < 0.5 < chances[1]
+
+
+def test_what_was_right_of_other_contracts_is_expected_of_a_new_one() -> None:
+    """By what a function is called, and by the kind of its patterns; each pattern counts once a block for its kind."""
+    row = who(0), OTHER, bytes.fromhex("12345678")
+    found = []
+    for touched in ({(TOKEN, 5): True}, {}):
+        patterns = Patterns({(where, 0x12345678): {CONSTANT: Stats()} for where in (TOKEN, OTHER)})
+        for n in range(4):
+            learn(patterns, calls([(who(n), TOKEN, row[2])] * 3), [touched] * 3, n)
+        found.append((patterns.kinds, features(patterns, row)))
+    (right, good), (wrong, bad) = found
+    assert (right, wrong) == ({CONSTANT.kinds: (4.0, 0.0)}, {CONSTANT.kinds: (0.0, 4.0)})
+    assert good["its kind's hits against misses, by call"] == -bad["its kind's hits against misses, by call"] == math.log(5)
+    selector = "the selector's hits against misses, log"
+    assert good[selector] == pytest.approx(math.log(13))
+    assert bad[selector] < 0
+    patterns.templates[OTHER, 0x12345678][CONSTANT].add(3, 3)
+    assert features(patterns, row)["its kind's hits against misses, by call"] == -math.log(5) / 4  # its own counts more
+    other = who(0), OTHER, bytes.fromhex("12345679")
+    patterns.templates[OTHER, 0x12345679] = {CONSTANT: Stats()}
+    assert features(patterns, other)[selector] == 0
+
+
+def test_a_variable_that_was_not_touched_when_its_contract_was() -> None:
+    row, name = (who(0), TOKEN, bytes.fromhex("12345678") + word(who(1))), "never touched, though its contract was"
+    entries = KeyPattern(Word("callee"), Word("const", 5), (Step("mapping", Word("word")),))
+    for pattern, touched, told in (
+        (CONSTANT, {}, 0), (CONSTANT, {(TOKEN, 6): True}, 1), (CONSTANT, {(TOKEN, 5): True}, 0),
+        (entries, {(TOKEN, 6): True}, 0),
+    ):  # fmt: skip
+        patterns = Patterns({(TOKEN, 0x12345678): {pattern: Stats()}})
+        learn(patterns, calls([(who(0), OTHER, b"")]), [touched], 1)
+        assert features(patterns, row)[name] == told
+
+
+def test_patterns_of_one_kind_are_counted_by_function() -> None:
+    row = who(0), TOKEN, bytes.fromhex("12345678")
+    more = {KeyPattern(Word("word"), Word("const", n)): Stats() for n in range(3)}  # which there is none of in the call
+    patterns = Patterns({(TOKEN, 0x12345678): {CONSTANT: Stats(), **more}, (OTHER, 0x12345678): {CONSTANT: Stats()}})
+    assert features(patterns, row)["patterns of its kind, log"] == math.log(2) / 4
+    more = {KeyPattern(Word("callee"), Word("const", 5), offset=n): Stats() for n in range(1, 3)}
+    patterns.templates[TOKEN, 0x12345678] |= more
+    rows = score(patterns, calls([row]), 9).rows()
+    assert rows[:, list(FEATURES).index("patterns of its kind, log")].tolist() == [math.log(4) / 4] * 3
 
 
 def test_each_key_is_scored_once_by_the_surest_way() -> None:
@@ -584,11 +712,13 @@ def test_patterns_come_back_from_json() -> None:
 #: A pattern as JSON has it.
 KEY: dict[str, Any] = {
     "address": ["callee", 0], "start": ["const", "0x5"], "steps": [], "offset": 0, "hits": 0, "writes": 0, "calls": 1,
-    "last": -1,
+    "recent": 0.5,
 }  # fmt: skip
+#: What patterns have in common, how many were right and wrong.
+ALIKE: list[Any] = ["mapping", "callee", 1, False, False, 2.5, 0.5]
 A20 = "0x" + "ab" * 20
 WRONG: list[tuple[Any, str]] = [
-    (5, "version = 5"), ({"version": 2}, "version = 2: must be 1"), ({"version": 1}, "templates = None: must be a list"),
+    (5, "version = 5"), ({"version": 1}, "version = 1: must be 2"), ({"version": 2}, "templates = None: must be a list"),
     ({"templates": [{"selector": "x"}]}, r"templates\[0\].selector = 'x': must be hexadecimal"),
     ({"templates": [{"selector": 1, "contract": "0x1"}]}, r"contract = '0x1': must be 20 bytes"),
     ({"templates": [{"selector": 1, "keys": [{}]}]}, r"keys\[0\] = \[\]: must have address"),
@@ -608,8 +738,18 @@ WRONG: list[tuple[Any, str]] = [
     ({"trust": {"mean": [10**400] * len(FEATURES)}}, "trust.mean = .*must be numbers"),
     ({"trust": {"mean": ["1"] * len(FEATURES)}}, "trust.mean = .*must be numbers"),
     ({"contracts": {"0x" + "11" * 20: -1}}, "must be an integer in"), ({"asked": [7]}, r"asked\[0\] = 7: must be 20 bytes"),
+    *(({"templates": [{"selector": 1, "keys": [KEY | {"recent": share}]}]}, r"recent = .*: must be a number in \[0, 1\]")
+      for share in (-0.1, 1.1, math.nan, True, "0x0", None, 10**400)),
+    *(({"kinds": [one]}, told) for one, told in (
+        (5, r"kinds\[0\] = 5: must be a list of 7"), (ALIKE[:6], "must be a list of 7"),
+        (["nothing", *ALIKE[1:]], "must have one of constant, hash, role, mapping; const, callee,"),
+        (["hash", [], *ALIKE[2:]], "must have one of"), ([*ALIKE[:3], 0, *ALIKE[4:]], "must have one of"),
+        ([*ALIKE[:2], 4, *ALIKE[3:]], r"kinds\[0\] = 4: must be an integer in \[0, 0x3\]"),
+        ([*ALIKE[:5], -1, 0], r"= -1: must be a number in \[0, "), ([*ALIKE[:6], math.inf], r"= inf: must be a number"),
+    )),
+    ({"kinds": [ALIKE, ALIKE]}, r"kinds\[1\] = .* must be there once"),
     # which would be taken for something else
-    ({"version": True}, "version = True: must be 1"), ({"version": 1.0}, "version = 1.0: must be 1"),
+    ({"version": True}, "version = True: must be 2"), ({"version": 2.0}, "version = 2.0: must be 2"),
     *(({"usual": {"balances": text}}, "balances = .*: must be hexadecimal") for text in (
         "-0x5", "0x_5", " 5 ", "5_0", "5", "0x", "0x5\n", "0x\uff15",
     )),
@@ -648,7 +788,7 @@ def test_what_is_wrong_in_json_is_named(given: Any, told: str) -> None:
 
 def test_the_largest_that_json_may_have_is_learned_from_and_comes_back() -> None:
     n, row = len(FEATURES), token_call(who(0), who(1))[0]
-    keys = [KEY | {"hits": 2**53, "writes": 2**53, "calls": 2**53, "last": 2**63 - 1}]
+    keys = [KEY | {"hits": 2**53, "writes": 2**53, "calls": 2**53, "recent": 1}]
     for mean, precision in ((1e6, 1e15), (-1e6, 1e-3), (1e6, 1.0)):
         patterns = patterns_from_json(patterns_to_json(Patterns()) | {
             "trust": {"mean": [mean] * n, "precision": (np.eye(n) * precision).tolist()},
@@ -656,6 +796,7 @@ def test_the_largest_that_json_may_have_is_learned_from_and_comes_back() -> None
             "groups": [[None, "0x" + row[2][:4].hex(), 2**53, 2**53, 2**53]],
             "touched": [["0x" + TOKEN.hex(), "0x5", 2**53 - 1, 2**63 - 1]], "contracts": {"0x" + TOKEN.hex(): 2**63 - 1},
             "layouts": {"0x" + TOKEN.hex(): {"balances": {"0x" + "f" * 64: 2**53}}},
+            "kinds": [["constant", "callee", 0, False, False, 2**53, 0]],
         })  # fmt: skip
         assert patterns_from_json(json.loads(json.dumps(patterns_to_json(patterns)))) == patterns
         for touched in ({(TOKEN, 5): True}, {(TOKEN, 6): True}):

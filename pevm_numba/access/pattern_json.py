@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from .. import door
 from ..errors import BlockError
-from .patterns import FACTORIES, ROLES, Group, KeyPattern, Patterns, Stats, Step, Word
-from .trust import FEATURES, Trust
+from .patterns import FACTORIES, ROLES, Group, KeyPattern, Kinds, Patterns, Stats, Step, Word
+from .trust import ADDRESS_KINDS, FEATURES, SLOT_KINDS, Trust
 
 __all__ = ["patterns_from_json", "patterns_to_json"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _WORDS: Final = ("const", "sender", "callee", "word", "last", "pool", "last_pool", "each", "each_next", "each_pool")
 _STEPS: Final = ("mapping", "vyper", "array")
 
@@ -41,7 +41,7 @@ def _key_out(pattern: KeyPattern, stats: Stats) -> dict[str, Any]:
         "address": _word_out(pattern.address),
         "start": pattern.start if isinstance(pattern.start, str) else _word_out(pattern.start),
         "steps": [[step.how, _word_out(step.word)] for step in pattern.steps], "offset": pattern.offset,
-        "hits": stats.hits, "writes": stats.writes, "calls": stats.calls, "last": stats.last,
+        "hits": stats.hits, "writes": stats.writes, "calls": stats.calls, "recent": stats.recent,
     }  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def patterns_to_json(patterns: Patterns) -> dict[str, Any]:
     Examples
     --------
     >>> patterns_to_json(Patterns())["version"]
-    1
+    2
     """
     return {
         "version": _VERSION,
@@ -70,6 +70,7 @@ def patterns_to_json(patterns: Patterns) -> dict[str, Any]:
         "groups": [[_contract_out(group), f"0x{group[1]:08x}", *counts] for group, counts in patterns.groups.items()],
         "touched": [[f"0x{address.hex()}", hex(slot), *counts] for (address, slot), counts in patterns.touched.items()],
         "contracts": {f"0x{address.hex()}": last for address, last in patterns.contracts.items()},
+        "kinds": [[*kind, *counts] for kind, counts in patterns.kinds.items()],
         "asked": sorted(f"0x{address.hex()}" for address in patterns.asked),
     }  # fmt: skip
 
@@ -95,6 +96,21 @@ class _Reader:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise self.wrong(place, given, f"must be an integer in [{low}, {high:#x}]")
         return value
+
+    def real(self, place: str, value: Any, most: float) -> float:
+        """A number that is not negative."""
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= most:
+            raise self.wrong(place, value, f"must be a number in [0, {most:g}]")
+        return float(value)
+
+    def kind(self, place: str, row: Any) -> tuple[Kinds, tuple[float, float]]:
+        """What patterns have in common, and how often they were right and wrong."""
+        slot, address, steps, pooled, anywhere, hits, misses = self.items(place, row, list, 7)
+        if slot not in SLOT_KINDS or address not in ADDRESS_KINDS or type(pooled) is not bool or type(anywhere) is not bool:
+            known = f"{', '.join(SLOT_KINDS)}; {', '.join(ADDRESS_KINDS)}; steps; and two truth values"
+            raise self.wrong(place, row, f"must have one of {known}")
+        kind = slot, address, self.number(place, steps, 3), pooled, anywhere
+        return kind, (self.real(place, hits, _COUNT), self.real(place, misses, _COUNT))
 
     def address(self, place: str, value: Any) -> bytes:
         """20 bytes in hexadecimal."""
@@ -157,7 +173,7 @@ class _Reader:
     def key(self, place: str, given: Any) -> tuple[KeyPattern, Stats]:
         """A pattern and its record."""
         one = self.items(place, given, dict)
-        for name in ("address", "start", "steps", "offset", "hits", "writes", "calls", "last"):
+        for name in ("address", "start", "steps", "offset", "hits", "writes", "calls", "recent"):
             if name not in one:
                 raise self.wrong(place, sorted(one), f"must have {name}")
         start = one["start"]
@@ -179,7 +195,7 @@ class _Reader:
             raise self.wrong(place, hits, f"must have at most as many hits as calls, {calls}")
         if writes > hits + 1:  # the call that it was made of may have written, and is no hit
             raise self.wrong(place, writes, f"must have at most one write more than hits, {hits}")
-        stats = Stats(hits, writes, calls, self.number(f"{place}.last", one["last"], _BLOCK, -1))
+        stats = Stats(hits, writes, calls, self.real(f"{place}.recent", one["recent"], 1))
         offset = self.number(f"{place}.offset", one["offset"], 2**63 - 1)
         return KeyPattern(self.word(f"{place}.address", one["address"]), start, tuple(steps), offset), stats
 
@@ -212,7 +228,7 @@ def patterns_from_json(given: Mapping[str, Any]) -> Patterns:
         raise reader.wrong("version", version, f"must be {_VERSION}")
     parts = {name: reader.items(name, given.get(name), kind) for name, kind in (
         ("templates", list), ("layouts", dict), ("usual", dict), ("trust", dict), ("groups", list), ("touched", list),
-        ("contracts", dict), ("asked", list),
+        ("contracts", dict), ("kinds", list), ("asked", list),
     )}  # fmt: skip
     made = Patterns()
     for i, part in enumerate(parts["templates"]):
@@ -259,5 +275,8 @@ def _fill_experience(reader: _Reader, made: Patterns, parts: Mapping[str, Any]) 
         place = f"contracts.{one}"
         address = reader.once(place, one, reader.address(place, one), made.contracts)
         made.contracts[address] = reader.number(place, last, _BLOCK)
+    for i, row in enumerate(parts["kinds"]):
+        kind, record = reader.kind(f"kinds[{i}]", row)
+        made.kinds[reader.once(f"kinds[{i}]", row, kind, made.kinds)] = record
     for i, one in enumerate(parts["asked"]):
         made.asked.add(reader.once(f"asked[{i}]", one, reader.address(f"asked[{i}]", one), made.asked))

@@ -246,7 +246,7 @@ def _ways(patterns: Patterns, address: bytes, ways: Sequence[KeyPattern], fixed:
     return found
 
 
-def _count(patterns: Patterns, scored: Scored, touched: Sequence[Touched], number: int) -> set[tuple[int, tuple[bytes, int]]]:
+def _count(patterns: Patterns, scored: Scored, touched: Sequence[Touched]) -> set[tuple[int, tuple[bytes, int]]]:
     """Count hits of the patterns that there are, and learn how far to trust them; which (call, key) they have explained."""
     addresses, slots = scored.address.tobytes(), scored.slot.tobytes()
     keys = [
@@ -255,13 +255,17 @@ def _count(patterns: Patterns, scored: Scored, touched: Sequence[Touched], numbe
     txs, listed = scored.tx.tolist(), scored.listed
     hit = np.array([key in touched[t] for t, key in zip(txs, keys)], bool)
     wrote = np.array([touched[t].get(key, False) for t, key in zip(txs, keys)], bool)
-    patterns.trust.learn(scored.rows(), hit)
+    patterns.trust.learn(scored.rows(), hit, 1 / np.bincount(scored.pattern)[scored.pattern])  # a pattern counts once
     each, n = scored.derived.pattern, len(listed)
     hits, writes = (np.bincount(each, each_key[scored.key], n).astype(int).tolist() for each_key in (hit, wrote))
     for e, calls in enumerate(np.bincount(each, minlength=n).tolist()):
-        stats = patterns.templates[listed[e][0]][listed[e][1]]
-        stats.hits, stats.writes, stats.calls = stats.hits + hits[e], stats.writes + writes[e], stats.calls + calls
-        stats.last = number if hits[e] else stats.last
+        group, pattern = listed[e]
+        stats = patterns.templates[group][pattern]
+        stats.add(hits[e], calls)
+        stats.writes += writes[e]
+        if calls:
+            share, record = hits[e] / calls, patterns.kinds.get(pattern.kinds, (0.0, 0.0))
+            patterns.kinds[pattern.kinds] = record[0] + share, record[1] + 1 - share
     for i in np.flatnonzero(scored.chance >= _LIKELY).tolist():
         group = listed[int(scored.pattern[i])][0]
         hits_of, keys_of, calls_of = patterns.groups.get(group, (0, 0, 0))
@@ -305,7 +309,7 @@ def learn(
     """
     if len(touched) != calls.n_tx:
         raise BlockError(f"touched has {len(touched)} entries: must be {calls.n_tx}, one a call")
-    explained = _count(patterns, score(patterns, calls, number) if scored is None else scored, touched, number)
+    explained = _count(patterns, score(patterns, calls, number) if scored is None else scored, touched)
     selectors, callees = calls.selectors().tolist(), calls.to.tobytes()
     fresh: dict[Group, dict[KeyPattern, Stats]] = {}
     for t, selector in enumerate(selectors):
@@ -317,15 +321,33 @@ def learn(
         missed = {key: written for key, written in touched[t].items() if (t, key) not in explained}
         if missed:
             _learn_call(patterns, _Call(calls, t), selector, missed, fresh)
+    _count_fresh(patterns, calls, touched, fresh)
     for found, part in fresh.items():
-        known = patterns.templates.setdefault(found, {})
-        for pattern, stats in part.items():
-            known.setdefault(pattern, stats)
+        patterns.templates.setdefault(found, {}).update(part)
     for one in touched:
         for address, slot in one:
             patterns.contracts[address] = number
             patterns.touched[address, slot] = patterns.touched.get((address, slot), (0, 0))[0], number
     _forget(patterns)
+
+
+def _count_fresh(
+    patterns: Patterns, calls: Calls, touched: Sequence[Touched], fresh: dict[Group, dict[KeyPattern, Stats]]
+) -> None:
+    """Count what new patterns say of the calls of their own block, but for one key each: the one that it was made of."""
+    derived, listed = Patterns(fresh, patterns.layouts, patterns.usual).derive(calls)
+    addresses, slots = derived.address.tobytes(), derived.slot.tobytes()
+    found = [
+        touched[t].get((addresses[20 * i : 20 * i + 20], int.from_bytes(slots[32 * i : 32 * i + 32], "big")))
+        for i, t in enumerate(derived.tx.tolist())
+    ]  # fmt: skip
+    counts = np.zeros((len(listed), 3), int)
+    for column, of in enumerate(([True] * len(found), [one is not None for one in found], [bool(one) for one in found])):
+        counts[:, column] = np.bincount(derived.pattern[np.array(of, bool)], minlength=len(listed))
+    for (group, pattern), (n, hits, writes) in zip(listed, counts.tolist()):
+        stats, own = fresh[group][pattern], min(1, hits)
+        stats.add(hits - own, n - own)
+        stats.writes = max(stats.writes, writes)
 
 
 def _learn_call(

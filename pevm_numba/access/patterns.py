@@ -20,7 +20,7 @@ from ..errors import BlockError
 from .calls import Calls
 from .trust import Trust
 
-__all__ = ["FACTORIES", "ROLES", "Derived", "Group", "KeyPattern", "Patterns", "Stats", "Step", "Word"]
+__all__ = ["FACTORIES", "ROLES", "Derived", "Group", "KeyPattern", "Kinds", "Patterns", "Stats", "Step", "Word"]
 
 #: What a contract's layout may say the place of.
 ROLES: Final = ("balances", "allowances", "owners", "approvals", "operators")
@@ -57,6 +57,10 @@ class Word(NamedTuple):
     argument: int = 0
 
 
+#: What patterns have in common: `KeyPattern.kinds`.
+Kinds: TypeAlias = tuple[str, str, int, bool, bool]
+
+
 class Step(NamedTuple):
     """One more level: an entry of a "mapping" (Solidity), of a "vyper" mapping, or of an "array"."""
 
@@ -82,7 +86,7 @@ class KeyPattern(NamedTuple):
         return self.address.kind in ("const", "callee") and all(word.kind in ("const", "callee") for word in self.words)
 
     @property
-    def kinds(self) -> tuple[str, str, int, bool, bool]:
+    def kinds(self) -> Kinds:
         """What it has in common with others: how the slot derives (`trust.SLOT_KINDS`), and the address (`ADDRESS_KINDS`),
         how many steps it takes, whether to an exchange's entry, and whether by words from anywhere in the data.
 
@@ -109,13 +113,27 @@ class KeyPattern(NamedTuple):
 
 @dataclass
 class Stats:
-    """Calls since a pattern was found, how many touched what it says, how many of these wrote it, and the last block with
-    one, -1 for none; the call that it was made of counts as written or not, and not as a hit."""
+    """Calls since a pattern was found, how many touched what it says, and how many of these wrote it; the call that it was
+    made of counts as written or not, and not as a hit. `recent` is the share that did, each block counting half as much as
+    the next one, and 1/2 before the first."""
 
     hits: int = 0
     writes: int = 0
     calls: int = 0
-    last: int = -1
+    recent: float = 0.5
+
+    def add(self, hits: int, calls: int) -> None:
+        """Count calls of a block.
+
+        Examples
+        --------
+        >>> stats = Stats()
+        >>> stats.add(3, 4)
+        >>> stats
+        Stats(hits=3, writes=0, calls=4, recent=0.625)
+        """
+        if calls:
+            self.hits, self.calls, self.recent = self.hits + hits, self.calls + calls, (self.recent + hits / calls) / 2
 
 
 class Derived(NamedTuple):
@@ -151,6 +169,8 @@ class Patterns:
         How often a key was touched that the patterns of the call's group did not tell; the last block that touched it.
     contracts : dict of address to int
         The last block in which storage of a contract was touched.
+    kinds : dict of kinds to (hits, misses)
+        Of patterns by what they have in common (`KeyPattern.kinds`), each block's use of one counting once.
     asked : set of address
         Contracts that were asked for their layout (`ask_layouts`).
 
@@ -168,6 +188,7 @@ class Patterns:
     groups: dict[Group, tuple[int, int, int]] = field(default_factory=dict)
     touched: dict[tuple[bytes, int], tuple[int, int]] = field(default_factory=dict)
     contracts: dict[bytes, int] = field(default_factory=dict)
+    kinds: dict[Kinds, tuple[float, float]] = field(default_factory=dict)
     asked: set[bytes] = field(default_factory=set)
 
     def __len__(self) -> int:

@@ -50,7 +50,7 @@ def predicted_storage(block: AnyBlock, patterns: Patterns) -> list[Storage]:
     >>> meta = {"to": [b"\\x02" * 20], "input": [bytes.fromhex("a9059cbb") + bytes(12) + b"\\x05" * 20 + bytes(32)]}
     >>> (found,) = predicted_storage(Block.from_programs([[("NOOP", 1)]], meta=meta), built_in_patterns())  # a transfer
     >>> [(address[0], round(chance, 1), writes) for (address, _), (chance, writes) in found.items()]
-    [(2, 0.7, True), (2, 0.7, True)]
+    [(2, 0.8, True), (2, 0.8, True)]
     """
     door.instance("patterns", patterns, Patterns)
     return _storage(score(patterns, calls_of(block), _number(block)), patterns, block.n_tx)

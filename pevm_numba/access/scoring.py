@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,10 @@ __all__ = ["Scored", "score"]
 #: Blocks since what never happened.
 _NEVER: Final = 2**24
 
+#: Logarithms of blocks and of counts are divided by these. The prior of `Trust` holds features back alike only if all are of
+#: one size: a small coefficient of a large one makes as much as a large one of the others.
+_LONG, _MANY = float(np.log1p(_NEVER)), 4.0
+
 #: Bytes of an address in whole words.
 _PARTS: Final = (slice(8), slice(8, 16), slice(12, 20))
 
@@ -25,8 +30,9 @@ _COLUMN: Final = {name: i for i, name in enumerate(FEATURES)}
 
 #: Features that differ from key to key; the others are of the pattern.
 _OF_KEYS: Final = (
-    *(f"familiar {level}" for level in range(4)), "layout unknown", "never touched", "blocks since it was touched, log",
-    "blocks since its contract was, log", "patterns that give it, log", "keys of the call, log",
+    *(f"familiar {level}" for level in range(4)), "layout unknown", "never touched",
+    "never touched, though its contract was", "blocks since it was touched, log", "blocks since its contract was, log",
+    "patterns that give it, log", "keys of the call, log",
 )  # fmt: skip
 _COLUMNS: Final = np.array([_COLUMN[name] for name in _OF_KEYS])
 
@@ -101,46 +107,60 @@ def _address_digests(addresses: list[bytes]) -> NDArray[np.uint64]:
     return _contract_digests(np.frombuffer(b"".join(addresses), np.uint8).reshape(-1, 20))
 
 
-def _of_patterns(
-    patterns: Patterns, listed: Listed, number: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Features of patterns, which of them always give the same key, and which begin at a role's place."""
+def _of_patterns(patterns: Patterns, listed: Listed) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Features of patterns, which of them always give the same key, begin at a role's place, and take no step."""
     rows = np.zeros((len(listed), len(FEATURES)))
     stats = [patterns.templates[group][pattern] for group, pattern in listed]
-    hits, calls = (np.array([getattr(one, name) for one in stats], np.float64) for name in ("hits", "calls"))
-    last = np.array([one.last for one in stats], np.int64)
-    sizes = np.array([len(patterns.templates[group]) for group, _ in listed], np.float64)
+    hits, calls, recent = (np.array([getattr(one, name) for one in stats]) for name in ("hits", "calls", "recent"))
     records = np.array([patterns.groups.get(group, (0, 0, 0)) for group, _ in listed], np.float64).reshape(-1, 3)
+    kinds = [pattern.kinds for _, pattern in listed]
+    alike = [(group, kind) for (group, _), kind in zip(listed, kinds)]
+    often = Counter(alike)
+    of_selector = _of_selectors(patterns, listed)
+    of_kind = np.array([patterns.kinds.get(kind, (0.0, 0.0)) for kind in kinds]).reshape(-1, 2)
 
     def put(name: str, values: Any) -> None:
         rows[:, _COLUMN[name]] = values
 
     put("always", 1)
     put("hits against misses, log", log_odds(hits, calls - hits, 0.3))
-    put("calls, log", np.log1p(calls))
     put("no call yet", calls == 0)
-    put("never hit", last < 0)
-    put("blocks since it hit, log", np.where(last < 0, 0, np.log1p(np.maximum(0, number - last))))
-    put("patterns of the group, log", np.log1p(sizes))
+    put("its kind's hits against misses, by call", log_odds(of_kind[:, 0], of_kind[:, 1], 1.0) / (1 + calls))
+    put("patterns of its kind, log", np.log1p([often[one] for one in alike]) / _MANY)
     put("the group's hits against misses, log", log_odds(records[:, 0], records[:, 1] - records[:, 0], 1.0))
-    put("the group's calls, log", np.log1p(records[:, 2]))
-    for e, (_, pattern) in enumerate(listed):
-        slot, address, steps, pooled, anywhere = pattern.kinds
+    put("the group's calls, log", np.log1p(records[:, 2]) / _MANY)
+    put("the selector's hits against misses, log", log_odds(of_selector[:, 0], of_selector[:, 1] - of_selector[:, 0], 1.0))
+    for e, (slot, address, steps, pooled, anywhere) in enumerate(kinds):
         names = [slot, f"address {address}", f"{slot} of {address}"]
         names += ["two steps"] * (steps == 2) + ["an exchange's"] * pooled + ["anywhere in the data"] * anywhere
         for name in names:
             if name in _COLUMN:
                 rows[e, _COLUMN[name]] = 1
-    constant = np.array([pattern.is_constant for _, pattern in listed], bool)
-    return rows, constant, np.array([isinstance(pattern.start, str) for _, pattern in listed], bool)
+    late = 2 * recent - 1
+    for name in (name for name in FEATURES if name.startswith("of late")):
+        of = name.removeprefix("of late, ")
+        put(name, late * rows[:, _COLUMN[of]] if of != name else late)
+    every = [
+        (pattern.is_constant, isinstance(pattern.start, str), kind[0] in ("constant", "hash"))
+        for (_, pattern), kind in zip(listed, kinds)
+    ]  # fmt: skip
+    return rows, np.array(every, bool).reshape(-1, 3).T
+
+
+def _of_selectors(patterns: Patterns, listed: Listed) -> NDArray[np.float64]:
+    """Of functions of a pattern's selector in all contracts: of keys that were likely, how many were touched; keys."""
+    found = {group[1]: np.zeros(2) for group, _ in listed}
+    for (_, selector), (hits, keys, _) in patterns.groups.items():
+        if selector in found:
+            found[selector] += (hits, keys)
+    return np.array([found[group[1]] for group, _ in listed]).reshape(-1, 2)
 
 
 def _of_keys(
-    patterns: Patterns, derived: Derived, digests: NDArray[np.uint64], number: int,
-    kinds: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-) -> NDArray[np.float64]:  # fmt: skip
+    patterns: Patterns, derived: Derived, digests: NDArray[np.uint64], number: int, traits: NDArray[np.bool_]
+) -> NDArray[np.float64]:
     """Features of keys, (n, _OF_KEYS), all but the last two."""
-    constant, by_role = (kind[derived.pattern] for kind in kinds)
+    constant, by_role, plain = traits[:, derived.pattern]
     contracts = _contract_digests(derived.address)
     known, touched = _table(patterns.touched, 2, _key_digests).of(digests)
     met, last = _table({one: (at,) for one, at in patterns.contracts.items()}, 1, _address_digests).of(contracts)
@@ -150,8 +170,9 @@ def _of_keys(
     found = np.zeros((len(digests), len(_OF_KEYS)))
     found[np.arange(len(found)), level] = 1
     found[:, 4], found[:, 5] = by_role & ~laid, ~known
-    found[:, 6] = np.where(known, np.log1p(np.maximum(0, number - touched[:, 1])), 0)
-    found[:, 7] = np.log1p(np.where(met, np.maximum(0, number - last[:, 0]), _NEVER))
+    found[:, 6] = plain & ~known & met
+    found[:, 7] = np.where(known, np.log1p(np.maximum(0, number - touched[:, 1])), 0) / _LONG
+    found[:, 8] = np.log1p(np.where(met, np.maximum(0, number - last[:, 0]), _NEVER)) / _LONG
     return found
 
 
@@ -171,7 +192,7 @@ def score(patterns: Patterns, calls: Calls, number: int) -> Scored:
     >>> data = np.frombuffer(bytes.fromhex("d0e30db0"), np.uint8)
     >>> one = [np.frombuffer(part, np.uint8).reshape(1, -1) for part in (b"s" * 20, b"t" * 20)]
     >>> calls = Calls(*one, np.zeros(1, bool), data, np.array([0, 4]))
-    >>> group = {KeyPattern(Word("callee"), Word("const", 5)): Stats(9, 9, 9, last=3)}
+    >>> group = {KeyPattern(Word("callee"), Word("const", 5)): Stats(9, 9, 9)}
     >>> scored = score(Patterns({(b"t" * 20, 0xD0E30DB0): group}), calls, 4)
     >>> scored.slot[0, -1], (scored.chance > 0.6).tolist()
     (np.uint8(5), [True])
@@ -179,12 +200,12 @@ def score(patterns: Patterns, calls: Calls, number: int) -> Scored:
     derived, listed = patterns.derive(calls)
     digests = _digests(derived.address, derived.slot)
     key, ways = _numbered(derived, digests)
-    by_pattern, *kinds = _of_patterns(patterns, listed, number)
-    of_key = _of_keys(patterns, derived, digests, number, (kinds[0], kinds[1]))
-    of_key[:, 8] = np.log1p(ways[key])
+    by_pattern, traits = _of_patterns(patterns, listed)
+    of_key = _of_keys(patterns, derived, digests, number, traits)
+    of_key[:, 9] = np.log1p(ways[key]) / _MANY
     first = np.zeros(len(ways), np.int64)
     first[key] = derived.tx  # all ways to a key are of one call
-    of_key[:, 9] = np.log1p(np.bincount(first, minlength=calls.n_tx)[derived.tx])
+    of_key[:, 10] = np.log1p(np.bincount(first, minlength=calls.n_tx)[derived.tx]) / _MANY
     mean = patterns.trust.mean
     chance = chances((by_pattern @ mean)[derived.pattern] + of_key @ mean[_COLUMNS])  # of_key columns of patterns are 0
     best = _best(key, chance, len(ways))

@@ -21,18 +21,21 @@ ADDRESS_KINDS: Final = ("const", "callee", "word", "pool", "each")
 #: What the chance depends on, and what is assumed of it before anything was learned.
 FEATURES: Final[dict[str, float]] = {
     "always": 0.0,
-    # the pattern's own record
-    "hits against misses, log": 0.7, "calls, log": 0.0, "no call yet": 0.0,
+    # the pattern's own record, and that of others where it has none
+    "hits against misses, log": 1.0, "no call yet": 0.0, "its kind's hits against misses, by call": 0.0,
+    "of late": 0.0, **{f"of late, address {kind}": 0.0 for kind in ("const", "word", "callee")},
     **dict.fromkeys(SLOT_KINDS, 0.0), "two steps": 0.0, "an exchange's": 0.0, "anywhere in the data": 0.0,
     **{f"address {kind}": 0.0 for kind in ADDRESS_KINDS},
     **{f"{slot} of {address}": 0.0 for slot in SLOT_KINDS for address in ("const", "word", "callee")},
-    "never hit": 0.0, "blocks since it hit, log": 0.0, "layout unknown": -1.0,
+    "layout unknown": -1.0,
     # the key
     **{f"familiar {level}": 0.0 for level in range(4)},
-    "never touched": 0.0, "blocks since it was touched, log": 0.0, "blocks since its contract was, log": 0.0,
+    "never touched": 0.0, "never touched, though its contract was": 0.0,
+    "blocks since it was touched, log": 0.0, "blocks since its contract was, log": 0.0,
     # its company
-    "patterns of the group, log": 0.0, "patterns that give it, log": 0.0, "keys of the call, log": 0.0,
-    "the group's hits against misses, log": 0.0, "the group's calls, log": 0.0,
+    "patterns of its kind, log": 0.0, "patterns that give it, log": 0.0,
+    "keys of the call, log": 0.0, "the group's hits against misses, log": 0.0, "the group's calls, log": 0.0,
+    "the selector's hits against misses, log": 0.0,
 }  # fmt: skip
 
 #: How sure the assumptions are: few blocks should not move them far.
@@ -76,7 +79,7 @@ class Trust:
     >>> trust = Trust()
     >>> rows = np.zeros((40, len(FEATURES)))
     >>> rows[:, 0], rows[:30, 1] = 1, 1
-    >>> trust.learn(rows, np.arange(40) < 30)
+    >>> trust.learn(rows, np.arange(40) < 30, np.ones(40))
     >>> (trust.chances(rows[[0, 39]]) > 0.5).tolist()
     [True, False]
     """
@@ -94,21 +97,21 @@ class Trust:
         """Chance of each row of features, (n,)."""
         return chances(rows @ self.mean)
 
-    def learn(self, rows: NDArray[np.float64], hits: NDArray[np.bool_]) -> None:
-        """Learn from rows of features, and whether each was a hit."""
+    def learn(self, rows: NDArray[np.float64], hits: NDArray[np.bool_], weights: NDArray[np.float64]) -> None:
+        """Learn from rows of features, whether each was a hit, and how much each counts: less where one cause had many."""
         if not len(rows):
             return
         before, was, want = self.precision, self.mean, hits.astype(np.float64)
 
         def cost(mean: NDArray[np.float64]) -> float:
             scores, moved = rows @ mean, mean - was
-            return float((np.logaddexp(0, scores) - want * scores).sum() + moved @ before @ moved / 2)
+            return float(weights @ (np.logaddexp(0, scores) - want * scores) + moved @ before @ moved / 2)
 
         mean, least = was, cost(was)
         for _ in range(_STEPS):
             found = chances(rows @ mean)
-            slope = rows.T @ (found - want) + before @ (mean - was)
-            step = np.linalg.solve(self._bend(rows, found), slope)
+            slope = rows.T @ (weights * (found - want)) + before @ (mean - was)
+            step = np.linalg.solve(self._bend(rows, found, weights), slope)
             for share in (1.0, 0.5, 0.25, 0.125):  # a whole step may be too far
                 if (reached := cost(mean - share * step)) < least:
                     mean, least = mean - share * step, reached
@@ -116,8 +119,10 @@ class Trust:
             else:
                 break
         self.mean = mean
-        self.precision = self._bend(rows, self.chances(rows))
+        self.precision = self._bend(rows, self.chances(rows), weights)
 
-    def _bend(self, rows: NDArray[np.float64], found: NDArray[np.float64]) -> NDArray[np.float64]:
-        bent: NDArray[np.float64] = (rows * (found * (1 - found))[:, None]).T @ rows + self.precision
+    def _bend(
+        self, rows: NDArray[np.float64], found: NDArray[np.float64], weights: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        bent: NDArray[np.float64] = (rows * (weights * found * (1 - found))[:, None]).T @ rows + self.precision
         return (bent + bent.T) / 2  # products of matrices are symmetric but for rounding
