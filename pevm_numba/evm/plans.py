@@ -121,6 +121,12 @@ def waves_plan(wave_of: NDArray[Any]) -> Plan:
     return _plan(WAVES, len(wave_of), order=order, starts=first)
 
 
-def listed_plan(n_tx: int, cells: NDArray[Any]) -> Plan:
-    """All at once: `cells` say what every transaction makes of which key (`CELLS`)."""
-    return _plan(LISTED, n_tx, order=np.arange(n_tx, dtype=np.int64), cells=cells)
+def listed_plan(cost: NDArray[Any], cells: NDArray[Any]) -> Plan:
+    """All at once, who is said to cost most first: `cells` say what every transaction makes of which key (`CELLS`).
+
+    Examples
+    --------
+    >>> listed_plan(np.array([1, 3, 3]), np.empty(0, CELLS)).order.tolist()
+    [1, 2, 0]
+    """
+    return _plan(LISTED, len(cost), order=np.argsort(-cost, kind="stable").astype(np.int64), cells=cells)

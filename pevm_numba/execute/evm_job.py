@@ -41,6 +41,9 @@ _TRANSFER_NS, _CALL_NS = 1_500, 30_000
 LEAST_WORK: Final = 300_000
 LEAST_GAIN: Final = 1.1
 
+#: Gas of a transaction beyond which more tells nothing of how long it takes.
+_MOST_GAS: Final = 2**62
+
 #: Parts of a worker's share of the block: way still to go counts in these.
 _STEPS: Final = 20
 
@@ -213,7 +216,8 @@ class EvmJob(Job):
         if self.name == "bal":
             if self.access_list is None:
                 raise BlockError("executor 'bal' without access_list: needs one")
-            return listed_plan(block.n_tx, _cells(self.engine, self.access_list))
+            limits = np.array([min(tx.gas_limit, _MOST_GAS) for tx in block.transactions], np.int64)
+            return listed_plan(limits if self.cost is None else self.cost, _cells(self.engine, self.access_list))
         guess = guessed_ns(block)
         if guess < LEAST_WORK and self.engine.n_workers > 1:
             return self._serial(f"guessed work {guess / 1e3:,.0f} us, less than {LEAST_WORK / 1e3:,.0f}")

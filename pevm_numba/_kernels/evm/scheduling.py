@@ -164,10 +164,11 @@ def claim(c, b):
     if context.n_held > 0:
         context.n_held -= 1
         return load(context.held + 8 * context.n_held)
-    left = block.n_tx - load_acquire(b + _NEXT)
-    if left <= 0:
+    claimed = load_acquire(b + _NEXT)
+    if claimed >= block.n_tx:
         return IDLE
-    more = _more(b, left) if context.listed else 0
+    # the first of a list are the largest
+    more = min(_more(b, block.n_tx - claimed), claimed // (8 * block.n_workers)) if context.listed else 0
     i = atomic_add(b + _NEXT, 1 + more)
     if i >= block.n_tx:
         return IDLE
