@@ -76,6 +76,12 @@ def inputs(address: int, rng: random.Random) -> list[bytes]:
             sizes = [rng.choice([0, 1, 2, 31, 32, 33, 40, 65]) for _ in range(3)]
             head = b"".join(size.to_bytes(32, "big") for size in sizes)
             made.append(head + rng.randbytes(sum(sizes) - rng.choice([0, 0, 0, min(5, sum(sizes))])))
+        one, whole = (1).to_bytes(32, "big"), (32).to_bytes(32, "big")
+        for modulus in (0, 1, 2, 2**64, 2**255, 2**256 - 189, 2**256 - 1):  # of 32 bytes each
+            few = rng.choice([0, 1, 2, 3, 2**256 - 1])
+            numbers = (rng.getrandbits(256), few, modulus), (modulus, rng.getrandbits(256), modulus), (few, few, modulus)
+            made += [whole * 3 + b"".join(number.to_bytes(32, "big") for number in three) for three in numbers]
+        made += [one * 3 + bytes([a, b, c]) for a, b, c in ((0, 0, 0), (0, 0, 5), (255, 255, 254), (7, 0, 1))]
         return [*made, (2**256 - 1).to_bytes(32, "big") * 3, bytes(96), b""]
     if address in (6, 7, 8):
         one, two = (1).to_bytes(32, "big"), (2).to_bytes(32, "big")
@@ -121,7 +127,8 @@ def runner(fork: Fork, natively: bool) -> Callable[[int, bytes, int], tuple[bool
 
     def run(address: int, data: bytes, gas: int) -> tuple[bool, bytes]:
         given = gas.to_bytes(32, "big") + address.to_bytes(32, "big") + data
-        tx = Transaction(gas_price=0, gas_limit=10**8, to=code, data=given, sender=who, nonce=next(nonces))
+        most = 10**8 if fork < Fork.OSAKA else 2**24
+        tx = Transaction(gas_price=0, gas_limit=most, to=code, data=given, sender=who, nonce=next(nonces))
         output = machine.run(tx).output
         return bool(output[31]), output[32:]
 
@@ -129,7 +136,9 @@ def runner(fork: Fork, natively: bool) -> Callable[[int, bytes, int], tuple[bool
 
 
 @pytest.mark.parametrize("natively", [True, False], ids=["natively", "by the host"])
-@pytest.mark.parametrize("fork", [Fork.BYZANTIUM, Fork.ISTANBUL, Fork.CANCUN], ids=lambda fork: fork.name.lower())
+@pytest.mark.parametrize(
+    "fork", [Fork.BYZANTIUM, Fork.ISTANBUL, Fork.CANCUN, Fork.OSAKA], ids=lambda fork: fork.name.lower()
+)
 def test_bytecode_gets_the_same(fork: Fork, natively: bool) -> None:
     run, rng = runner(fork, natively), random.Random(7 + int(fork))
     assert natively is False or all(natives().values()), "a library is missing"

@@ -25,6 +25,7 @@ from .memory import (
     word_to_address,
     word_to_bytes,
 )  # fmt: skip
+from .modular import modular_power
 
 __all__ = ["NATIVE_ROOM", "run_precompile"]
 
@@ -136,6 +137,8 @@ def _natively(c, number, data, size, gas):
         copy(context.returned, data, size)
         context.returned_size = size
         return left
+    if number == 5:
+        return modular_power(c, data, size, gas)
     if (number == 2 and context.sha256 != 0) or (number == 3 and context.ripemd160 != 0):
         return _digest(c, number, data, size, gas)
     if 6 <= number <= 8 and context.fp_read != 0:
