@@ -305,6 +305,20 @@ def test_a_long_run_leaves_the_threads_of_openmp_alone(executor: str, monkeypatc
         pn.execute(block, executor, workers=2).check_equal(serial)
 
 
+def test_costs_that_are_not_the_blocks_are_refused() -> None:
+    """Of a list, too: it runs the largest transactions first."""
+    block = block_of([(PEOPLE[i], at(1), 0, i, i, 100_000) for i in range(4)], Fork.LONDON)
+    serial = pn.execute(block, "serial")
+    for executor, known in (("bal", {"access_list": serial.block_access_list()}), ("dataflow", {"access": serial.observed})):
+        job = EvmJob(block, executor, workers=2, cost=np.ones(3), **known)
+        with pytest.raises(BlockError, match=r"cost has shape \(3,\)"):
+            job.plan()
+    job = EvmJob(block, "bal", workers=2, cost=np.array([1.0, 9.0, 2.0, 9.0]), access_list=serial.block_access_list())
+    job.plan()
+    job.collect(*job.run()).check_equal(serial)
+    assert job._plan.order.tolist() == [1, 3, 2, 0]
+
+
 def test_plans_tell_what_nobody_looks_for() -> None:
     """Key 0 is the code of an account that goes, 1 and 2 are its slots, 3 and 4 of another; many add to 5, some to 6."""
     accounts, fields = [at(1)] * 3 + [at(2)] * 2 + PEOPLE[:2], [Field.CODE, *[Field.STORAGE] * 4, *[Field.BALANCE] * 2]

@@ -106,12 +106,8 @@ def test_everybody_may_ask_at_any_time(executor: str, n_workers: int, monkeypatc
             job.collect(*job.run()).check_equal(serial)
 
 
-@pytest.mark.skipif(DISABLED, reason="needs real threads")
-def test_nobody_waits_for_a_value_of_whoever_waits_for_him() -> None:
-    """The second transaction asks only when it runs again, with what it has written still unsettled; later ones read that.
-
-    Who asks first has all others leave Numba's threads: one who waited for the value would never do so.
-    """
+def asks_when_it_runs_again() -> pn.EvmBlock:
+    """The second transaction asks only when it runs again, with what it has written still unsettled; later ones read that."""
     writer = "5b" + BURN * 40 + "600160005500"
     second = "5b6000541561{:04x}57" + MODEXP + "5b60005460010160015500"
     start = "5f35600114" + "61{:04x}57" + "5f35600214" + "61{:04x}57"
@@ -126,7 +122,13 @@ def test_nobody_waits_for_a_value_of_whoever_waits_for_him() -> None:
                 data=kind.to_bytes(32, "big") + (10 + i).to_bytes(32, "big"))
         for i, kind in enumerate(kinds)
     ]  # fmt: skip
-    block = pn.EvmBlock(block.env, txs, block.state)
+    return pn.EvmBlock(block.env, txs, block.state)
+
+
+@pytest.mark.skipif(DISABLED, reason="needs real threads")
+def test_nobody_waits_for_a_value_of_whoever_waits_for_him() -> None:
+    """Who asks first has all others leave Numba's threads: one who waited for the value would never do so."""
+    block = asks_when_it_runs_again()
     serial = pn.execute(block, "serial")
     assert serial.success.all()
     assert serial.state[CODE].storage == {0: 1, 1: 2, **{10 + i: 2 for i in range(2, 22)}}
@@ -138,6 +140,36 @@ def test_nobody_waits_for_a_value_of_whoever_waits_for_him() -> None:
         done.check_equal(serial)
         again += done.counters["aborts"]
     assert again > 0
+
+
+@pytest.mark.skipif(DISABLED, reason="needs real threads")
+def test_nobody_waits_for_a_value_of_whoever_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the host raises ends the run, though others wait by then for what that transaction was to make anew."""
+    block = asks_when_it_runs_again()
+    nothing = pn.AccessSets.from_dicts([{}] * block.n_tx, n_keys=1)
+    job, raised, failing = EvmJob(block, "optimistic", workers=2, access=nothing), list[Exception](), list[int]()
+    job.plan()
+    real = workers.call
+
+    def fail(*given: Any) -> tuple[bool, int, bytes]:
+        if job.engine.records["runs"][1] < 2:
+            return real(*given)
+        time.sleep(0.3)
+        failing.append(1)
+        raise OSError("no answer")
+
+    def run_until_one_fails() -> None:
+        try:
+            for _ in range(200):
+                job.run()
+        except OSError as error:
+            raised.append(error)
+
+    monkeypatch.setattr(workers, "call", fail)
+    thread = threading.Thread(target=run_until_one_fails, daemon=True)
+    thread.start()
+    thread.join(timeout=60)
+    assert (len(failing), [str(error) for error in raised]) == (1, ["no answer"])
 
 
 @pytest.mark.skipif(DISABLED, reason="needs real threads")

@@ -52,7 +52,7 @@ __all__ = ["Engine"]
 #: Gas that all transactions together may use, from which on a run by one worker, or by more, may be interrupted; others end
 #: by themselves in seconds. Several run on threads of Python's own then, which take 100 us to begin: if OpenMP was called by
 #: two threads, its own would be slow to wake up ever after.
-_LONG_GAS: Final = 200_000_000, 1_000_000_000
+_LONG_GAS: Final = 200_000_000, 500_000_000
 
 #: What kernels read of a plan as it is.
 _PLANNED: Final = ("starts", "ranks", "followers_at", "followers", "awaited", "declared_at")

@@ -25,6 +25,7 @@ from ..evm.plans import CELLS, Plan, flow_plan, listed_plan, serial_plan, waves_
 from ..evm.world import known_hashes
 from ..keys import KeyTable
 from ..machine.ops import Field
+from ..schedule.costs import costs
 from ..schedule.dependencies import Dependencies, dependencies
 from ..schedule.plan import Schedule
 from ..schedule.timeline import Timeline
@@ -152,7 +153,7 @@ class EvmJob(Job):
         What waves and dataflow take for known, hints for optimistic. All check that it is so, unless the state is elsewhere,
         and look again at all results where it is not.
     cost : (n_tx,) numbers, optional
-        Guessed times of the transactions: whoever has the longest way to go behind him runs first.
+        Guessed times of the transactions: whoever has the longest way to go behind him runs first; of a list the longest.
     access_list : EvmAccessList or Eip7928List, optional
         Needed for ``bal``. Of the second `collect` compares what a run alone does not tell: what is only read, and what the
         protocol does around the transactions.
@@ -217,7 +218,8 @@ class EvmJob(Job):
             if self.access_list is None:
                 raise BlockError("executor 'bal' without access_list: needs one")
             limits = np.array([min(tx.gas_limit, _MOST_GAS) for tx in block.transactions], np.int64)
-            return listed_plan(limits if self.cost is None else self.cost, _cells(self.engine, self.access_list))
+            cost = limits if self.cost is None else costs(self.cost, block.n_tx)
+            return listed_plan(cost, _cells(self.engine, self.access_list))
         guess = guessed_ns(block)
         if guess < LEAST_WORK and self.engine.n_workers > 1:
             return self._serial(f"guessed work {guess / 1e3:,.0f} us, less than {LEAST_WORK / 1e3:,.0f}")

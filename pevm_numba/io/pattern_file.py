@@ -33,11 +33,11 @@ def read_patterns(path: str | os.PathLike[str]) -> Patterns:
     >>> import tempfile
     >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = Path(folder, "patterns.json").write_text('{"version": 2}')
+    ...     _ = Path(folder, "patterns.json").write_text('{"version": 1}')
     ...     read_patterns(Path(folder, "patterns.json"))
     Traceback (most recent call last):
     ...
-    pevm_numba.errors.FileFormatError: ...patterns.json: patterns, version = 2: must be 1
+    pevm_numba.errors.FileFormatError: ...patterns.json: patterns, version = 1: must be 2
     """
     reader, value = opened("patterns", path)
     try:

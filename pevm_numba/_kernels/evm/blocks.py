@@ -161,9 +161,9 @@ def _undoubted(c, b, t):
 
 @kernel(bare=True)
 def _end_undoubted(c, b):
-    """When all have run without doubt: see whether what is OPEN stands, too; then everything does."""
+    """When all have run without doubt: see whether what is OPEN stands, too; then all does. False if others are at it."""
     if not compare_swap(b + _FRONTIER_LOCK, 0, 1):
-        return
+        return False
     t = load_acquire(b + _OPENED) - 1 if load_acquire(b + _FRONTIER) < _block(b).n_tx else -1  # else another has seen to it
     while t >= 0 and load_acquire(b + _DOUBT) == 0:
         _context(c).position = t
@@ -174,6 +174,7 @@ def _end_undoubted(c, b):
     if load_acquire(b + _DOUBT) == 0:
         store_release(b + _FRONTIER, _block(b).n_tx)
     unlock(b + _FRONTIER_LOCK)
+    return True
 
 
 @kernel(bare=True)
@@ -344,8 +345,7 @@ def _share(c, b):
             continue
         run = _PACE
         tell(c, b)
-        if load_acquire(b + _DONE) == n and load_acquire(b + _DOUBT) == 0:
-            _end_undoubted(c, b)
+        if load_acquire(b + _DONE) == n and load_acquire(b + _DOUBT) == 0 and _end_undoubted(c, b):
             continue
         if _look_ahead(c, b):
             looks = 0

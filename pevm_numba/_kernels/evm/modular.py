@@ -68,7 +68,7 @@ def _price(c, size, bits):
 
 @kernel(bare=True)
 def modular_power(c, data, size, gas):
-    """base ** exponent % modulus, where calls return to: the gas left, -1 if there was too little, -2 for longer numbers."""
+    """base ** exponent % modulus, where calls return to: the gas left, -1 if there was too little, -2 for the host."""
     context = _context(c)
     room, scratch = context.native, context.scratch
     base, exponent, modulus, result = room + _BASE, room + _EXPONENT, room + _MODULUS, room + _RESULT

@@ -1,4 +1,5 @@
-"""All workers of a block at once, on Numba's threads. If there are fewer of those, any one worker finishes what is left."""
+"""All workers of a block at once, on Numba's threads. If there are fewer of those, one thread is several workers
+one after the other: the first finishes what is to run, but each has to come by, to settle what it has made."""
 
 from __future__ import annotations
 

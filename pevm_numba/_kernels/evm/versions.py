@@ -16,6 +16,7 @@ __all__ = ["FINGERS", "add_cell", "declare", "earn", "fetch", "link_cells", "set
 
 _context, _cell = CONTEXT.at, CELL.at
 _CELL_SIZE, _NEXT, _KIND, _AWAY = CELL.size, CELL.numbers["next"], CELL.numbers["kind"], BLOCK.numbers["away"]
+_STOP = BLOCK.numbers["stop"]
 
 #: Keys of which a worker remembers where it put the last cell.
 FINGERS = 256
@@ -28,14 +29,15 @@ _LOOKS = 200
 def _decided(b, at):
     """Kind of a cell, once it is no estimate any more: whoever makes it anew is at a lower position and at work.
 
-    If he has to leave, so has everybody; then the value that was there is taken for now, which will be found to be stale.
+    If he has to leave, and with him everybody, or all are to stop, the value that was there is taken for now: it will be
+    found to be stale, or nobody will look for it.
     """
     looks = 0
     while True:
         kind = load_acquire(at + _KIND)
         if kind != ESTIMATE:
             return kind
-        if load_acquire(b + _AWAY):
+        if load_acquire(b + _AWAY) or load_acquire(b + _STOP):
             return WRITE
         looks += 1
         if looks > _LOOKS:
