@@ -130,3 +130,14 @@ def test_a_block_is_predicted_on_the_command_line(
     assert "has no block 5" in absent.err
     twice = command(*asked, "--learn", 0, "--output", lists, "--save", lists)
     assert "is that of --output, too" in twice.err
+
+
+@pytest.mark.soak
+@pytest.mark.corpus
+def test_what_was_aimed_at_holds_at_one_threshold(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [row for row in prediction.run(CORPUS, rounds=1) if row["table"] == "prediction"]
+    found = {row["kind"]: row for row in rows if (row["patterns"], row["seen"], row["threshold"]) == ("learned", True, 0.5)}
+    assert found["tokens"]["precision"] >= 0.95
+    assert found["tokens"]["recall"] >= 0.95
+    assert found["all"]["precision"] >= 0.9
+    assert found["all"]["recall"] >= 0.6

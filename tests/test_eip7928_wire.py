@@ -223,6 +223,14 @@ def test_without_the_library_the_error_names_the_extra() -> None:
             job()
 
 
+@pytest.mark.parametrize("other", [None, lambda *_: (b"", bytes, 1), lambda *_: (b"", bytes, 1, 0), lambda _: None])
+def test_a_library_that_reads_otherwise_is_an_error(monkeypatch: pytest.MonkeyPatch, other: object) -> None:
+    rlp = pytest.importorskip("rlp")
+    monkeypatch.setattr(rlp.codec, "consume_length_prefix", other)
+    with pytest.raises(UsageError, match=r'package rlp .*: reads no headers as versions 4 and 5 do: pip install "rlp>=4,<6"'):
+        Eip7928List.decode(b"\xc0")
+
+
 @pytest.mark.usefixtures("bare")
 def test_without_the_library_all_else_goes_on() -> None:
     block = example()

@@ -291,6 +291,27 @@ def test_a_new_pattern_is_held_against_the_other_calls_of_its_block() -> None:
     assert patterns_from_json(patterns_to_json(patterns)) == patterns
 
 
+def test_new_patterns_of_a_block_give_no_more_than_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call touches slots of its own that nothing explains: all patterns for all calls would be 40 * 800 keys."""
+    real, given = Patterns.derive, list[int]()
+
+    def derive(self: Patterns, of: Calls, *more: Any) -> Any:
+        derived, listed = real(self, of, *more)
+        given.append(len(derived.tx))
+        return derived, listed
+
+    rows = [token_call(who(2 * n), who(2 * n + 1))[0] for n in range(40)]
+    touched = [{(TOKEN, 10**6 + 20 * n + i): False for i in range(20)} for n in range(40)]
+    monkeypatch.setattr(Patterns, "derive", derive)
+    monkeypatch.setattr(pattern_learning, "_GIVEN", 2_000)
+    patterns = Patterns()
+    learn(patterns, calls(rows), touched, 8)
+    assert max(given) == 2_000
+    monkeypatch.setattr(pattern_learning, "_GIVEN", 10**6)
+    learn(Patterns(), calls(rows), touched, 8)
+    assert max(given) == 40 * 800
+
+
 def _sure(patterns: Patterns, row: tuple[bytes, bytes, bytes]) -> tuple[Any, list[float]]:
     scored = score(patterns, calls([row]), 9)
     return scored.slot, scored.chance.tolist()

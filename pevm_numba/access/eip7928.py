@@ -104,7 +104,7 @@ class Eip7928List:
         bounds = door.csr("code_bounds", columns.code_bounds, len(made["code_index"]), len(made["code_data"]))
         made["code_bounds"] = bounds
         self._keep(Columns(**made))
-        found = np.zeros(6, np.int64)
+        found = np.zeros(2, np.int64)
         rule = _k.check_order(self.columns, found)
         if rule:
             raise RuleError(Rule(rule), self._place(Rule(rule), int(found[0]), int(found[1])))

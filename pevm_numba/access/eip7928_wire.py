@@ -79,9 +79,8 @@ class _Reader:
     """Goes through the bytes of a list once. `lacks` is the rule that is broken where an item must be and nothing is left."""
 
     def __init__(self, data: bytes) -> None:
-        rlp = wire.library()
         self.data, self.rows, self.inside = data, Rows(), False
-        self._header, self._wrong = rlp.codec.consume_length_prefix, (rlp.exceptions.DecodingError, IndexError)
+        self._header, self._wrong = wire.header_reader(), (wire.library().exceptions.DecodingError, IndexError)
 
     def fail(self, rule: Rule, at: int, cause: Exception | None = None) -> NoReturn:
         """The rule, and where it is broken."""

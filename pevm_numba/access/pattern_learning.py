@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
@@ -32,6 +33,8 @@ _BASES, _NESTED, _MEMBERS, _WORDS, _MOST = 64, 24, 12, 24, 6
 _WITHIN: Final = 64
 #: Patterns of a group: of more, those that never were hit are dropped, the oldest first.
 _LARGEST: Final = 1024
+#: Keys that a group's new patterns may give for the calls of their block: of more patterns, the oldest are dropped at once.
+_GIVEN: Final = 200_000
 #: Chance from which on a key tells how well its group is known.
 _LIKELY: Final = 0.4
 #: Words that name owners.
@@ -310,17 +313,21 @@ def learn(
     if len(touched) != calls.n_tx:
         raise BlockError(f"touched has {len(touched)} entries: must be {calls.n_tx}, one a call")
     explained = _count(patterns, score(patterns, calls, number) if scored is None else scored, touched)
-    selectors, callees = calls.selectors().tolist(), calls.to.tobytes()
+    selectors, callees = calls.selectors().tolist(), _callees(calls)
     fresh: dict[Group, dict[KeyPattern, Stats]] = {}
     for t, selector in enumerate(selectors):
         if selector < 0 or not touched[t]:
             continue
-        group = callees[20 * t : 20 * t + 20], selector
+        group = callees[t], selector
         hits, keys, n = patterns.groups.get(group, (0, 0, 0))
         patterns.groups[group] = hits, keys, n + 1
         missed = {key: written for key, written in touched[t].items() if (t, key) not in explained}
         if missed:
             _learn_call(patterns, _Call(calls, t), selector, missed, fresh)
+    n_calls: Counter[Group] = Counter(zip(callees, selectors))
+    for found, part in fresh.items():
+        for pattern in list(part)[: max(0, len(part) - _GIVEN // n_calls[found])]:
+            del part[pattern]
     _count_fresh(patterns, calls, touched, fresh)
     for found, part in fresh.items():
         patterns.templates.setdefault(found, {}).update(part)
@@ -329,6 +336,11 @@ def learn(
             patterns.contracts[address] = number
             patterns.touched[address, slot] = patterns.touched.get((address, slot), (0, 0))[0], number
     _forget(patterns)
+
+
+def _callees(calls: Calls) -> list[bytes]:
+    """Addresses of the contracts that are called."""
+    return [row.tobytes() for row in calls.to]
 
 
 def _count_fresh(
