@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .io.files import read_blocks as read_blocks
     from .io.files import write_blocks as write_blocks
     from .io.node_json import read_node_block as read_node_block
+    from .io.node_json_write import write_node_block as write_node_block
     from .io.pattern_file import read_patterns as read_patterns
     from .io.pattern_file import write_patterns as write_patterns
     from .io.schedule_file import read_schedule as read_schedule
@@ -153,6 +154,7 @@ _HOMES = {
     "simulate": "schedule.simulate",
     "transaction_costs": "execute.costs",
     "write_blocks": "io.files",
+    "write_node_block": "io.node_json_write",
     "write_patterns": "io.pattern_file",
     "write_schedule": "io.schedule_file",
 }

@@ -239,7 +239,7 @@ def convert(
 
     check_target("--output", output, [input])
     if is_evm_folder(input):
-        raise UsageError(f"{input}: holds blocks of the EVM with state, which have no other form to be written in")
+        raise UsageError(f"{input}: holds blocks of the EVM with state, which are no block file")
     wanted = block_numbers(input) if number is None else [number]
     write_blocks(output, con.progress(read_blocks(input, wanted), "converting", len(wanted)))
     print(f"{output}: blocks: {len(wanted):,}")
@@ -253,6 +253,42 @@ app.add_typer(evm, name="evm")
 app.add_typer(access, name="access")
 
 _EvmInput = Annotated[Path, typer.Option(help="Folder of tables with state, or a block as a node gives it, NAME.json.")]
+
+
+@evm.command("generate")
+def evm_generate(
+    output: Annotated[Path, typer.Option(help="The block, as a node gives it: NAME.json or NAME.json.gz.")],
+    prestate: Annotated[Path, typer.Option(help="The state before it, as prestateTracer gives it: the same.")],
+    mix: Annotated[str, typer.Option(help="transfers, erc20, erc721, amm or mixed.")] = "mixed",
+    n_tx: Annotated[int, typer.Option(help="Number of transactions.")] = 200,
+    seed: Annotated[int, typer.Option(help="Same seed, same block.")] = 42,
+    world: Annotated[int, typer.Option(help="Blocks of one world have the same contracts and users.")] = 0,
+    n_users: Annotated[int | None, typer.Option(help="Senders; default four a transaction.")] = None,
+    n_tokens: Annotated[int, typer.Option(help="Contracts of ERC-20.")] = 8,
+    n_pools: Annotated[int, typer.Option(help="Markets, each of two tokens.")] = 4,
+    n_collections: Annotated[int, typer.Option(help="Contracts of ERC-721.")] = 4,
+    popularity: Annotated[float, typer.Option(help="Zipf exponent: 0, all alike, to 4, most meet in one.")] = 1.0,
+    recipients: Annotated[str, typer.Option(help="users, fresh (nobody yet), or one (the same of all).")] = "users",
+    number: Annotated[int, typer.Option(help="Block number.")] = 1,
+    fork: Annotated[str, typer.Option(help="Rules, from petersburg on.")] = "cancun",
+    verbose: Verbose = 0,
+) -> None:
+    """Make a block of tokens, collections and markets in real bytecode, and write it with the state before it."""
+    con.log_to_stderr(verbose)
+    from .evm.workloads import generate_evm
+    from .io.node_json_write import write_node_block
+    from .io.paths import check_target
+
+    for option, path in ("--output", output), ("--prestate", prestate):
+        check_target(option, path, [], (".json", ".json.gz"))
+    with con.status("generating"):
+        block = generate_evm(
+            mix, n_tx=n_tx, seed=seed, world=world, n_users=n_users, n_tokens=n_tokens, n_pools=n_pools,
+            n_collections=n_collections, popularity=popularity, recipients=recipients, number=number, fork=fork,
+        )  # fmt: skip
+        write_node_block(output, prestate, block)
+    told = f"{block.n_tx:,} transactions; {prestate}: {len(block.state):,} accounts"
+    print(f"{output}: {told}; read with --prestate and --fork {block.fork}")
 
 
 @evm.command("run")

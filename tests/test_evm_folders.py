@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,50 +226,19 @@ def test_commands_run(
     assert len((tmp_path / "steps.jsonl").read_text().splitlines()) == len(lines)
 
 
-def as_hex(value: int | bytes) -> str:
-    return hex(value) if isinstance(value, int) else "0x" + value.hex()
-
-
-def write_node_block(folder: Path, block: EvmBlock) -> tuple[Path, Path]:
-    """A block and its prestate as a node gives them."""
-    serial = pn.execute(block, "serial")
-    txs = [
-        {
-            "type": as_hex(tx.type), "nonce": as_hex(tx.nonce), "from": as_hex(tx.sender or b""), "to": as_hex(tx.to or b""),
-            "value": as_hex(tx.value), "input": as_hex(tx.data), "gas": as_hex(tx.gas_limit),
-            **({"gasPrice": as_hex(tx.gas_price)} if tx.gas_price is not None else {
-                "chainId": "0x1", "maxFeePerGas": as_hex(tx.max_fee_per_gas or 0),
-                "maxPriorityFeePerGas": as_hex(tx.max_priority_fee_per_gas or 0),
-                "accessList": [
-                    {"address": as_hex(address), "storageKeys": [as_hex(word(slot)) for slot in slots]}
-                    for address, slots in tx.access_list
-                ],
-            }),
-        }
-        for tx in block.transactions
-    ]  # fmt: skip
-    header = {
-        "number": as_hex(block.number), "timestamp": as_hex(block.env.timestamp), "miner": as_hex(block.env.fee_recipient),
-        "gasLimit": as_hex(block.env.gas_limit), "difficulty": as_hex(block.env.prev_randao), "baseFeePerGas": "0x7",
-        "gasUsed": as_hex(int(serial.gas_used.sum())), "receiptsRoot": as_hex(serial.receipts_root()),
-        "logsBloom": as_hex(serial.logs_bloom()), "parentHash": as_hex(b"\x11" * 32), "transactions": txs,
-    }  # fmt: skip
-    accounts = {
-        as_hex(address): {
-            "balance": as_hex(one.balance), "nonce": one.nonce, "code": as_hex(one.code),
-            "storage": {as_hex(word(slot)): as_hex(word(value)) for slot, value in one.storage.items()},
-        }
-        for address, one in block.state.items()
-    }  # fmt: skip
-    (folder / "block.json").write_text(json.dumps(header))
-    (folder / "prestate.json").write_text(json.dumps(accounts))
-    return folder / "block.json", folder / "prestate.json"
+def node_files(folder: Path, block: EvmBlock) -> tuple[Path, Path]:
+    """A block that says what comes out, and its prestate, as a node gives them."""
+    done = pn.execute(block, "serial")
+    said = {"gas_used": int(done.gas_used.sum()), "receipts_root": done.receipts_root(), "logs_bloom": done.logs_bloom()}
+    paths = folder / "block.json", folder / "prestate.json"
+    pn.write_node_block(*paths, EvmBlock(replace(block.env, **said), block.transactions, block.state))
+    return paths
 
 
 def test_a_block_as_a_node_gives_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_node_block(tmp_path, example())
+    node_files(tmp_path, example())
     command = in_process(cli.main, monkeypatch, capsys)
     given = ("evm", "run", "--input", tmp_path / "block.json")
     said = command(*given, "--prestate", tmp_path / "prestate.json", "--executor", "optimistic", "--workers", 2)
@@ -294,6 +264,31 @@ def test_a_block_as_a_node_gives_it_runs(
             assert said.code == 0, said.err
 
 
+def test_a_generated_block_is_written_and_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, paths = in_process(cli.main, monkeypatch, capsys), (tmp_path / "block.json", tmp_path / "prestate.json.gz")
+    given = ("evm", "generate", "--output", paths[0], "--prestate", paths[1], "--mix", "amm", "--n-tx", 12, "--seed", 7)
+    said = command(*given, "--popularity", 2.5, "--recipients", "one", "--n-tokens", 3, "--n-pools", 2, "--fork", "berlin")
+    assert said.code == 0, said.err
+    assert f"{paths[0]}: 12 transactions; {paths[1]}: " in said.out
+    assert said.out.endswith("read with --prestate and --fork berlin\n")
+    made = pn.generate_evm("amm", n_tx=12, seed=7, popularity=2.5, recipients="one", n_tokens=3, n_pools=2, fork="berlin")
+    assert pn.read_node_block(*paths, fork="berlin") == made
+    said = command("evm", "run", "--input", paths[0], "--prestate", paths[1], "--fork", "berlin", "--executor", "dataflow")
+    assert (said.code, "equal to serial execution" in said.out) == (0, True), said.err
+    before = [path.read_bytes() for path in paths]
+    for wrong, code, rule in (
+        (("--mix", "swaps"), 1, "mix = 'swaps': must be one of transfers, erc20, erc721, amm, mixed"),
+        (("--fork", "byzantium"), 1, "fork"),
+        (("--output", tmp_path / "block.parquet"), 2, "--output"),
+        (("--prestate", paths[0]), 2, "must be another file than the block's"),
+    ):
+        said = command(*given, *wrong)
+        assert (said.code, rule in said.err) == (code, True), said.err
+    assert [path.read_bytes() for path in paths] == before
+
+
 def test_a_folder_without_transactions_says_so(
     tmp_path: Path, given: Rows, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -309,7 +304,7 @@ def test_no_state_test_is_no_success(
     command = in_process(cli.main, monkeypatch, capsys)
     said = command("evm", "state-test", write(tmp_path / "blocks", given))
     assert (said.code, "has no state test of berlin, london, paris" in said.err) == (1, True)
-    block, _ = write_node_block(tmp_path, example())
+    block, _ = node_files(tmp_path, example())
     said = command("evm", "state-test", block)
     assert (said.code, said.err.count("block.json")) == (1, 1)
     assert "is no state test: must be objects by name, each with 'env', 'pre'" in said.err

@@ -10,14 +10,18 @@ from typing import Any
 
 import pytest
 
-from pevm_numba.errors import BlockError, FileFormatError
+from pevm_numba.errors import BlockError, FileFormatError, UsageError
+from pevm_numba.evm.block import EvmBlock
 from pevm_numba.evm.forks import BLOB_SCHEDULE, Fork
 from pevm_numba.evm.hashing import keccak
 from pevm_numba.evm.header import BlockEnv, Withdrawal, fake_exponential
 from pevm_numba.evm.rlp import encode
 from pevm_numba.evm.transaction import Authorization, Transaction, signing_hash, transaction_hash
+from pevm_numba.evm.workloads import MIXES, generate_evm
 from pevm_numba.evm.world import AccountState
+from pevm_numba.io.evm_tables import read_evm_blocks
 from pevm_numba.io.node_json import read_node_block
+from pevm_numba.io.node_json_write import node_block_json, write_node_block
 
 keys = pytest.importorskip("eth_keys", reason="eth-keys is not installed").keys
 
@@ -338,6 +342,90 @@ def test_what_is_wrong_in_a_state_is_named(state: Any, message: str) -> None:
         read_node_block(node_block(), state)
 
 
+# -------------------------------------------------------------------- written
+
+
+def pectra(*txs: Transaction, **fields: Any) -> EvmBlock:
+    """A block of Prague that says all that a header can say."""
+    said = {
+        "fee_recipient": C, "gas_limit": 30_000_000, "prev_randao": 2**255 + 1, "base_fee": 7, "excess_blob_gas": 10**7,
+        "parent_beacon_block_root": b"\5" * 32, "block_hashes": {4: b"\6" * 32}, "gas_used": 21_000,
+        "withdrawals": (Withdrawal(1, 2, B, 3), Withdrawal(2, 2, A, 2**60)), "receipts_root": b"\x08" * 32,
+        "logs_bloom": bytes(255) + b"\1", "state_root": b"\7" * 32,
+    }  # fmt: skip
+    env = BlockEnv(number=5, timestamp=2**40, fork=Fork.PRAGUE, **said | fields)
+    state = {A: AccountState(2**255, 2**63, b"\x60\x00", {0: 0, 2**255: 1, 5: 2**256 - 1}), B: AccountState(0, 0, b"", {})}
+    return EvmBlock(env, txs, state)
+
+
+UNSIGNED = [Transaction(**plain, sender=C) for plain in PLAIN]
+
+
+@pytest.mark.parametrize("txs", [TXS, UNSIGNED, []], ids=["signed", "unsigned", "none"])
+@pytest.mark.parametrize("ending", [".json", ".json.gz"])
+def test_all_that_a_block_says_is_written(tmp_path: Path, txs: list[Transaction], ending: str) -> None:
+    block, paths = pectra(*txs), (tmp_path / f"block{ending}", tmp_path / f"prestate{ending}")
+    write_node_block(*paths, block)
+    found = read_node_block(*paths, fork="prague")
+    assert found == block
+    assert found.digest() == block.digest()
+    write_node_block(*paths, block)  # over what is there
+    assert read_node_block(*paths, fork="prague") == block
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+
+def test_members_are_those_of_a_node() -> None:
+    given, state = node_block_json(pectra(*TXS))
+    ours, theirs = given["transactions"], [as_node(tx) for tx in TXS]
+    leave = {"transactionIndex", "blockHash", "blockNumber", "yParity"}
+    for one, other, tx in zip(ours, theirs, TXS):
+        other = {name: value for name, value in other.items() if name not in leave and (name != "gasPrice" or tx.type < 2)}
+        assert {name: value for name, value in one.items() if name not in leave} == other
+    assert {name: type(value) for name, value in given.items()} == {
+        name: type(value) for name, value in node_block().items() if name not in ("extraData", "size", "uncles")
+    }
+    assert state[octets(A)]["storage"]["0x" + "0" * 64] == "0x" + "0" * 64  # known to be zero
+    assert state[octets(B)] == {"balance": "0x0", "nonce": 0}
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_generated_blocks_come_back(tmp_path: Path, mix: str) -> None:
+    block, paths = generate_evm(mix, n_tx=60, fork="london"), (tmp_path / "a.json", tmp_path / "b.json")
+    write_node_block(*paths, block)
+    assert read_node_block(*paths, fork="london") == block
+
+
+def test_what_cannot_be_written_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    class Nothing:
+        def accounts(self, addresses: Any) -> list[None]:
+            return [None for _ in addresses]
+
+        def slots(self, keys: Any) -> list[int]:
+            return [0 for _ in keys]
+
+        def storage(self, address: bytes) -> dict[int, int]:
+            return {}
+
+    paths = tmp_path / "block.json", tmp_path / "prestate.json"
+    paths[0].write_text("kept")
+    other = pectra(block_hashes={3: b"\1" * 32, 4: b"\6" * 32})
+    sourced = EvmBlock(pectra().env, [], {}, source=Nothing())
+    for block, rule in (
+        (other, "block 5, block_hashes: a node's JSON cannot say this"),
+        (pectra(blob_gas_price=3), "block 5, blob_gas_price: a node's JSON cannot say this"),
+        (sourced, "block 5, source: what it knows cannot be written"),
+        (5, "block = 5: must be an EvmBlock"),
+    ):
+        with pytest.raises(BlockError, match=rule):
+            write_node_block(*paths, block)  # type: ignore[arg-type]
+    block = pectra()
+    with pytest.raises(UsageError, match="must be another file than the block's"):
+        write_node_block(paths[0], paths[0], block)
+    with pytest.raises(FileFormatError, match="there is no folder"):
+        write_node_block(paths[0], tmp_path / "none" / "x.json", block)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("block.json", "kept")]
+
+
 # -------------------------------------------------------------------- real blocks
 
 
@@ -391,6 +479,20 @@ def test_real_blocks_as_a_node_would_give_them(shared: Path, number: int, fork: 
     assert {octets(name) for name in parsed.state} == set(state)
     assert sum(len(one.storage) for one in parsed.state.values()) == sum(len(one["storage"]) for one in state.values())
     assert {tx.sender for tx in parsed.transactions} <= set(parsed.state)
+
+
+@pytest.mark.corpus
+def test_real_blocks_come_back(shared: Path, tmp_path: Path) -> None:
+    paths, written = (tmp_path / "block.json.gz", tmp_path / "prestate.json.gz"), 0
+    for block in read_evm_blocks(shared / "corpus"):
+        if set(block.env.block_hashes) - {block.number - 1}:
+            with pytest.raises(BlockError, match="block_hashes: a node's JSON cannot say this"):
+                node_block_json(block)
+            continue
+        write_node_block(*paths, block)
+        found, written = read_node_block(*paths), written + 1
+        assert (found.digest(), found.state) == (block.digest(), block.state)
+    assert written > 40
 
 
 @pytest.mark.corpus

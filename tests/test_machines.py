@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cli import in_process
-from test_evm_folders import N_TX, example, tables, write, write_node_block
+from test_evm_folders import N_TX, example, node_files, tables, write
 
 import pevm_numba as pn
 from pevm_numba import cli
@@ -391,13 +391,13 @@ def test_every_command_takes_an_evm_block(
         assert row["prefetch_list"] == (name or "observed")
     assert made[None] == made["observed"] < made["static"]
     said = command("convert", *given, "--output", tmp_path / "other.parquet")
-    assert (said.code, said.err.count("\n"), "no other form" in said.err) == (2, 1, True)
+    assert (said.code, said.err.count("\n"), "are no block file" in said.err) == (2, 1, True)
 
 
 def test_a_block_as_a_node_gives_it_goes_through_every_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    block, prestate = write_node_block(tmp_path, example())
+    block, prestate = node_files(tmp_path, example())
     command, given = in_process(cli.main, monkeypatch, capsys), ("--input", block, "--prestate", prestate)
     for words in (("inspect",), ("execute",), ("schedule",), ("simulate", "--models", "waves")):
         said = command(words[0], *given, *words[1:])

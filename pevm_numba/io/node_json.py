@@ -25,7 +25,7 @@ from ..evm.world import AccountState
 from .access_lists import access_list_of
 from .json_reader import JsonReader, opened
 
-__all__ = ["read_node_block"]
+__all__ = ["QUANTITIES", "read_node_block"]
 
 log = logging.getLogger("pevm_numba")
 
@@ -41,7 +41,7 @@ _State = dict[bytes, AccountState]
 # -------------------------------------------------------------------- transactions
 
 #: Quantities of a transaction: field, member, types that have it (gasPrice of later types is a result, not a field), most.
-_QUANTITIES: Final = (
+QUANTITIES: Final = (
     ("nonce", "nonce", range(5), _U64), ("gas_limit", "gas", range(5), _U64), ("value", "value", range(5), _U256),
     ("gas_price", "gasPrice", range(2), _U256), ("chain_id", "chainId", range(1, 5), _U256),
     ("max_priority_fee_per_gas", "maxPriorityFeePerGas", range(2, 5), _U256),
@@ -55,7 +55,7 @@ def _transaction(reader: JsonReader, place: str, value: Any) -> Transaction:
     given = reader.object(place, value)
     kind = reader.may_integer(place, given, "type", high=4) or 0
     fields: dict[str, Any] = {
-        field: reader.need_integer(place, given, name, high=most) for field, name, types, most in _QUANTITIES if kind in types
+        field: reader.need_integer(place, given, name, high=most) for field, name, types, most in QUANTITIES if kind in types
     }
     fields |= _signature(reader, place, given, kind)
     if kind >= 1:
