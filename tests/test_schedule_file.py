@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_fuzz_files import mutations, survives, table_mutation
+from test_fuzz_files import mutations, peak_memory, survives, table_mutation
 
 import pevm_numba as pn
 from pevm_numba.errors import BlockError, FileFormatError, PevmError
@@ -345,8 +345,7 @@ def main(start: int, stop: int, folder: Path) -> int:
         except BaseException:
             traceback.print_exc(file=sys.stdout)
             return 1
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({**outcomes, "peak": peak}))
+    print(json.dumps({**outcomes, "peak": peak_memory()}))
     return 0
 
 
