@@ -76,7 +76,10 @@ if TYPE_CHECKING:
     from .schedule.simulate import simulate as simulate
     from .schedule.timeline import Timeline as Timeline
     from .storage.base import StateStore as StateStore
+    from .storage.latency import StoreMetrics as StoreMetrics
     from .storage.memory import MemoryStore as MemoryStore
+    from .storage.opening import open_store as open_store
+    from .storage.store import Store as Store
     from .storage.world import put_world as put_world
     from .storage.world import read_world as read_world
     from .workload import OpMix as OpMix
@@ -113,6 +116,8 @@ _HOMES = {
     "Schedule": "schedule.plan",
     "Simulation": "schedule.simulate",
     "StateStore": "storage.base",
+    "Store": "storage.store",
+    "StoreMetrics": "storage.latency",
     "Status": "machine.ops",
     "Timeline": "schedule.timeline",
     "TxTimes": "execute.result",
@@ -134,6 +139,7 @@ _HOMES = {
     "generate_evm": "evm.workloads",
     "largest_independent_set": "schedule.exact",
     "learn_block": "access.prediction",
+    "open_store": "storage.opening",
     "optimal_access_lists": "access.eip2930_tried",
     "optimal_makespan": "schedule.exact",
     "optimal_waves": "schedule.exact",

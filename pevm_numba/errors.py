@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "AccessListError", "BlockError", "ExecutionError", "FileFormatError", "PevmError", "ScheduleError", "TooLargeError",
-    "UsageError",
+    "AccessListError", "BlockError", "ExecutionError", "FileFormatError", "PevmError", "ScheduleError", "StoreError",
+    "TooLargeError", "UsageError",
 ]  # fmt: skip
 
 
@@ -26,6 +26,10 @@ class FileFormatError(BlockError):
 
 class ScheduleError(PevmError, ValueError):
     """A schedule is not valid for a block; the message names the first violated pair and its key."""
+
+
+class StoreError(PevmError, RuntimeError):
+    """A store is damaged, foreign, locked, closed, full or not to be written; the message names it and what is wrong."""
 
 
 class TooLargeError(PevmError, ValueError):

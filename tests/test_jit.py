@@ -241,6 +241,17 @@ for block in blocks:
     tour(block)
     tour(add_noops(block, 5))
 numbered = [pn.generate(n_tx=20 + n, number=n) for n in range(3)]
+for backend in (None, "mmap", "sqlite"):
+    for writing in (True, False):
+        with pn.open_store(backend and folder / backend, "w" if backend and not writing else "c", backend=backend) as store:
+            for block in numbered[:2] if writing else numbered[2:]:
+                pn.execute(block, "serial", store=store)
+            big = pn.generate(n_tx=400, number=9)
+            for keys, words in list(store.items()):
+                store.put_many(keys, words)
+                store.slots_of(keys.address[0].tobytes())
+            if not writing:
+                pn.execute(big, "serial", store=store)
 pn.write_blocks(folder / "many.parquet", numbered)
 for block in pn.read_blocks(folder / "many.parquet"):
     tour(block)

@@ -1,4 +1,4 @@
-"""Atomic operations on array elements, as LLVM instructions: usable in kernels, kept by the disk cache.
+"""Atomic operations on array elements, and hints about them, as LLVM instructions: usable in kernels, kept by the disk cache.
 
 `array` is an array of int32, int64 or uint64, `index` an integer, or a tuple of integers for more dimensions; nothing is
 checked. Values must have the array's type. Under NUMBA_DISABLE_JIT plain Python stands in, for one thread.
@@ -17,7 +17,7 @@ from .jit import DISABLED
 
 __all__ = [
     "compare_and_swap", "exchange", "fence", "fence_reads", "fetch_add", "load_acquire", "load_relaxed", "pause",
-    "store_release",
+    "prefetch", "store_release",
 ]  # fmt: skip
 
 #: The instruction that tells a core that it waits in a loop; elsewhere a fence does.
@@ -78,6 +78,9 @@ if DISABLED:
 
     def pause():
         """Nothing, with one thread."""
+
+    def prefetch(array, index):
+        """Nothing: a hint."""
 
 else:
 
@@ -179,3 +182,18 @@ else:
             return context.get_dummy_value()
 
         return types.void(), codegen
+
+    @intrinsic
+    def prefetch(typingctx, array, index):
+        """Begin to bring the cache line of ``array[index]`` in, for reading; the place need not exist."""
+
+        def codegen(context, builder, signature, args):
+            pointer, _ = _element(context, builder, signature, args)
+            place = builder.bitcast(pointer, ir.PointerType(ir.IntType(8)))
+            number = ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+            hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            builder.call(hint, [place, number(0), number(3), number(1)])  # to read, keep near, data
+            return context.get_dummy_value()
+
+        return types.void(array, index), codegen

@@ -1,0 +1,165 @@
+"""A store in RocksDB, a log-structured merge tree, by the library rocksdict: what nodes keep state in.
+
+RocksDB sums up every block of its files, so what the disk has damaged is an error when it is read.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import StoreError, UsageError
+from .rows import FORMAT, NO_BLOCK, Rows, RowStore
+
+__all__ = ["RocksdbStore"]
+
+log = logging.getLogger("pevm_numba")
+
+#: What keys of state, codes and the rest begin with.
+_STATE: Final = b"s"
+_CODE: Final = b"c"
+_FORMAT: Final = b"m/format"
+_BLOCK: Final = b"m/block"
+
+
+def _library() -> Any:
+    try:
+        import rocksdict
+    except ImportError:
+        raise UsageError("stores in RocksDB need the extra 'storage': pip install 'pevm_numba[storage]'") from None
+    return rocksdict
+
+
+class RocksdbStore(RowStore):
+    """A `StateStore` in a folder of RocksDB.
+
+    Parameters
+    ----------
+    path : Path
+        Of the folder.
+    read_only : bool
+        Reads what had been committed when it was opened, beside one that writes.
+    sync : bool
+        Whether a commit is on the disk when it returns. If not, it outlives the process, but maybe not the system.
+    cache_bytes : int
+        Of the cache of blocks.
+    bloom_bits : float
+        Bits a key of the bloom filters; 0: none.
+    compression : {"lz4", "none", "snappy", "zstd"}
+    write_buffer_bytes : int
+        Of the table in memory that commits go to first.
+
+    Raises
+    ------
+    StoreError
+        If it is damaged, not a store's, or written by another.
+    UsageError
+        If the library is not installed.
+    """
+
+    backend = "rocksdb"
+
+    def __init__(
+        self, path: Path, *, read_only: bool = False, sync: bool = True, cache_bytes: int = 1 << 27, bloom_bits: float = 10.0,
+        compression: str = "lz4", write_buffer_bytes: int = 1 << 26,
+    ) -> None:  # fmt: skip
+        super().__init__(str(path), read_only)
+        self._library = library = _library()
+        self._access = threading.RLock()
+        self._db: Any = None
+        there = (path / "CURRENT").exists()
+        if not there and (read_only or any(path.iterdir())):
+            strangers = sorted(name.name for name in path.iterdir())
+            raise StoreError(f"{path}: is no store" + (f", and has {strangers[0]} in it" if strangers else ""))
+        options = library.Options(raw_mode=True)
+        options.create_if_missing(not read_only)
+        options.set_paranoid_checks(True)
+        options.set_wal_recovery_mode(library.DBRecoveryMode.tolerate_corrupted_tail_records())
+        options.set_compression_type(getattr(library.DBCompressionType, compression)())
+        options.set_write_buffer_size(write_buffer_bytes)
+        options.set_keep_log_file_num(2)
+        tables = library.BlockBasedOptions()
+        tables.set_block_cache(library.Cache(cache_bytes))
+        if bloom_bits:
+            tables.set_bloom_filter(bloom_bits, False)
+        options.set_block_based_table_factory(tables)
+        access = library.AccessType.read_only(False) if read_only else library.AccessType.read_write()
+        self._written_so = library.WriteOptions()
+        self._written_so.sync = sync
+        try:
+            with self._complaining("cannot be opened"):
+                self._db = library.Rdict(str(path), options, access_type=access)
+                if not there and not read_only:
+                    self._write_raw([(_FORMAT, FORMAT), (_BLOCK, NO_BLOCK)], [])
+                said = self._db.get(_FORMAT)
+            if said != FORMAT:
+                raise StoreError(f"{path}: is a database of {said!r}: must be {FORMAT!r}")
+            self._last()
+        except BaseException:
+            self._close()
+            raise
+
+    @contextmanager
+    def _complaining(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:  # the library has no class of its own for what goes wrong
+            raise StoreError(f"{self.name}: {what}: {error}") from error
+
+    def _fetch(self, rows: list[bytes]) -> list[bytes | None]:
+        with self._complaining("cannot be read"):
+            found: list[bytes | None] = self._db.get([_STATE + row for row in rows]) if rows else []
+            return found
+
+    def _write_raw(self, puts: Rows, gone: Sequence[bytes]) -> None:
+        batch = self._library.WriteBatch(raw_mode=True)
+        for key, value in puts:
+            batch.put(key, value)
+        for key in gone:
+            batch.delete(key)
+        with self._complaining("cannot be written"):
+            self._db.write(batch, self._written_so)
+
+    def _write(self, puts: Rows, gone: Sequence[bytes], codes: Mapping[bytes, bytes], block: bytes | None) -> None:
+        rows = [(_STATE + key, value) for key, value in puts]
+        rows += [(_CODE + digest, code) for digest, code in codes.items()]
+        if block is not None:
+            rows.append((_BLOCK, block))
+        with self._access:
+            self._write_raw(rows, [_STATE + key for key in gone])
+
+    def _scan(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        with self._complaining("cannot be read"):
+            place = self._db.iter()
+            place.seek(_STATE + prefix)
+            while place.valid():
+                key = place.key()
+                if not key.startswith(_STATE + prefix):
+                    return
+                yield key[1:], place.value()
+                place.next()
+            place.status()  # raises if it was damage that ended it
+
+    def _fetch_code(self, digest: bytes) -> bytes | None:
+        with self._complaining("cannot be read"):
+            code: bytes | None = self._db.get(_CODE + digest)
+            return code
+
+    def _fetch_block(self) -> bytes | None:
+        with self._complaining("cannot be read"):
+            block: bytes | None = self._db.get(_BLOCK)
+            return block
+
+    def _close(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            try:
+                db.close()
+            except Exception as error:  # of a write that was refused, and raised, before: what was acknowledged is kept
+                log.warning("%s: closing: %s", self.name, error)

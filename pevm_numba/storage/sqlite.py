@@ -1,0 +1,186 @@
+"""A store in an SQLite database, which every Python has: the baseline. Readers see the last commit beside one that writes."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from ..errors import StoreError
+from .rows import NO_BLOCK, Rows, RowStore, locked
+
+__all__ = ["SqliteStore"]
+
+#: "pevm", and the version of the layout.
+_APPLICATION: Final = 0x7065766D
+_VERSION: Final = 1
+_TABLES: Final = (
+    "CREATE TABLE state (key BLOB PRIMARY KEY, word BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE codes (hash BLOB PRIMARY KEY, code BLOB NOT NULL)",
+    "CREATE TABLE block (id INTEGER PRIMARY KEY CHECK (id = 0), last BLOB NOT NULL)",
+)
+#: Keys that are asked for together.
+_TOGETHER: Final = 500
+
+
+class SqliteStore(RowStore):
+    """A `StateStore` in an SQLite file (write-ahead log; beside it are files that end in -wal, -shm, -lock).
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    read_only : bool
+    sync : bool
+        Whether a commit is on the disk when it returns. If not, it outlives the process, but maybe not the system.
+    verify : bool
+        Whether the database is read as a whole when it is opened. Without that, a key in a page that the disk has damaged
+        may be taken for one that is not there.
+    cache_bytes : int
+        Of the page cache.
+
+    Raises
+    ------
+    StoreError
+        If it is damaged, not a store's, or written by another.
+    """
+
+    backend = "sqlite"
+
+    def __init__(
+        self, path: Path, *, read_only: bool = False, sync: bool = True, verify: bool = True, cache_bytes: int = 1 << 26
+    ) -> None:
+        super().__init__(str(path), read_only)
+        self._access = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._lock = -1
+        try:
+            if not read_only:
+                self._lock = locked(path.with_name(path.name + "-lock"))
+            with self._complaining("cannot be opened"):
+                self._open(path, sync, cache_bytes)
+                if verify:
+                    self._verify()
+        except BaseException:
+            self._close()
+            raise
+
+    @contextmanager
+    def _complaining(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.name}: {what}: {error}") from error
+
+    def _open(self, path: Path, sync: bool, cache_bytes: int) -> None:
+        new = not path.exists() or path.stat().st_size == 0
+        if self.read_only:
+            still = "" if os.access(path.parent, os.W_OK) else "&immutable=1"  # nobody can write there: no log is needed
+            name = f"file:{quote(str(path.absolute()))}?mode=ro{still}"
+        else:
+            name = f"file:{quote(str(path.absolute()))}?mode={'rwc' if new else 'rw'}"
+        self._connection = sqlite3.connect(name, uri=True, isolation_level=None, check_same_thread=False, timeout=30.0)
+        run = self._connection.execute
+        run(f"PRAGMA cache_size = -{cache_bytes >> 10}")
+        if new and not self.read_only:
+            run("PRAGMA journal_mode = WAL")
+            run("BEGIN IMMEDIATE")
+            for line in _TABLES:
+                run(line)
+            run("INSERT INTO block VALUES (0, ?)", (NO_BLOCK,))
+            run(f"PRAGMA application_id = {_APPLICATION}")
+            run(f"PRAGMA user_version = {_VERSION}")
+            run("COMMIT")
+        (application,), (version,) = run("PRAGMA application_id").fetchone(), run("PRAGMA user_version").fetchone()
+        if application != _APPLICATION:
+            raise StoreError(f"{self.name}: is a database, but none of a store")
+        if version != _VERSION:
+            raise StoreError(f"{self.name}: version {version} of a store's database: must be {_VERSION}")
+        if not self.read_only:
+            run("PRAGMA journal_mode = WAL")
+            run(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
+        self._last()
+
+    def _verify(self) -> None:
+        assert self._connection is not None
+        said = [row[0] for row in self._connection.execute("PRAGMA integrity_check(1)")]
+        if said != ["ok"]:
+            raise StoreError(f"{self.name}: is damaged: {said[0]}")
+        self._verified()
+        for digest, _ in self._connection.execute("SELECT hash, code FROM codes").fetchall():
+            self._code(digest)
+
+    def _one(self, line: str, values: tuple[Any, ...]) -> bytes | None:
+        with self._access:
+            assert self._connection is not None
+            row = self._connection.execute(line, values).fetchone()
+        if row is not None and not isinstance(row[0], bytes):
+            raise StoreError(f"{self.name}: is damaged: an entry is no bytes")
+        return None if row is None else row[0]
+
+    def _fetch(self, rows: list[bytes]) -> list[bytes | None]:
+        found: dict[bytes, bytes] = {}
+        with self._complaining("cannot be read"), self._access:
+            assert self._connection is not None
+            run = self._connection.execute
+            run("BEGIN")  # all that is read is of one moment
+            try:
+                for start in range(0, len(rows), _TOGETHER):
+                    some = rows[start : start + _TOGETHER]
+                    found.update(run(f"SELECT key, word FROM state WHERE key IN ({','.join('?' * len(some))})", some))
+            finally:
+                run("COMMIT")
+        return [found.get(row) for row in rows]
+
+    def _write(self, puts: Rows, gone: Sequence[bytes], codes: Mapping[bytes, bytes], block: bytes | None) -> None:
+        with self._complaining("cannot be written"), self._access:
+            assert self._connection is not None
+            run, many = self._connection.execute, self._connection.executemany
+            run("BEGIN IMMEDIATE")
+            try:
+                many("INSERT INTO state VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET word = excluded.word", puts)
+                many("DELETE FROM state WHERE key = ?", ((row,) for row in gone))
+                many("INSERT INTO codes VALUES (?, ?) ON CONFLICT DO NOTHING", codes.items())
+                if block is not None:
+                    run("UPDATE block SET last = ?", (block,))
+                run("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    run("ROLLBACK")
+                raise
+
+    def _scan(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        low, high = prefix, prefix + b"\xff" * 54
+        while True:
+            with self._complaining("cannot be read"), self._access:
+                assert self._connection is not None
+                line = "SELECT key, word FROM state WHERE key > ? AND key <= ? ORDER BY key LIMIT 4096"
+                part = self._connection.execute(line, (low, high)).fetchall()
+            if any(not isinstance(one, bytes) for row in part for one in row):
+                raise StoreError(f"{self.name}: is damaged: an entry is no bytes")
+            if not part:
+                return
+            yield from part
+            low = part[-1][0]
+
+    def _fetch_code(self, digest: bytes) -> bytes | None:
+        with self._complaining("cannot be read"):
+            return self._one("SELECT code FROM codes WHERE hash = ?", (digest,))
+
+    def _fetch_block(self) -> bytes | None:
+        with self._complaining("cannot be read"):
+            return self._one("SELECT last FROM block", ())
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            with self._complaining("cannot be closed"), self._access:
+                self._connection.close()
+            self._connection = None
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
