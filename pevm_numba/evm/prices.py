@@ -5,6 +5,7 @@ Names follow the Yellow Paper and the EIPs. What an opcode costs before anything
 
 from __future__ import annotations
 
+import functools
 from types import MappingProxyType
 from typing import Final
 
@@ -95,6 +96,7 @@ CHANGES: Final = (
 )
 
 
+@functools.cache
 def prices(fork: Fork) -> MappingProxyType[str, int]:
     """All prices and limits of a fork, by name, in gas (sizes in bytes).
 
