@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .evm.block import EvmBlock as EvmBlock
     from .evm.observation import EvmAccessList as EvmAccessList
     from .evm.workloads import generate_evm as generate_evm
+    from .execute.chain import ChainStep as ChainStep
+    from .execute.chain import run_chain as run_chain
     from .execute.costs import transaction_costs as transaction_costs
     from .execute.evm_result import EvmExecution as EvmExecution
     from .execute.result import Execution as Execution
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from .schedule.simulate import simulate as simulate
     from .schedule.timeline import Timeline as Timeline
     from .storage.base import StateStore as StateStore
+    from .storage.delayed import DelayedStore as DelayedStore
     from .storage.latency import StoreMetrics as StoreMetrics
     from .storage.memory import MemoryStore as MemoryStore
     from .storage.opening import open_store as open_store
@@ -94,6 +97,8 @@ _HOMES = {
     "BlockAccessList": "access.block_list",
     "Bounds": "schedule.bounds",
     "BuiltBlock": "schedule.building",
+    "ChainStep": "execute.chain",
+    "DelayedStore": "storage.delayed",
     "Dependencies": "schedule.dependencies",
     "EdgeKind": "schedule.dependencies",
     "Eip7928List": "access.eip7928",
@@ -154,6 +159,7 @@ _HOMES = {
     "read_patterns": "io.pattern_file",
     "read_schedule": "io.schedule_file",
     "read_world": "storage.world",
+    "run_chain": "execute.chain",
     "schedule": "schedule.policies",
     "select": "access.view",
     "sets_of_list": "access.eip7928_sets",

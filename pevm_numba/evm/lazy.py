@@ -22,7 +22,7 @@ from .rlp import encode
 from .transaction import Transaction, authority_of
 from .world import AccountState, World, add_account, key_number, word, word_value
 
-__all__ = ["Fetched", "Fetches", "Source", "named_accounts"]
+__all__ = ["Fetched", "Fetches", "Source", "SourceAtHand", "named_accounts"]
 
 #: What the code of an account begins with that runs another's (EIP-7702).
 _DELEGATION: Final = bytes.fromhex("ef0100")
@@ -40,6 +40,14 @@ class Source(Protocol):
 
     def storage(self, address: bytes) -> Mapping[int, int]:
         """All slots of an account that are not 0."""
+
+
+@runtime_checkable
+class SourceAtHand(Source, Protocol):
+    """A source that has read some of it already."""
+
+    def at_hand(self) -> Sequence[bytes]:
+        """Accounts that need not be waited for; the machine is told of them before anything runs, absent ones included."""
 
 
 class Fetches(NamedTuple):
@@ -114,7 +122,8 @@ class Fetched:
     ) -> Fetched:  # fmt: skip
         """With what a block names before anything runs, and keys that are known to be needed, fetched at once."""
         made = cls(source, state)
-        made.fetch([*named_accounts(env, txs), *CONTRACTS, *(address for address, _, _ in keys)])
+        at_hand = source.at_hand() if isinstance(source, SourceAtHand) else ()
+        made.fetch([*named_accounts(env, txs), *CONTRACTS, *(address for address, _, _ in keys), *at_hand])
         listed = [(address, slot) for tx in txs for address, slots in tx.access_list for slot in slots]
         made.fetch_slots([*((address, slot) for address, field, slot in keys if field == Field.STORAGE), *listed])
         return made

@@ -17,6 +17,7 @@ from ..evm.observation import EvmAccessList
 from ..keys import StateChange
 from ..schedule.plan import Schedule
 from ..storage.base import StateStore
+from ..storage.prefetch import Prefetched
 from ..storage.world import StoreSource
 from .evm_job import EvmJob
 from .evm_result import EvmExecution
@@ -95,9 +96,16 @@ class EvmMachine(Machine):
         """The same: every execution knows them."""
         return result
 
-    def on_store(self, block: EvmBlock, store: StateStore) -> EvmBlock:
-        """Its state is fetched: what the block and its transactions name at once, the rest when it is first needed."""
-        return EvmBlock(block.env, block.transactions, {}, source=StoreSource(store))
+    def on_store(self, block: EvmBlock, store: StateStore, ahead: Any = None) -> EvmBlock:
+        """Its state is fetched: what the block, its transactions and `ahead` name at once, the rest when first needed."""
+        if ahead is None:
+            return EvmBlock(block.env, block.transactions, {}, source=StoreSource(store))
+        read = ahead if isinstance(ahead, Prefetched) else self.ahead(block, store, ahead)
+        return EvmBlock(block.env, block.transactions, read.world(), source=read)
+
+    def ahead(self, block: EvmBlock, store: StateStore, listed: Any = None) -> Prefetched:
+        """What the block and a list name, in one batch."""
+        return Prefetched(store, block, listed)
 
     def change(self, result: EvmExecution) -> StateChange:
         """System calls and withdrawals included."""

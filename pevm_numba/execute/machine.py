@@ -109,8 +109,15 @@ class Machine(ABC):
         """The same execution with each transaction's net changes."""
 
     @abstractmethod
-    def on_store(self, block: Any, store: StateStore) -> Any:
-        """The same block, on the state that a store has; what the block itself says of the state before it counts no more."""
+    def on_store(self, block: Any, store: StateStore, ahead: Any = None) -> Any:
+        """The same block, on the state that a store has; what the block itself says of the state before it counts no more.
+
+        `ahead` is what `ahead` has made of it, or of whatever names keys that it needs.
+        """
+
+    def ahead(self, block: Any, store: StateStore, listed: Any = None) -> Any:
+        """What a block needs of a store, read before it runs: a `Prefetched`; None where all keys are known anyway."""
+        return None
 
     @abstractmethod
     def change(self, result: Any) -> StateChange:

@@ -100,7 +100,7 @@ class MicroOps(Machine):
         arrays = {name: getattr(result, name) for name in Execution.__dataclass_fields__}
         return Execution(**(arrays | {"changes": changes}))
 
-    def on_store(self, block: Block, store: StateStore) -> Block:
+    def on_store(self, block: Block, store: StateStore, ahead: Any = None) -> Block:
         """All its keys are known beforehand, and read at once."""
         words = store.get_many(KeyTable(block.key_address, block.key_field, block.key_slot))
         state = {"state_key": np.arange(block.n_keys), "state_value": words[:, ::-1].copy().view(np.uint64)}

@@ -18,6 +18,7 @@ from ..evm.observation import EvmAccessList
 from ..machine.gas import GasSchedule
 from ..schedule.plan import Schedule
 from ..storage.base import StateStore, commit
+from ..storage.prefetch import Prefetched, PrefetchList
 from .evm_result import EvmExecution
 from .job import Job
 from .launch import default_workers
@@ -43,6 +44,7 @@ def execute(
     workers: int | None = None,
     gas: str | GasSchedule | None = None,
     store: StateStore | None = None,
+    prefetch: PrefetchList | Prefetched | None = None,
     record: str | Iterable[str] | None = None,
 ) -> Execution: ...
 @overload
@@ -56,6 +58,7 @@ def execute(
     workers: int | None = None,
     gas: None = None,
     store: StateStore | None = None,
+    prefetch: PrefetchList | Prefetched | None = None,
     record: str | Iterable[str] | None = None,
 ) -> EvmExecution: ...
 def execute(
@@ -68,6 +71,7 @@ def execute(
     workers: int | None = None,
     gas: str | GasSchedule | None = None,
     store: StateStore | None = None,
+    prefetch: PrefetchList | Prefetched | None = None,
     record: str | Iterable[str] | None = None,
 ) -> Execution | EvmExecution:
     """Execute a block for real, on the machine that it is for: micro-ops or the EVM.
@@ -99,6 +103,10 @@ def execute(
     store : StateStore, optional
         Where the state before the block is, instead of the block's own, and what the block changes is committed, as a whole
         and at the end. What the block and `access_list` name is read at once, other keys when they are first needed.
+    prefetch : KeyTable, AccessSets, EvmAccessList, Eip7928List or Prefetched, optional
+        With `store`, of an EVM block: what it is thought to need, read in one batch beforehand, such as the sets that
+        `predict` gives. What that misses is read when it is met; `EvmExecution.fetches` counts how often, and how long it
+        took. It need not be right. Keys of micro-ops are known, and read at once anyway.
     record : {"changes", "times"} or several of them, optional
         ``"changes"``: also note each transaction's net changes, by one more serial run. ``"times"``: when each ran and on
         which worker. An EVM block's execution has both always.
@@ -143,7 +151,9 @@ def execute(
     if store is not None:
         if not isinstance(store, StateStore):
             raise BlockError(f"store = {door.shown(store, 80)}: must be a StateStore")
-        block = machine_of(block).on_store(block, store)
+        block = machine_of(block).on_store(block, store, prefetch)
+    elif prefetch is not None:
+        raise BlockError(f"prefetch = {door.shown(prefetch, 80)}: only from a store")
     made = prepare(
         block, executor, workers, schedule=schedule, access=access, access_list=access_list, gas=gas,
         timed="times" in recorded,

@@ -15,7 +15,7 @@ __all__ = ["MemoryStore"]
 
 
 class MemoryStore(Store):
-    """A `StateStore` in memory: an open-addressing hash table in arrays, of some 150 bytes a key (DESIGN §1).
+    """A `StateStore` in memory: an open-addressing hash table in arrays, of 114 to 182 bytes a key.
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ..keys import KeyTable
 from ..machine.ops import Field
 from .base import StateStore
 
-__all__ = ["StoreSource", "put_world", "read_world"]
+__all__ = ["StoreSource", "account_of", "put_world", "read_world"]
 
 _NO_CODE = (bytes(32), EMPTY_HASH)
 _OF_ACCOUNTS = (Field.BALANCE, Field.NONCE, Field.CODE)
@@ -29,6 +29,14 @@ def _slot_keys(keys: Sequence[tuple[bytes, int]]) -> KeyTable:
     places = np.frombuffer(b"".join(address for address, _ in keys), np.uint8).reshape(-1, 20)
     slots = np.frombuffer(b"".join(slot.to_bytes(32, "big") for _, slot in keys), np.uint8).reshape(-1, 32)
     return KeyTable(places, np.full(len(keys), int(Field.STORAGE), np.uint8), slots)
+
+
+def joined(one: KeyTable, other: KeyTable) -> KeyTable:
+    """The keys of two tables, which share none."""
+    address, field, slot = (
+        np.concatenate([getattr(one, name), getattr(other, name)]) for name in ("address", "field", "slot")
+    )
+    return KeyTable(address, field, slot)
 
 
 def put_world(store: StateStore, world: World) -> None:
@@ -74,6 +82,14 @@ def read_world(store: StateStore) -> dict[bytes, AccountState]:
     return found
 
 
+def account_of(row: tuple[bytes, bytes, bytes], codes: Mapping[bytes, bytes]) -> tuple[int, int, bytes] | None:
+    """Balance, nonce and code from their words; None if there is no such account."""
+    balance, nonce, digest = row
+    if not any(balance) and not any(nonce) and not any(digest):
+        return None
+    return int.from_bytes(balance, "big"), int.from_bytes(nonce, "big"), codes[digest]
+
+
 class StoreSource:
     """A store as a block's `source`: what the block needs and its own state does not have is read there.
 
@@ -88,15 +104,23 @@ class StoreSource:
 
     def accounts(self, addresses: Sequence[bytes]) -> list[tuple[int, int, bytes] | None]:
         """Balance, nonce and code of each; None for what does not exist."""
-        rows = [word.tobytes() for word in self.store.get_many(_account_keys(addresses))]
-        hashes = sorted(set(rows[2::3]) - set(_NO_CODE))
-        codes = dict(zip(hashes, self.store.get_codes(hashes), strict=True)) | dict.fromkeys(_NO_CODE, b"")
-        zeros = [bytes(32)] * 3
-        return [
-            None if rows[i : i + 3] == zeros else
-            (int.from_bytes(rows[i], "big"), int.from_bytes(rows[i + 1], "big"), codes[rows[i + 2]])
-            for i in range(0, len(rows), 3)
-        ]  # fmt: skip
+        rows, _ = self.rows(addresses, ())
+        codes = self.codes(row[2] for row in rows)
+        return [account_of(row, codes) for row in rows]
+
+    def rows(
+        self, addresses: Sequence[bytes], slots: Sequence[tuple[bytes, int]]
+    ) -> tuple[list[tuple[bytes, bytes, bytes]], list[int]]:
+        """Words of balance, nonce and code of accounts, and values of slots, all distinct, by one call of the store."""
+        words = self.store.get_many(joined(_account_keys(addresses), _slot_keys(slots))).tobytes()
+        cut = [words[at : at + 32] for at in range(0, len(words), 32)]
+        n = 3 * len(addresses)
+        return list(zip(cut[:n:3], cut[1:n:3], cut[2:n:3], strict=True)), [int.from_bytes(one, "big") for one in cut[n:]]
+
+    def codes(self, hashes: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Codes by their hashes, each once; those of nothing included."""
+        wanted = sorted(set(hashes) - set(_NO_CODE))
+        return dict(zip(wanted, self.store.get_codes(wanted), strict=True)) | dict.fromkeys(_NO_CODE, b"")
 
     def slots(self, keys: Sequence[tuple[bytes, int]]) -> list[int]:
         """Value of each (address, slot)."""
