@@ -30,6 +30,7 @@ from pevm_numba.evm.hashing import keccak
 from pevm_numba.keys import KeyTable, StateChange
 from pevm_numba.storage.base import StateStore, commit, post_digest
 from pevm_numba.storage.memory import MemoryStore
+from pevm_numba.storage.mmap import MmapStore
 from pevm_numba.storage.opening import BACKENDS, backend_of, open_store
 from pevm_numba.storage.world import put_world, read_world
 
@@ -432,11 +433,85 @@ def test_whenever_it_is_killed_what_was_acknowledged_is_there(backend: str, fold
                 known = states(2 * len(known))
             assert last[0] >= acknowledged, "what was acknowledged is lost"
             assert (last, held(store)) == known[last[0] + 1]
-            for number in range(0, last[0] + 1, 3):
+            for number in range(last[0] // 3 * 3, max(-1, last[0] - 60), -3):
                 (digest, code), = block_of(number)[1].items()
                 assert store.get_codes([digest]) == [code]
         seen.add(last[0])
     assert len(seen) > kills // 2
+
+
+@pytest.mark.skipif(DISABLED, reason="starts a process, which would be slow")
+@pytest.mark.parametrize("backend", [*LASTING, "mmap with a short log"])
+def test_who_reads_while_another_process_commits_sees_the_state_after_some_block(backend: str, folder: Path) -> None:
+    name, _, short = backend.partition(" ")
+    words = [sys.executable, str(PROGRAM), name, str(folder / "state"), *(["log_bytes=20000"] if short else [])]
+    env = os.environ | {"PYTHONPATH": str(Path(pn.__file__).parents[1])}
+    known, before = states(400), 0
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline()
+        for _ in range(100 if SOAK else 12):
+            with opened(folder / "state", name, "r") as store:
+                last = store.last_block()
+                assert last is not None
+                while last[0] + 1 >= len(known):
+                    known = states(2 * len(known))
+                assert last[0] >= before
+                if name in ("mmap", "rocksdb"):  # it stays what it was when it was opened
+                    assert (last, held(store)) == known[last[0] + 1]
+                assert store.last_block()[0] >= last[0]  # type: ignore[index]
+                before = last[0]
+        child.kill()
+        child.stdout.read()
+    with opened(folder / "state", name, "w") as store:
+        last = store.last_block()
+        assert last is not None
+        while last[0] + 1 >= len(known):
+            known = states(2 * len(known))
+        assert (last, held(store)) == known[last[0] + 1]
+
+
+def until_it_fails(store: Any) -> tuple[int, BaseException]:
+    """Commit blocks: which was refused, and how."""
+    for number in range(100):
+        try:
+            commit(store, number, change_of(number))
+        except (StoreError, ZeroDivisionError) as error:
+            return number, error
+    raise AssertionError("nothing failed")
+
+
+def test_a_table_that_could_be_written_but_not_opened_closes_the_store(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in review: it would have gone on in the old log, which nobody reads any more."""
+    store = open_store(folder / "state", backend="mmap", log_bytes=2_000)
+    assert isinstance(store, MmapStore)
+    monkeypatch.setattr(MmapStore, "_open_generation", lambda self, generation: 1 // 0)
+    number, error = until_it_fails(store)
+    assert isinstance(error, ZeroDivisionError)
+    monkeypatch.undo()
+    with pytest.raises(StoreError, match="the store is closed"):
+        commit(store, number, change_of(number))
+    with open_store(folder / "state", "w") as store:
+        assert store.last_block() == states(number)[-1][0]
+        commit(store, number, change_of(number))
+
+
+def test_a_table_that_could_not_be_written_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, start: int, size: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with open_store(folder / "state", backend="mmap", log_bytes=2_000) as store:
+        files = sorted(folder.rglob("*"))
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        number, error = until_it_fails(store)
+        assert "no new table can be written: No space left on device" in str(error)
+        assert sorted(folder.rglob("*")) == files
+        assert store.last_block() == states(number)[-1][0]
+        monkeypatch.undo()
+        commit(store, number, change_of(number))
+        assert held(store) == states(number + 1)[-1][1]
 
 
 # -------------------------------------------------------------------- damaged

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from ..errors import StoreError, UsageError
-from .rows import FORMAT, NO_BLOCK, Rows, RowStore, locked, surviving
+from .locking import locked
+from .rows import FORMAT, NO_BLOCK, Rows, RowStore, surviving
 
 __all__ = ["LmdbStore"]
 
@@ -65,6 +66,7 @@ class LmdbStore(RowStore):
         self._library, self._folder = _library(), path
         self._access = threading.RLock()
         self._env: Any = None
+        self._moment: Any = None
         self._lock = -1
         self._options = {
             "max_dbs": 3, "readonly": read_only, "sync": sync, "metasync": sync, "map_size": map_bytes, "subdir": True,
@@ -108,12 +110,14 @@ class LmdbStore(RowStore):
         """In a child: it opens the database for itself."""
         self._options["readonly"] = True
         self._options["create"] = False
-        self._options["lock"] = False
         self.read_only = True
         self._open()
-        with self._env.begin() as txn:
-            entries = [txn.stat(db)["entries"] for db in (self._state, self._codes, self._meta)]
-            hashes = [bytes(digest) for digest, _ in txn.cursor(db=self._codes)]
+        with self._env.begin() as self._moment:  # all that is read is of one moment, whatever others commit
+            self._verify_moment(self._moment)
+
+    def _verify_moment(self, txn: Any) -> None:
+        entries = [txn.stat(db)["entries"] for db in (self._state, self._codes, self._meta)]
+        hashes = [bytes(digest) for digest, _ in txn.cursor(db=self._codes)]
         rows = self._verified()
         for digest in hashes:
             if self._code(digest) is None:
@@ -123,6 +127,8 @@ class LmdbStore(RowStore):
 
     def _reading(self, read: Callable[[Any], _T]) -> _T:
         """What is read in one transaction."""
+        if self._moment is not None:
+            return read(self._moment)
         with self._access:
             while True:
                 try:

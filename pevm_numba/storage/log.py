@@ -129,8 +129,8 @@ class Log:
         StoreError
             If something before the last record is damaged.
         """
-        with open(self.path, "rb") as file:
-            data = memoryview(file.read())
+        # as long as it is now: what is added while it is read might be there only in part, with more after it
+        data = memoryview(os.pread(self._file, os.fstat(self._file).st_size, 0))
         while True:
             head = self._head_at(data, self.end)
             if head is None or self.end + head[1] > len(data):

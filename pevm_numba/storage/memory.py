@@ -58,8 +58,7 @@ class MemoryStore(Store):
             return self._table.slots_of(address)
 
     def _parts(self) -> Iterator[tuple[KeyTable, NDArray[np.uint8]]]:
-        with self._writing:
-            return iter(list(self._table.parts()))
+        return self._table.parts(self._writing)
 
     def _close(self) -> None:
         self._table, self._codes = Table(), {}

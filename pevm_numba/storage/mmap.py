@@ -7,7 +7,6 @@ a process dies, there is one table that is whole, and a log of which at most the
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import mmap as system
@@ -25,6 +24,7 @@ from .._kernels import table as kernels
 from ..errors import StoreError
 from ..keys import KeyTable
 from .codes import CodeFile
+from .locking import locked
 from .log import Log, Record
 from .store import Last, Store
 from .table import Table, limbs, packed, pages_for
@@ -171,7 +171,7 @@ class MmapStore(Store):
         self._code_file: CodeFile | None = None
         try:
             if not read_only:
-                self._lock = _locked(path)
+                self._lock = locked(path / "LOCK")
             if not (path / _CURRENT).exists() and not read_only:
                 _begin(path)
             self._open()
@@ -239,12 +239,21 @@ class MmapStore(Store):
         try:
             self._code_file.add(self._new_codes)
             write_generation(self._folder, old + 1, self._table, more, self._code_file.end, self._block)
-        except OSError as error:
-            raise StoreError(f"{self.name}: no new table can be written: {error.strerror or error}") from error
-        self._log.close()
-        self._open_generation(old + 1)
+            self._log.close()
+            self._open_generation(old + 1)
+        except BaseException as error:
+            if _current_of(self._folder) != old:  # what would be written to the old log from here on would be lost
+                self.close()
+            else:
+                self._remove(old + 1)
+            if isinstance(error, OSError):
+                raise StoreError(f"{self.name}: no new table can be written: {error.strerror or error}") from error
+            raise
+        self._remove(old)
+
+    def _remove(self, generation: int) -> None:
         for name in ("table", "log"):
-            (self._folder / f"{name}.{old}").unlink(missing_ok=True)
+            (self._folder / f"{name}.{generation}").unlink(missing_ok=True)
 
     def _code(self, digest: bytes) -> bytes | None:
         assert self._code_file is not None
@@ -258,8 +267,7 @@ class MmapStore(Store):
             return self._table.slots_of(address)
 
     def _parts(self) -> Iterator[tuple[KeyTable, NDArray[np.uint8]]]:
-        with self._writing:
-            return iter(list(self._table.parts()))
+        return self._table.parts(self._writing)
 
     def _close(self) -> None:
         for held in (self._log, self._code_file):
@@ -269,17 +277,6 @@ class MmapStore(Store):
             os.close(self._lock)
             self._lock = -1
         self._table = Table()
-
-
-def _locked(folder: Path) -> int:
-    """The lock of who writes, held until it is closed."""
-    handle = os.open(folder / "LOCK", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise StoreError(f"{folder}: another store object or process has it open to write") from None
-    return handle
 
 
 def _begin(folder: Path) -> None:

@@ -6,14 +6,12 @@ was hit is not found any more, which no row tells: so such a database is read as
 
 from __future__ import annotations
 
-import fcntl
 import os
 import warnings
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -27,7 +25,7 @@ from ..machine.ops import Field
 from .store import Last, Store
 from .table import limbs, packed
 
-__all__ = ["FORMAT", "NO_BLOCK", "RowStore", "Rows", "locked", "rows_of", "surviving", "table_of"]
+__all__ = ["FORMAT", "NO_BLOCK", "RowStore", "Rows", "rows_of", "surviving", "table_of"]
 
 #: Name and version of what is in such a database.
 FORMAT: Final = b"pevm_numba.state/1"
@@ -81,23 +79,6 @@ def surviving(name: str, check: Callable[[], None]) -> None:
         raise StoreError(told if told.startswith(name) else f"{name}: is damaged: {told}")
     if status != 0:
         raise StoreError(f"{name}: is damaged: reading it ends the process that does")
-
-
-def locked(path: Path) -> int:
-    """Lock a file, which is made, for the one who writes; held until the handle is closed.
-
-    Raises
-    ------
-    StoreError
-        If somebody else holds it.
-    """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise StoreError(f"{path}: another store object or process has the store open to write") from None
-    return handle
 
 
 def _sealed_block(last: Last) -> bytes:

@@ -12,7 +12,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from ..errors import StoreError
-from .rows import NO_BLOCK, Rows, RowStore, locked
+from .locking import locked
+from .rows import NO_BLOCK, Rows, RowStore
 
 __all__ = ["SqliteStore"]
 
@@ -108,12 +109,27 @@ class SqliteStore(RowStore):
 
     def _verify(self) -> None:
         assert self._connection is not None
-        said = [row[0] for row in self._connection.execute("PRAGMA integrity_check(1)")]
-        if said != ["ok"]:
-            raise StoreError(f"{self.name}: is damaged: {said[0]}")
-        self._verified()
-        for digest, _ in self._connection.execute("SELECT hash, code FROM codes").fetchall():
-            self._code(digest)
+        with self._moment():
+            said = [row[0] for row in self._connection.execute("PRAGMA integrity_check(1)")]
+            if said != ["ok"]:
+                raise StoreError(f"{self.name}: is damaged: {said[0]}")
+            self._verified()
+            for (digest,) in self._connection.execute("SELECT hash FROM codes").fetchall():
+                self._code(digest)
+
+    @contextmanager
+    def _moment(self) -> Iterator[None]:
+        """All that is read within is of one moment, whatever other processes commit."""
+        assert self._connection is not None
+        if self._connection.in_transaction:
+            yield
+            return
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("COMMIT")
 
     def _one(self, line: str, values: tuple[Any, ...]) -> bytes | None:
         with self._access:
@@ -127,14 +143,11 @@ class SqliteStore(RowStore):
         found: dict[bytes, bytes] = {}
         with self._complaining("cannot be read"), self._access:
             assert self._connection is not None
-            run = self._connection.execute
-            run("BEGIN")  # all that is read is of one moment
-            try:
+            with self._moment():
                 for start in range(0, len(rows), _TOGETHER):
                     some = rows[start : start + _TOGETHER]
-                    found.update(run(f"SELECT key, word FROM state WHERE key IN ({','.join('?' * len(some))})", some))
-            finally:
-                run("COMMIT")
+                    line = f"SELECT key, word FROM state WHERE key IN ({','.join('?' * len(some))})"
+                    found.update(self._connection.execute(line, some))
         return [found.get(row) for row in rows]
 
     def _write(self, puts: Rows, gone: Sequence[bytes], codes: Mapping[bytes, bytes], block: bytes | None) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,13 +110,15 @@ class Table:
         """Put all entries into other, empty pages, which must have room."""
         self._whole(kernels.add_all(pages, np.ones(len(pages), np.uint8), self.seed, self.pages, self._seen))
 
-    def parts(self) -> Iterator[tuple[KeyTable, NDArray[np.uint8]]]:
-        """All entries, some pages' at a time."""
-        for start in range(0, len(self.pages), _PART):
-            stop = min(start + _PART, len(self.pages))
+    def parts(self, lock: AbstractContextManager[Any]) -> Iterator[tuple[KeyTable, NDArray[np.uint8]]]:
+        """All entries, some pages' at a time, read under a lock; entries never leave their page until all get new ones."""
+        pages, seen = self.pages, self._seen
+        for start in range(0, len(pages), _PART):
+            stop = min(start + _PART, len(pages))
             most = (stop - start) * kernels.SLOTS
             keys, words = np.empty((most, kernels.KEY), np.uint64), np.empty((most, kernels.WORD), np.uint64)
-            n = self._whole(kernels.unpack_entries(self.pages, self._seen, start, stop, keys, words))
+            with lock:
+                n = self._whole(kernels.unpack_entries(pages, seen, start, stop, keys, words))
             if n:
                 yield _unpacked(keys[:n]), words[:n].view(np.uint8)
 
