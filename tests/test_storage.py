@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from store_backends import entries
 from test_evm_limits import CODE, block_of
 from test_evm_suspended import chained
 
@@ -19,75 +17,11 @@ from pevm_numba.errors import BlockError
 from pevm_numba.evm.forks import Fork
 from pevm_numba.evm.hashing import keccak
 from pevm_numba.keys import KeyTable, StateChange
-from pevm_numba.storage.base import StateStore, commit, post_digest
+from pevm_numba.storage.base import StateStore, commit
 from pevm_numba.storage.memory import MemoryStore
 from pevm_numba.storage.world import put_world, read_world
 
 ADDRESSES = [bytes([i]) * 20 for i in range(3)]
-KEYS = st.builds(
-    lambda address, field, slot: (address, field, slot if field == 0 else 0),
-    st.sampled_from(ADDRESSES), st.integers(0, 3), st.sampled_from([0, 1, 2**255]),
-)  # fmt: skip
-ENTRIES = st.dictionaries(KEYS, st.sampled_from([0, 1, 2**256 - 1]), max_size=8)
-
-
-def entries(given: dict[tuple[bytes, int, int], int]) -> tuple[KeyTable, np.ndarray]:
-    words = b"".join(value.to_bytes(32, "big") for value in given.values())
-    return KeyTable.from_keys(given), np.frombuffer(words, np.uint8).reshape(-1, 32)
-
-
-class Stored(RuleBasedStateMachine):
-    """A store and a dictionary."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.store, self.model, self.codes = MemoryStore(), dict[tuple[bytes, int, int], int](), {b"": keccak(b"")}
-        self.last: int | None = None
-
-    @rule(given=ENTRIES)
-    def put(self, given: dict[tuple[bytes, int, int], int]) -> None:
-        self.store.put_many(*entries(given))
-        self.model |= given
-
-    @rule(given=ENTRIES, step=st.integers(-1, 2), code=st.binary(max_size=3))
-    def commit(self, given: dict[tuple[bytes, int, int], int], step: int, code: bytes) -> None:
-        number = step if self.last is None else self.last + step
-        change = StateChange(*entries(given), {keccak(code): code})
-        if number < 0:
-            return
-        if self.last is not None and number <= self.last:
-            with pytest.raises(BlockError, match=rf"block {number}: the store has had block {self.last}"):
-                commit(self.store, number, change)
-            return
-        digest = post_digest(self.store, number, change)
-        commit(self.store, number, change)
-        assert self.store.last_block() == (number, digest)
-        self.model |= given
-        self.last = number
-        self.codes[code] = keccak(code)
-
-    @rule(keys=st.lists(KEYS, unique=True, max_size=8))
-    def get(self, keys: list[tuple[bytes, int, int]]) -> None:
-        words = self.store.get_many(KeyTable.from_keys(keys))
-        assert [int.from_bytes(word.tobytes(), "big") for word in words] == [self.model.get(key, 0) for key in keys]
-
-    @invariant()
-    def holds_what_the_model_holds(self) -> None:
-        held = {
-            tuple(key): int.from_bytes(word.tobytes(), "big")
-            for keys, words in self.store.items() for key, word in zip(keys, words, strict=True)
-        }  # fmt: skip
-        assert held == {key: value for key, value in self.model.items() if value}
-        for address in ADDRESSES:
-            slots = {key[2] for key in self.store.slots_of(address)}
-            assert slots == {key[2] for key, value in self.model.items() if key[:2] == (address, 0) and value}
-        assert self.store.get_codes(self.codes.values()) == list(self.codes)
-
-
-TestStored = Stored.TestCase
-TestStored.settings = settings(max_examples=20, stateful_step_count=20)
-
-
 def test_a_store_refuses_what_it_cannot_hold() -> None:
     keys, words = entries({(ADDRESSES[0], 0, 5): 7})
     store = MemoryStore()

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from ..errors import StoreError, UsageError
+from ..errors import StoreError
 from .locking import locked
-from .rows import FORMAT, NO_BLOCK, Rows, RowStore, surviving
+from .rows import FORMAT, NO_BLOCK, Rows, RowStore, library, surviving
 
 __all__ = ["LmdbStore"]
 
@@ -23,14 +23,6 @@ _T = TypeVar("_T")
 _DATA: Final = "data.mdb"
 #: Rows that a scan reads in one transaction.
 _PART: Final = 4096
-
-
-def _library() -> Any:
-    try:
-        import lmdb
-    except ImportError:
-        raise UsageError("stores in LMDB need the extra 'storage': pip install 'pevm_numba[storage]'") from None
-    return lmdb
 
 
 class LmdbStore(RowStore):
@@ -63,7 +55,7 @@ class LmdbStore(RowStore):
         self, path: Path, *, read_only: bool = False, sync: bool = True, verify: bool = True, map_bytes: int = 1 << 34
     ) -> None:
         super().__init__(str(path), read_only)
-        self._library, self._folder = _library(), path
+        self._library, self._folder = library("lmdb"), path
         self._access = threading.RLock()
         self._env: Any = None
         self._moment: Any = None

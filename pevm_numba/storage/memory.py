@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..keys import KeyTable
-from .store import Last, Store
+from .store import Last
 from .table import Table
+from .table_store import TableStore
 
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(Store):
+class MemoryStore(TableStore):
     """A `StateStore` in memory: an open-addressing hash table in arrays, of 114 to 182 bytes a key.
 
     Examples
@@ -37,10 +38,6 @@ class MemoryStore(Store):
         self._codes: dict[bytes, bytes] = {}
         self._block: Last = None
 
-    def _get(self, keys: KeyTable) -> tuple[NDArray[np.uint8], int]:
-        with self._writing:
-            return self._table.get(keys)
-
     def _apply(self, keys: KeyTable, words: NDArray[np.uint8], codes: Mapping[bytes, bytes], last: Last) -> None:
         self._table.reserve(len(keys))  # if there is no memory for it, nothing has changed yet
         self._codes.update(codes)
@@ -49,16 +46,6 @@ class MemoryStore(Store):
 
     def _code(self, digest: bytes) -> bytes | None:
         return self._codes.get(digest)
-
-    def _last(self) -> Last:
-        return self._block
-
-    def _slots(self, address: bytes) -> KeyTable:
-        with self._writing:
-            return self._table.slots_of(address)
-
-    def _parts(self) -> Iterator[tuple[KeyTable, NDArray[np.uint8]]]:
-        return self._table.parts(self._writing)
 
     def _close(self) -> None:
         self._table, self._codes = Table(), {}

@@ -13,7 +13,7 @@ import mmap as system
 import os
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -26,8 +26,9 @@ from ..keys import KeyTable
 from .codes import CodeFile
 from .locking import locked
 from .log import Log, Record
-from .store import Last, Store
+from .store import Last
 from .table import Table, limbs, packed, pages_for
+from .table_store import TableStore
 
 __all__ = ["MmapStore"]
 
@@ -140,7 +141,7 @@ def write_generation(folder: Path, generation: int, table: Table, more: int, cod
     _sync_folder(folder)
 
 
-class MmapStore(Store):
+class MmapStore(TableStore):
     """A `StateStore` in a folder, whose words are read where the system has mapped them.
 
     One process may write, any number read beside it: each sees what had been committed when it opened the store.
@@ -216,10 +217,6 @@ class MmapStore(Store):
 
     # -------------------------------------------------------------------- what a backend does
 
-    def _get(self, keys: KeyTable) -> tuple[NDArray[np.uint8], int]:
-        with self._writing:
-            return self._table.get(keys)
-
     def _apply(self, keys: KeyTable, words: NDArray[np.uint8], codes: Mapping[bytes, bytes], last: Last) -> None:
         assert self._log is not None
         assert self._code_file is not None
@@ -258,16 +255,6 @@ class MmapStore(Store):
     def _code(self, digest: bytes) -> bytes | None:
         assert self._code_file is not None
         return self._new_codes[digest] if digest in self._new_codes else self._code_file.get(digest)
-
-    def _last(self) -> Last:
-        return self._block
-
-    def _slots(self, address: bytes) -> KeyTable:
-        with self._writing:
-            return self._table.slots_of(address)
-
-    def _parts(self) -> Iterator[tuple[KeyTable, NDArray[np.uint8]]]:
-        return self._table.parts(self._writing)
 
     def _close(self) -> None:
         for held in (self._log, self._code_file):

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import StoreError, UsageError
-from .rows import FORMAT, NO_BLOCK, Rows, RowStore
+from ..errors import StoreError
+from .rows import FORMAT, NO_BLOCK, Rows, RowStore, library
 
 __all__ = ["RocksdbStore"]
 
@@ -24,14 +24,6 @@ _STATE: Final = b"s"
 _CODE: Final = b"c"
 _FORMAT: Final = b"m/format"
 _BLOCK: Final = b"m/block"
-
-
-def _library() -> Any:
-    try:
-        import rocksdict
-    except ImportError:
-        raise UsageError("stores in RocksDB need the extra 'storage': pip install 'pevm_numba[storage]'") from None
-    return rocksdict
 
 
 class RocksdbStore(RowStore):
@@ -68,31 +60,31 @@ class RocksdbStore(RowStore):
         compression: str = "lz4", write_buffer_bytes: int = 1 << 26,
     ) -> None:  # fmt: skip
         super().__init__(str(path), read_only)
-        self._library = library = _library()
+        self._library = made = library("rocksdict")
         self._access = threading.RLock()
         self._db: Any = None
         there = (path / "CURRENT").exists()
         if not there and (read_only or any(path.iterdir())):
             strangers = sorted(name.name for name in path.iterdir())
             raise StoreError(f"{path}: is no store" + (f", and has {strangers[0]} in it" if strangers else ""))
-        options = library.Options(raw_mode=True)
+        options = made.Options(raw_mode=True)
         options.create_if_missing(not read_only)
         options.set_paranoid_checks(True)
-        options.set_wal_recovery_mode(library.DBRecoveryMode.tolerate_corrupted_tail_records())
-        options.set_compression_type(getattr(library.DBCompressionType, compression)())
+        options.set_wal_recovery_mode(made.DBRecoveryMode.tolerate_corrupted_tail_records())
+        options.set_compression_type(getattr(made.DBCompressionType, compression)())
         options.set_write_buffer_size(write_buffer_bytes)
         options.set_keep_log_file_num(2)
-        tables = library.BlockBasedOptions()
-        tables.set_block_cache(library.Cache(cache_bytes))
+        tables = made.BlockBasedOptions()
+        tables.set_block_cache(made.Cache(cache_bytes))
         if bloom_bits:
             tables.set_bloom_filter(bloom_bits, False)
         options.set_block_based_table_factory(tables)
-        access = library.AccessType.read_only(False) if read_only else library.AccessType.read_write()
-        self._written_so = library.WriteOptions()
+        access = made.AccessType.read_only(False) if read_only else made.AccessType.read_write()
+        self._written_so = made.WriteOptions()
         self._written_so.sync = sync
         try:
             with self._complaining("cannot be opened"):
-                self._db = library.Rdict(str(path), options, access_type=access)
+                self._db = made.Rdict(str(path), options, access_type=access)
                 if not there and not read_only:
                     self._write_raw([(_FORMAT, FORMAT), (_BLOCK, NO_BLOCK)], [])
                 said = self._db.get(_FORMAT)

@@ -11,21 +11,22 @@ import warnings
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import table as kernels
-from ..errors import StoreError
+from ..errors import StoreError, UsageError
 from ..evm.hashing import keccak
 from ..keys import KeyTable
 from ..machine.ops import Field
 from .store import Last, Store
 from .table import limbs, packed
 
-__all__ = ["FORMAT", "NO_BLOCK", "RowStore", "Rows", "rows_of", "surviving", "table_of"]
+__all__ = ["FORMAT", "NO_BLOCK", "RowStore", "Rows", "library", "rows_of", "surviving", "table_of"]
 
 #: Name and version of what is in such a database.
 FORMAT: Final = b"pevm_numba.state/1"
@@ -49,6 +50,20 @@ def table_of(rows: Sequence[bytes]) -> KeyTable:
     """The opposite of `rows_of`."""
     columns = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, _KEY)
     return KeyTable(columns[:, :20], columns[:, 20], columns[:, 21:])
+
+
+def library(module: str) -> Any:
+    """A database's module.
+
+    Raises
+    ------
+    UsageError
+        If it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError:
+        raise UsageError(f"this store needs {module}, of the extra 'storage': pip install 'pevm_numba[storage]'") from None
 
 
 def surviving(name: str, check: Callable[[], None]) -> None:
