@@ -303,6 +303,16 @@ def test_arguments_are_checked(folder: Path) -> None:
     assert list(store.items()) == []
 
 
+@pytest.mark.parametrize(("backend", "module"), [("lmdb", "lmdb"), ("rocksdb", "rocksdict")])
+def test_a_library_that_is_not_there_is_named_with_its_extra(
+    backend: str, module: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UsageError, match=rf"needs {module}, of the extra 'storage': pip install 'pevm_numba\[storage\]'"):
+        open_store(folder / "state", backend=backend)
+    assert list(folder.iterdir()) == []
+
+
 def in_child(act: Callable[[], None]) -> str:
     """What a StoreError says in a child process; raises if there is none."""
     reading, writing = os.pipe()

@@ -120,9 +120,14 @@ def _made(where: Path, backend: str, mode: str, options: dict[str, Any]) -> Stor
         if name not in known or name == "read_only":
             names = ", ".join(sorted(set(known) - {"read_only"}))
             raise UsageError(f"option {name!r}: {backend} has none of that name: one of {names}")
+    new = backend != "sqlite" and not where.exists()
     try:
-        if mode != "r" and backend != "sqlite":
-            where.mkdir(exist_ok=True)
+        if new:
+            where.mkdir()
         return maker(where, read_only=mode == "r", **options)
-    except OSError as error:
-        raise StoreError(f"{where}: cannot be opened: {error.strerror or error}") from error
+    except BaseException as error:
+        if new and where.is_dir() and not any(where.iterdir()):
+            where.rmdir()
+        if isinstance(error, OSError):
+            raise StoreError(f"{where}: cannot be opened: {error.strerror or error}") from error
+        raise
