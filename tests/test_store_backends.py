@@ -28,6 +28,7 @@ from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.errors import BlockError, StoreError, UsageError
 from pevm_numba.evm.hashing import keccak
 from pevm_numba.keys import KeyTable, StateChange
+from pevm_numba.storage import rocksdb
 from pevm_numba.storage.base import StateStore, commit, post_digest
 from pevm_numba.storage.memory import MemoryStore
 from pevm_numba.storage.mmap import MmapStore
@@ -481,6 +482,54 @@ def test_who_reads_while_another_process_commits_sees_the_state_after_some_block
         while last[0] + 1 >= len(known):
             known = states(2 * len(known))
         assert (last, held(store)) == known[last[0] + 1]
+
+
+class Meddled:
+    """rocksdict, whose databases are opened to read while another writes."""
+
+    def __init__(self, real: Any, meddle: Callable[[], None], fails: bool) -> None:
+        self.real, self.meddle, self.fails, self.opened = real, meddle, fails, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def Rdict(self, *given: Any, **named: Any) -> Any:
+        self.opened += 1
+        db = self.real.Rdict(*given, **named)
+        self.meddle()
+        if self.fails:
+            db.close()
+            raise Exception("Corruption: Can't access /000041.sst")
+        return db
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("times", [0, 2, 1_000])
+def test_who_opens_a_rocksdb_whose_files_change_opens_it_again(
+    fails: bool, times: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by CI: a compaction between reading the list of files and opening them looked like damage."""
+    with open_store(folder / "state", backend="rocksdb") as store:
+        commit(store, 0, change_of(0))
+        number = 0
+
+        def meddle() -> None:
+            nonlocal number
+            if number < times:
+                number += 1
+                commit(store, number, change_of(number))
+                store._db.flush()  # type: ignore[attr-defined]
+
+        meddled = Meddled(rocksdb.library("rocksdict"), meddle, fails)
+        monkeypatch.setattr(rocksdb, "library", lambda name: meddled)
+        if times > 100 or fails:  # what fails though nothing changes is damaged
+            with pytest.raises(StoreError, match=r"000041" if times < 100 else "changed while they were read, 100 times"):
+                open_store(folder / "state", "r")
+        else:
+            with open_store(folder / "state", "r") as reader:
+                assert reader.last_block() == store.last_block()
+                assert held(reader) == held(store)
+        assert meddled.opened == min(times + 1, 100)
 
 
 def until_it_fails(store: Any) -> tuple[int, BaseException]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,17 @@ _STATE: Final = b"s"
 _CODE: Final = b"c"
 _FORMAT: Final = b"m/format"
 _BLOCK: Final = b"m/block"
+#: How often a reader opens a database whose files change meanwhile.
+_TRIES: Final = 100
+
+
+def _listed(path: Path) -> tuple[Any, ...]:
+    """What changes whenever the list of files does, which is before any of them is deleted."""
+    try:
+        lists = sorted((found.name, found.stat().st_size) for found in path.glob("MANIFEST-*"))
+        return (path / "CURRENT").read_bytes(), *lists
+    except FileNotFoundError:
+        return (object(),)  # it is changing just now: equal to nothing
 
 
 class RocksdbStore(RowStore):
@@ -84,7 +95,7 @@ class RocksdbStore(RowStore):
         self._written_so.sync = sync
         try:
             with self._complaining("cannot be opened"):
-                self._db = made.Rdict(str(path), options, access_type=access)
+                self._db = self._unchanged(path, lambda: made.Rdict(str(path), options, access_type=access), read_only)
                 if not there and not read_only:
                     self._write_raw([(_FORMAT, FORMAT), (_BLOCK, NO_BLOCK)], [])
                 said = self._db.get(_FORMAT)
@@ -94,6 +105,25 @@ class RocksdbStore(RowStore):
         except BaseException:
             self._close()
             raise
+
+    def _unchanged(self, path: Path, make: Callable[[], Any], read_only: bool) -> Any:
+        """The database of one moment.
+
+        A reader takes no lock: beside one that writes it may find the list of files of before a compaction and the files
+        of after it, which lacks some (an error), or a log whose predecessor is gone (a state that never was, and no error).
+        """
+        for _ in range(_TRIES if read_only else 1):
+            before = _listed(path) if read_only else None
+            try:
+                db = make()
+            except Exception:
+                if not read_only or _listed(path) == before:
+                    raise
+            else:
+                if not read_only or _listed(path) == before:
+                    return db
+                db.close()
+        raise StoreError(f"{self.name}: cannot be opened: its files changed while they were read, {_TRIES} times in a row")
 
     @contextmanager
     def _complaining(self, what: str) -> Iterator[None]:

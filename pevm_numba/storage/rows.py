@@ -6,6 +6,7 @@ was hit is not found any more, which no row tells: so such a database is read as
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import warnings
 import zlib
@@ -81,6 +82,7 @@ def surviving(name: str, check: Callable[[], None]) -> None:
     if child == 0:
         said = b""
         try:
+            faulthandler.disable()  # the parent tells of its end
             check()
         except BaseException as error:  # whatever it is, the parent is told
             said = (str(error) or type(error).__name__).encode()
