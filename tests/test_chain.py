@@ -188,6 +188,9 @@ def test_a_delayed_store_gives_the_same(expected: list[pn.EvmExecution]) -> None
     assert isinstance(store, pn.StateStore)
     steps = pn.run_chain(CHAIN, store, "serial", prefetch=False)
     assert all(step.fetches.ns >= 50_000 * (step.fetches.slots + step.fetches.accounts) for step in steps)
+    told = behind.metrics()  # each account and each slot by itself
+    assert told.reads > sum(step.fetches.slots for step in steps) + sum(block.n_tx for block in CHAIN)
+    assert told.hits + told.misses <= 3 * told.reads
     assert pn.read_world(store) == expected[-1].state
     assert store.last_block() == behind.last_block()
     for arguments, rule in (((behind, -1), "read_ns = -1"), ((behind, 5, 0), "queue_depth = 0")):

@@ -295,7 +295,7 @@ def test_an_interrupted_state_is_made_anew(alarm: type[BaseException], monkeypat
     block = block_of("00", Fork.PRAGUE, state={REQUESTS: (0, 1, bytes.fromhex("5f546001015f5500"), {})}, withdrawals=paid)
     expected = pn.execute(block, "serial").state
     assert expected[REQUESTS].storage == {0: 1}
-    for name in ("_pay_out", "_call_system", "_after"):
+    for name in ("_pay_out", "_call_system", "_has_code"):
         engine = Engine(block.env, block.transactions, block.state)
         engine.run(serial_plan(block.n_tx))
         with monkeypatch.context() as patch:

@@ -74,8 +74,7 @@ def _ask(block: EvmBlock, questions: list[tuple[bytes, str]]) -> Iterator[tuple[
             yield from _ask(block, questions[:half])
             yield from _ask(block, questions[half:])
         return
-    notes, changes = ([part(t) for t in range(len(txs))] for part in (engine.notes, engine.changes))
-    found = tx_accesses(RawAccesses(*key_table(engine.arena), notes, changes))
+    found = tx_accesses(RawAccesses(*key_table(engine.arena), engine.notes.each(), engine.changes.each()))
     succeeds = engine.records["success"]
     for t, (address, role) in enumerate(questions):
         if not succeeds[t] and role != "owners":  # which reverts for a token that is not there

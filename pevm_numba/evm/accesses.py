@@ -14,8 +14,6 @@ from ..machine.ops import Field
 from .engine import Engine
 from .hashing import EMPTY_HASH
 from .observation import table_of
-from .outcomes import NOTES
-from .plans import CELLS
 from .tx_accesses import RawAccesses
 from .world import key_number, key_table, replaced, values_of
 
@@ -44,18 +42,16 @@ _CHANGE: Final = np.dtype([("key", "i8"), ("index", "i8"), ("kind", "i8"), ("val
 
 
 def _notes(engine: Engine) -> NDArray[Any]:
-    parts = [engine.notes(t) for t in range(len(engine.txs))]
-    return np.concatenate([engine.around["before"], *parts, engine.around["after"], np.empty(0, NOTES)])
+    return np.concatenate([engine.around["before"], engine.notes.records, engine.around["after"]])
 
 
 def _changes(engine: Engine) -> NDArray[Any]:
     """Changes by the engine's own key numbers, ordered by key and index."""
     n_tx, final = len(engine.txs), values_of(engine.arena)
-    cells = [engine.changes(t) for t in range(n_tx)]
-    within = np.concatenate([*cells, np.empty(0, CELLS)])
+    within = engine.changes.records
     early, (late, _) = engine.given[0], replaced(engine.between, final)
     made = np.zeros(len(early) + len(within) + len(late), _CHANGE)
-    sizes = [len(early), *map(len, cells), len(late)]
+    sizes = [len(early), *np.diff(engine.changes.starts).tolist(), len(late)]
     made["index"] = np.repeat(np.arange(n_tx + 2), sizes)
     made["key"] = np.concatenate([early, within["key"], late])
     made["kind"][len(early) : len(early) + len(within)] = within["kind"]
@@ -122,8 +118,7 @@ def block_accesses(engine: Engine) -> BlockAccesses:
     order = np.lexsort((changes["index"], numbers))
     values = np.ascontiguousarray(changes["value"][order]).view(np.uint8).reshape(-1, 32)[:, ::-1].copy()
     words, owners = key_table(arena)
-    each = range(len(engine.txs))
-    raw = RawAccesses(words.copy(), owners, [engine.notes(t) for t in each], [engine.changes(t) for t in each])
+    raw = RawAccesses(words.copy(), owners, engine.notes.each(), engine.changes.each())
     hashes = {values[i].tobytes() for i in np.flatnonzero(is_code[order])} - {bytes(32)}
     known = engine.codes() if hashes else {}
     codes = {one: known[int.from_bytes(one, "big")] for one in sorted(hashes)} | {bytes(32): b""}

@@ -15,7 +15,7 @@ from .header import BlockEnv
 from .opcodes import ENVIRONMENT
 from .precompiles import precompiles
 from .transaction import Transaction, authority_of
-from .world import word
+from .world import as_words, word
 
 __all__ = ["SYSTEM", "encode_transactions", "set_environment"]
 
@@ -97,6 +97,7 @@ def encode_transactions(
     sizes = np.array([len(tx.data) + 64 for tx in txs], np.int64)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     data = arena.allocate(f"{name} data", int(starts[-1]))
+    data[:] = np.frombuffer(b"".join(part for tx in txs for part in (tx.data, bytes(64))), np.uint8)
     entries, entries_at = _listed(txs)
     listed = arena.allocate(f"{name} lists", len(entries))
     listed[:] = entries
@@ -106,20 +107,21 @@ def encode_transactions(
     given, given_at = _authorizations(txs, env)
     authorizations = arena.allocate(f"{name} authorizations", len(given))
     authorizations[:] = given
-    numbers, words, blob = layout.TX.numbers, layout.TX.words, hashes.ctypes.data
-    for i, (tx, record) in enumerate(zip(txs, records)):
-        at = int(starts[i])
-        data[at : at + len(tx.data)] = np.frombuffer(tx.data, np.uint8)
-        places = {
-            "data": data.ctypes.data + at, "list": listed.ctypes.data + int(entries_at[i]),
-            "list_end": listed.ctypes.data + int(entries_at[i + 1]), "blob_hashes": blob,
-            "authorizations": authorizations.ctypes.data + int(given_at[i]),
-            "authorizations_end": authorizations.ctypes.data + int(given_at[i + 1]),
-        }  # fmt: skip
-        fields = record.view(np.uint64)
-        for field, number in (_numbers(tx, env, system) | places).items():
-            fields[numbers[field] // 8] = number
-        for field, value in _words(tx, env).items():
-            record[words[field] : words[field] + 32] = word(value)
-        blob += 32 * len(tx.blob_versioned_hashes)
+    blobs_at = 32 * np.cumsum([0, *(len(tx.blob_versioned_hashes) for tx in txs)])
+    places = {
+        "data": data.ctypes.data + starts[:-1], "blob_hashes": hashes.ctypes.data + blobs_at[:-1],
+        "list": listed.ctypes.data + entries_at[:-1], "list_end": listed.ctypes.data + entries_at[1:],
+        "authorizations": authorizations.ctypes.data + given_at[:-1],
+        "authorizations_end": authorizations.ctypes.data + given_at[1:],
+    }  # fmt: skip
+    fields = records.view(np.uint64)
+    numbers, words = [_numbers(tx, env, system) for tx in txs], [_words(tx, env) for tx in txs]
+    for field, at in layout.TX.numbers.items():
+        if field in places:
+            fields[:, at // 8] = places[field]
+        elif txs and field in numbers[0]:
+            fields[:, at // 8] = np.array([one[field] for one in numbers], np.uint64)
+    for field, at in layout.TX.words.items():
+        if txs and field in words[0]:
+            records[:, at : at + 32] = as_words(one[field] for one in words)
     return int(records.ctypes.data)

@@ -26,7 +26,7 @@ from .encoding import encode_transactions
 from .header import BlockEnv
 from .lazy import Fetched, Source
 from .machine import ENLARGED, refused
-from .outcomes import NOTES, Results, array_of
+from .outcomes import NOTES, Gathered, Results
 from .plans import CELLS, Plan, serial_plan
 from .protocol import calls_after, calls_before, paid_out
 from .protocol_calls import call_by_protocol
@@ -35,6 +35,7 @@ from .worker import Worker
 from .world import (
     AccountState,
     World,
+    account_numbers,
     add_state,
     key_number,
     key_numbers,
@@ -126,13 +127,14 @@ class Engine:
         self.around: dict[str, NDArray[Any]] = {}
         for _ in range(ENLARGED):
             first = Worker(self.env, room)
-            add_state(first.arena, self._state)
-            if self.fetched is not None and first.arena["status"] == layout.OK:
+            if self.fetched is None:
+                add_state(first.arena, self._state)
+            else:
                 self.fetched.fill(first.arena)
             if first.arena["status"] == layout.OK:
                 #: The arena's numbers of the keys that were named, which are others in another arena.
                 self._named = key_numbers(first.arena, self._keys)
-                key_numbers(first.arena, [(one.address, Field.BALANCE, 0) for one in self.env.withdrawals])
+                account_numbers(first.arena, [one.address for one in self.env.withdrawals])
                 for code in self._codes:
                     first.arena.add_code(code)
             if first.arena["status"] == layout.OK:
@@ -187,9 +189,6 @@ class Engine:
 
     # ---------------------------------------------------------------- around the transactions
 
-    def _after(self) -> list[Transaction]:
-        return calls_after(self.env, self._has_code)
-
     def _has_code(self, address: bytes) -> bool:
         return address in self._state and bool(self._state[address][2])
 
@@ -243,8 +242,7 @@ class Engine:
         cells = cells[np.lexsort((-cells["position"], cells["key"]))]
         places = self._table("plan cells", cells) + layout.CELL.size * np.arange(len(cells))
         view = self._tables["plan cells"].view(CELLS)
-        same = cells["key"][1:] == cells["key"][:-1]
-        heads = np.concatenate([[True], ~same]) if len(cells) else np.zeros(0, bool)
+        heads = np.concatenate([[True], cells["key"][1:] != cells["key"][:-1]])[: len(cells)]
         starts = np.append(np.flatnonzero(heads), len(cells))
         view["next"] = np.repeat(starts[1:], np.diff(starts)) - 1 - np.arange(len(cells))
         self._chains[cells["key"][heads]] = places[heads]
@@ -279,8 +277,8 @@ class Engine:
         else:
             raise ExecutionError(f"block {self.env.number}: no room for what transaction {failed} does")
         if stop == UNLISTED:
-            unlisted = AccessListError(f"{self._place(failed)}: what it does is not what the access list says")
-            raise unlisted from (self._problem(failed) if self.records["refusal"][failed] == layout.HOST else None)
+            cause = self._problem(failed) if self.records["refusal"][failed] == layout.HOST else None
+            raise AccessListError(f"{self._place(failed)}: what it does is not what the access list says") from cause
         if stop == layout.REJECTED:
             why = int(self.records["refusal"][failed])
             if why == layout.HOST:
@@ -290,7 +288,7 @@ class Engine:
         problem = beyond_limits(self.txs, self.env, self.records["gas_used"].tolist())
         if problem is not None:
             raise BlockError(f"block {self.env.number}: {problem}")
-        counts = {"execute_ns": execute_ns, "cpu_ns": cpu_ns} | {name: self._get(name) for name in ("aborts", "validations")}
+        counts = {name: self._get(name) for name in ("aborts", "validations")} | {"execute_ns": execute_ns, "cpu_ns": cpu_ns}
         return counts | {"executions": sum(worker.arena["executions"] for worker in self.workers)}
 
     def _problem(self, t: int) -> Exception:
@@ -302,8 +300,7 @@ class Engine:
 
     def _state_at(self, t: int) -> dict[bytes, AccountState]:
         """Accounts before a transaction, by running those before it anew."""
-        source = None if self.fetched is None else self.fetched.source
-        before = Engine(self.env, self.txs[:t], self._state, source=source)
+        before = Engine(self.env, self.txs[:t], self._state, source=getattr(self.fetched, "source", None))
         before.run(serial_plan(t))
         return before.transaction_state()
 
@@ -368,7 +365,7 @@ class Engine:
     def state(self) -> dict[bytes, AccountState]:
         """All accounts after the last run, system calls and withdrawals included; rewards for mining are not paid.
 
-        What `records` and `transaction_state` said of the run has to be taken before. Contracts of the protocol that the
+        What `records` said of the run has to be taken before. Contracts of the protocol that the
         block's state does not know are not called; where there was no room for what they do, the block is run again.
 
         Raises
@@ -388,7 +385,7 @@ class Engine:
             self.between = values_of(self.arena)
             try:
                 self._pay_out()
-                self._ended = self._call_system(self._after(), "after", checked=True)
+                self._ended = self._call_system(calls_after(self.env, self._has_code), "after", checked=True)
             except (BlockError, ExecutionError) as error:
                 self._refused = type(error), str(error)
                 raise
@@ -401,16 +398,23 @@ class Engine:
 
     def transaction_state(self) -> dict[bytes, AccountState]:
         """All accounts after the last transaction."""
-        return read_state(*(worker.arena for worker in self.workers))
+        return read_state(*(worker.arena for worker in self.workers), values=self.between if self._ended else None)
+
+    @property
+    def ends_with_transactions(self) -> bool:
+        """Whether nothing changed after the last transaction, if `state` has been called."""
+        return self._ended and not len(replaced(self.between, values_of(self.arena))[0])
 
     def codes(self) -> dict[int, bytes]:
         """All code that the run has met or made, by its hash."""
         return known_codes(tuple(worker.arena for worker in self.workers))
 
-    def notes(self, t: int) -> NDArray[Any]:
-        """Keys that a transaction read, with what it found (`NOTES`)."""
-        return array_of(int(self.records["notes"][t]), int(self.records["n_notes"][t]), NOTES)
+    @property
+    def notes(self) -> Gathered:
+        """Keys that the transactions of the last run read, with what they found (`NOTES`)."""
+        return self.results.gathered("notes", NOTES)
 
-    def changes(self, t: int) -> NDArray[Any]:
-        """Keys that a transaction changed, and how (`CELLS`)."""
-        return array_of(int(self.records["cells"][t]), int(self.records["n_cells"][t]), CELLS)
+    @property
+    def changes(self) -> Gathered:
+        """Keys that the transactions of the last run changed, and how (`CELLS`)."""
+        return self.results.gathered("cells", CELLS)

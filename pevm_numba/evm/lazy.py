@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter_ns
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
+
 from .._kernels.evm import layout
 from .._kernels.evm.interning import know
 from ..machine.ops import Field
@@ -20,7 +22,7 @@ from .header import BlockEnv
 from .protocol import CONTRACTS
 from .rlp import encode
 from .transaction import Transaction, authority_of
-from .world import AccountState, World, add_account, key_number, word, word_value
+from .world import AccountState, World, account_numbers, add_state, key_number, word, word_value
 
 __all__ = ["Fetched", "Fetches", "Source", "SourceAtHand", "named_accounts"]
 
@@ -48,6 +50,9 @@ class SourceAtHand(Source, Protocol):
 
     def at_hand(self) -> Sequence[bytes]:
         """Accounts that need not be waited for; the machine is told of them before anything runs, absent ones included."""
+
+    def world(self) -> World:
+        """Those of them that exist, with the slots that need not be waited for, zeros included."""
 
 
 class Fetches(NamedTuple):
@@ -121,8 +126,9 @@ class Fetched:
         keys: Sequence[tuple[bytes, int, int]] = (),
     ) -> Fetched:  # fmt: skip
         """With what a block names before anything runs, and keys that are known to be needed, fetched at once."""
-        made = cls(source, state)
-        at_hand = source.at_hand() if isinstance(source, SourceAtHand) else ()
+        ahead = source if isinstance(source, SourceAtHand) else None
+        made = cls(source, state if ahead is None else {**ahead.world(), **state})
+        at_hand = () if ahead is None else ahead.at_hand()
         made.fetch([*named_accounts(env, txs), *CONTRACTS, *(address for address, _, _ in keys), *at_hand])
         listed = [(address, slot) for tx in txs for address, slots in tx.access_list for slot in slots]
         made.fetch_slots([*((address, slot) for address, field, slot in keys if field == Field.STORAGE), *listed])
@@ -161,12 +167,13 @@ class Fetched:
 
     def fill(self, arena: Arena) -> None:
         """Put all that is known into an empty arena; its status is FULL if it did not fit."""
-        for address in self._known:
-            self._put(arena, address)
-            for slot in self._storage[address]:
-                if arena["status"] == layout.FULL:
-                    return
-                know(arena.address, key_number(arena, address, Field.STORAGE, slot), layout.KNOWN)
+        heads, places = add_state(arena, self.world, zeros=True)
+        absent = account_numbers(arena, [address for address in self._known if address not in self.world])
+        if arena["status"] != layout.FULL:
+            rows = arena.buffer("keys").view(np.int64).reshape(-1, layout.KEY.size // 8)
+            fetched = rows[:, layout.KEY.numbers["fetched"] // 8]
+            fetched[heads], fetched[places], fetched[absent] = layout.KNOWN, layout.KNOWN, layout.WHOLE
+            fetched[heads[[address in self._whole for address in self.world]]] = layout.WHOLE
 
     def _put(self, arena: Arena, address: bytes) -> list[int]:
         """Put an account into an arena if it knows nothing of it yet, and there is room: the keys that are new."""
@@ -174,7 +181,7 @@ class Fetched:
         if arena["status"] == layout.FULL or _how(arena, key) != layout.UNFETCHED:
             return []
         if address in self.world:
-            add_account(arena, address, self.world[address])
+            add_state(arena, {address: self.world[address]})
         if arena["status"] == layout.FULL:
             return []
         know(arena.address, key, layout.WHOLE if address in self._whole else layout.KNOWN)

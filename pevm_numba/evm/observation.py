@@ -15,8 +15,6 @@ from ..keys import KeyTable, StateChange
 from ..machine.ops import Field, Mode
 from .engine import Engine
 from .hashing import EMPTY_HASH
-from .outcomes import NOTES
-from .plans import CELLS
 from .world import key_table, replaced
 
 __all__ = ["EvmAccessList", "Observation", "access_list", "observe", "state_change", "table_of"]
@@ -104,12 +102,6 @@ class Observation(NamedTuple):
 _CHANGE: Final = np.dtype([("tx", "i8"), ("key", "i8"), ("kind", "i8"), ("value", "u1", (32,))])
 
 
-def _all(parts: list[NDArray[Any]], dtype: np.dtype[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Transaction of each record, and the records."""
-    tx = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    return tx, np.concatenate(parts) if parts else np.empty(0, dtype)
-
-
 def table_of(engine: Engine, used: NDArray[np.int64]) -> tuple[KeyTable, NDArray[np.int64]]:
     """The keys of those numbers in canonical order, and each one's place in it."""
     words, owners = key_table(engine.arena)
@@ -130,9 +122,9 @@ def table_of(engine: Engine, used: NDArray[np.int64]) -> tuple[KeyTable, NDArray
 def observe(engine: Engine) -> Observation:
     """What was read and changed in the last run, which must have kept records."""
     n_tx = len(engine.txs)
-    read_tx, reads = _all([engine.notes(t) for t in range(n_tx)], NOTES)
-    read_tx, reads = read_tx[reads["key"] >= 0], reads[reads["key"] >= 0]
-    change_tx, cells = _all([engine.changes(t) for t in range(n_tx)], CELLS)
+    reads, cells = engine.notes.records, engine.changes.records
+    read_tx, reads = engine.notes.tx[reads["key"] >= 0], reads[reads["key"] >= 0]
+    change_tx = engine.changes.tx
     used, inverse = np.unique(np.concatenate([reads["key"], cells["key"]]), return_inverse=True)
     keys, place = table_of(engine, used)
     ids = place[inverse]

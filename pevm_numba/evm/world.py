@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels.evm import layout
-from .._kernels.evm.interning import find_key
+from .._kernels.evm.interning import find_key, find_keys
 from ..machine.ops import Field
 from .arena import Arena, Room
 from .forks import Fork
 from .hashing import EMPTY_HASH
 
 __all__ = [
-    "AccountState", "World", "add_account", "add_state", "key_number", "key_numbers", "key_table", "known_codes",
-    "known_hashes", "read_state", "replaced", "room_for", "values_of", "word", "word_value",
+    "AccountState", "World", "account_numbers", "add_state", "as_words", "key_number", "key_numbers", "key_table",
+    "known_codes", "known_hashes", "read_state", "replaced", "room_for", "values_of", "word", "word_value",
 ]  # fmt: skip
 
 
@@ -74,40 +74,77 @@ def key_number(arena: Arena, address: bytes, field: int, slot: int) -> int:
     return _key(arena, owner, slot, 1) if field == Field.STORAGE else owner + field - int(Field.BALANCE)
 
 
+def as_words(values: Iterable[int]) -> NDArray[np.uint8]:
+    """(n, 32) uint8 of numbers, as `word`."""
+    return np.frombuffer(b"".join(value.to_bytes(32, "little") for value in values), np.uint8).reshape(-1, 32)
+
+
+def as_values(words: NDArray[np.uint8]) -> list[int]:
+    """The numbers that (n, 32) uint8 are, the opposite."""
+    raw = words.tobytes()
+    return [int.from_bytes(raw[at : at + 32], "little") for at in range(0, len(raw), 32)]
+
+
+def _interned(arena: Arena, owners: NDArray[np.int64], words: NDArray[np.uint8], width: int) -> NDArray[np.int64]:
+    """Numbers of keys; status FULL if there was no room for all."""
+    n = len(owners)
+    rows = arena.allocate("asked", 48 * n)
+    rows[: 32 * n], rows[32 * n : 40 * n] = words.reshape(-1), owners.view(np.uint8)
+    at = int(rows.ctypes.data)
+    find_keys(arena.address, at + 32 * n, at, n, width, at + 40 * n)
+    return rows[40 * n :].view(np.int64).copy()
+
+
+def account_numbers(arena: Arena, addresses: Collection[bytes]) -> NDArray[np.int64]:
+    """Numbers of accounts' balances, which nonce and code follow."""
+    words = np.frombuffer(b"".join(address[::-1] + bytes(12) for address in addresses), np.uint8)
+    return _interned(arena, np.full(len(addresses), -1, np.int64), words, 3)
+
+
 def key_numbers(arena: Arena, keys: Iterable[tuple[bytes, int, int]]) -> NDArray[np.int64]:
     """Numbers of keys, as `key_number`; each account is looked up once."""
-    numbers, owners = list[int](), dict[bytes, int]()
-    for address, field, slot in keys:
-        if address not in owners:
-            owners[address] = key_number(arena, address, Field.BALANCE, 0)
-        owner = owners[address]
-        numbers.append(_key(arena, owner, slot, 1) if field == Field.STORAGE else owner + field - int(Field.BALANCE))
-    return np.array(numbers, np.int64)
+    given = list(keys)
+    heads = {address: i for i, address in enumerate(dict.fromkeys(key[0] for key in given))}
+    owners = account_numbers(arena, heads)[np.array([heads[key[0]] for key in given], np.int64)]
+    fields = np.array([key[1] for key in given], np.int64)
+    numbers, stored = owners + fields - int(Field.BALANCE), np.flatnonzero(fields == int(Field.STORAGE))
+    numbers[stored] = _interned(arena, owners[stored], as_words(given[i][2] for i in stored.tolist()), 1)
+    return numbers
 
 
-def add_state(arena: Arena, state: World) -> None:
-    """Put all accounts in; the arena's status is FULL if they did not fit."""
-    arena["bare_storage"] = any(one[3] and not (one[1] or one[2]) for one in state.values())
-    for address, account in state.items():
-        add_account(arena, address, account)
-        if arena["status"] != layout.OK:
-            return
+def add_state(arena: Arena, state: World, zeros: bool = False) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Put accounts in; the arena's status is FULL if they did not fit.
+
+    Numbers of their balances, and of their slots; of those that are 0 only if `zeros`.
+    """
+    arena["bare_storage"] |= int(any(one[3] and not (one[1] or one[2]) for one in state.values()))
+    heads, values = account_numbers(arena, state), arena.words("values")
+    slots = [
+        (head, slot, value) for head, one in zip(heads.tolist(), state.values(), strict=True)
+        for slot, value in one[3].items() if value or zeros
+    ]  # fmt: skip
+    owners = np.array([one[0] for one in slots], np.int64)
+    places = _interned(arena, owners, as_words(one[1] for one in slots), 1)
+    hashes = _code_words(arena, state)
+    if arena["status"] != layout.FULL:
+        values[heads] = as_words(one[0] for one in state.values()).view(np.uint64)
+        values[heads + 1] = as_words(one[1] for one in state.values()).view(np.uint64)
+        values[heads + 2] = np.frombuffer(b"".join(hashes), np.uint64).reshape(-1, 4)
+        values[places] = as_words(one[2] for one in slots).view(np.uint64)
+    return heads, places
 
 
-def add_account(arena: Arena, address: bytes, account: tuple[int, int, bytes, Mapping[int, int]]) -> None:
-    """Put one account in, as `add_state`."""
-    balance, nonce, code, storage = account
-    key, values = _key(arena, -1, int.from_bytes(address, "big"), 3), arena.words("values")
-    merely_exists = arena.fork < Fork.SPURIOUS or not (balance or nonce)
-    if code:
-        codes = arena.buffer("codes").reshape(-1, layout.CODE.size)
-        values[key + 2] = codes[arena.add_code(code), :32].view(np.uint64)
-    elif merely_exists:
-        values[key + 2] = np.frombuffer(EMPTY_HASH[::-1], np.uint64)
-    values[key], values[key + 1] = word(balance).view(np.uint64), word(nonce).view(np.uint64)
-    for slot, value in storage.items():
-        if value:
-            values[_key(arena, key, slot, 1)] = word(value).view(np.uint64)
+def _code_words(arena: Arena, state: World) -> Iterator[bytes]:
+    """What the word of each account's code is; an account may exist by nothing else."""
+    known, codes = dict[bytes, bytes](), arena.buffer("codes").reshape(-1, layout.CODE.size)
+    exists = EMPTY_HASH[::-1]
+    for balance, nonce, code, _ in state.values():
+        if not code:
+            yield exists if arena.fork < Fork.SPURIOUS or not (balance or nonce) else bytes(32)
+            continue
+        if code not in known:
+            known[code] = codes[arena.add_code(code), :32].tobytes()
+        yield known[code]
 
 
 def key_table(arena: Arena) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -137,23 +174,27 @@ def replaced(given: NDArray[np.uint64], now: NDArray[np.uint64]) -> tuple[NDArra
     return keys, before[keys]
 
 
-def read_state(*arenas: Arena) -> dict[bytes, AccountState]:
-    """All accounts that exist now; the arenas are those of all workers, who share keys and values."""
+def read_state(*arenas: Arena, values: NDArray[np.uint64] | None = None) -> dict[bytes, AccountState]:
+    """All accounts that exist; the arenas are those of all workers, who share keys and values.
+
+    `values`, (n, 4) uint64, default those that the arenas have now; keys beyond them are 0.
+    """
     words, owners = key_table(arenas[0])
-    values = arenas[0].buffer("values").reshape(-1, 32)
-    codes = known_codes(arenas)
+    numbers = np.zeros((len(owners), 4), np.uint64)
+    given = arenas[0].words("values")[: len(owners)] if values is None else values
+    numbers[: len(given)] = given
+    codes, used = known_codes(arenas), (numbers != 0).any(axis=1)
+    slots, raw = np.flatnonzero((owners >= 0) & used), numbers.view(np.uint8)
     storages: dict[int, dict[int, int]] = {}
-    used = values[: len(owners)].any(axis=1)
-    for k in np.flatnonzero((owners >= 0) & used).tolist():
-        storages.setdefault(int(owners[k]), {})[word_value(words[k])] = word_value(values[k])
-    found = {}
-    heads = np.flatnonzero(owners < 0)
-    for k in heads[np.arange(len(heads)) % 3 == 0].tolist():
-        balance, nonce, code_hash = (word_value(values[k + i]) for i in range(3))
-        if balance or nonce or code_hash:
-            address = word_value(words[k]).to_bytes(20, "big")
-            found[address] = AccountState(balance, nonce, codes[code_hash], storages.get(k, {}))
-    return found
+    for owner, slot, value in zip(owners[slots].tolist(), as_values(words[slots]), as_values(raw[slots]), strict=True):
+        storages.setdefault(owner, {})[slot] = value
+    heads = np.flatnonzero(owners < 0)[::3]
+    heads = heads[used[heads] | used[heads + 1] | used[heads + 2]]
+    addresses, columns = words[heads, 19::-1].tobytes(), (as_values(raw[heads + i]) for i in range(3))
+    return {
+        addresses[20 * i : 20 * i + 20]: AccountState(balance, nonce, codes[digest], storages.get(head, {}))
+        for i, (head, balance, nonce, digest) in enumerate(zip(heads.tolist(), *columns, strict=True))
+    }
 
 
 def known_hashes(arena: Arena) -> set[bytes]:

@@ -14,6 +14,7 @@ from ..evm.block import AnyBlock, need_block
 from ..evm.lazy import Fetches
 from ..storage.base import StateStore
 from ..storage.prefetch import PrefetchList
+from ..storage.world import OneByOne
 from .evm_result import EvmExecution
 from .machines import machine_of
 from .result import Execution
@@ -89,7 +90,8 @@ def run_chain(
         What the block is thought to need besides what its transactions name, such as ``lambda block: predict(block,
         patterns)``; need not be right. Called in another thread.
     prefetch : bool
-        Whether what is named is read in one batch, while the block before runs. Else everything is read when it is needed.
+        Whether what is named is read in one batch, while the block before runs. Else each account and slot of an EVM block
+        is read by itself, when it is needed.
     done : function of a ChainStep and an execution, optional
         Called after each commit: for progress, or to look at results.
 
@@ -134,7 +136,8 @@ def run_chain(
             waited = perf_counter_ns() - start
             following = next(coming, None)
             read = pool.submit(_ahead, following, store, lists) if following is not None and prefetch else None
-            result = execute(block, executor, store=store, prefetch=ahead, workers=workers)
+            source = ahead if prefetch else OneByOne(store)
+            result = execute(block, executor, store=store, prefetch=source, workers=workers)
             if read is not None:
                 read = _renewed(pool, read, machine_of(block).change(result))
             steps.append(_step(block, result, perf_counter_ns() - start, waited, ahead))

@@ -20,7 +20,6 @@ from ..evm.block import EvmBlock
 from ..evm.engine import Engine
 from ..evm.lazy import Fetches
 from ..evm.observation import EvmAccessList, observe, state_change
-from ..evm.outcomes import read_logs
 from ..evm.plans import CELLS, Plan, flow_plan, listed_plan, serial_plan, waves_plan
 from ..evm.world import known_hashes
 from ..keys import KeyTable
@@ -339,8 +338,8 @@ class EvmJob(Job):
         )  # fmt: skip
         for array in (success, gas, times.start, times.end, times.worker, times.runs):
             array.flags.writeable = False
-        seen, logs, between = observe(engine), tuple(read_logs(record) for record in records), engine.transaction_state()
-        after = engine.state()
+        seen, logs, after = observe(engine), engine.results.logs(), engine.state()
+        between = after if engine.ends_with_transactions else engine.transaction_state()
         result = EvmExecution(
             self.block, self.name, self.schedule, success, gas, logs, seen, between, after, times, block_accesses(engine),
             state_change(engine), Fetches() if engine.fetched is None else engine.fetched.fetches, counters, timings,

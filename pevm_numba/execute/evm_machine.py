@@ -98,10 +98,9 @@ class EvmMachine(Machine):
 
     def on_store(self, block: EvmBlock, store: StateStore, ahead: Any = None) -> EvmBlock:
         """Its state is fetched: what the block, its transactions and `ahead` name at once, the rest when first needed."""
-        if ahead is None:
-            return EvmBlock(block.env, block.transactions, {}, source=StoreSource(store))
-        read = ahead if isinstance(ahead, Prefetched) else self.ahead(block, store, ahead)
-        return EvmBlock(block.env, block.transactions, read.world(), source=read)
+        if ahead is not None and not isinstance(ahead, StoreSource):
+            ahead = self.ahead(block, store, ahead)
+        return EvmBlock(block.env, block.transactions, {}, source=StoreSource(store) if ahead is None else ahead)
 
     def ahead(self, block: EvmBlock, store: StateStore, listed: Any = None) -> Prefetched:
         """What the block and a list name, in one batch."""

@@ -18,7 +18,8 @@ from ..evm.observation import EvmAccessList
 from ..machine.gas import GasSchedule
 from ..schedule.plan import Schedule
 from ..storage.base import StateStore, commit
-from ..storage.prefetch import Prefetched, PrefetchList
+from ..storage.prefetch import PrefetchList
+from ..storage.world import StoreSource
 from .evm_result import EvmExecution
 from .job import Job
 from .launch import default_workers
@@ -44,7 +45,7 @@ def execute(
     workers: int | None = None,
     gas: str | GasSchedule | None = None,
     store: StateStore | None = None,
-    prefetch: PrefetchList | Prefetched | None = None,
+    prefetch: PrefetchList | StoreSource | None = None,
     record: str | Iterable[str] | None = None,
 ) -> Execution: ...
 @overload
@@ -58,7 +59,7 @@ def execute(
     workers: int | None = None,
     gas: None = None,
     store: StateStore | None = None,
-    prefetch: PrefetchList | Prefetched | None = None,
+    prefetch: PrefetchList | StoreSource | None = None,
     record: str | Iterable[str] | None = None,
 ) -> EvmExecution: ...
 def execute(
@@ -71,7 +72,7 @@ def execute(
     workers: int | None = None,
     gas: str | GasSchedule | None = None,
     store: StateStore | None = None,
-    prefetch: PrefetchList | Prefetched | None = None,
+    prefetch: PrefetchList | StoreSource | None = None,
     record: str | Iterable[str] | None = None,
 ) -> Execution | EvmExecution:
     """Execute a block for real, on the machine that it is for: micro-ops or the EVM.
@@ -103,10 +104,11 @@ def execute(
     store : StateStore, optional
         Where the state before the block is, instead of the block's own, and what the block changes is committed, as a whole
         and at the end. What the block and `access_list` name is read at once, other keys when they are first needed.
-    prefetch : KeyTable, AccessSets, EvmAccessList, Eip7928List or Prefetched, optional
+    prefetch : KeyTable, AccessSets, EvmAccessList, Eip7928List or StoreSource, optional
         With `store`, of an EVM block: what it is thought to need, read in one batch beforehand, such as the sets that
-        `predict` gives. What that misses is read when it is met; `EvmExecution.fetches` counts how often, and how long it
-        took. It need not be right. Keys of micro-ops are known, and read at once anyway.
+        `predict` gives; or what reads the store, such as a `Prefetched`. What that misses is read when it is met;
+        `EvmExecution.fetches` counts how often, and how long it took. It need not be right. Keys of micro-ops are known, and
+        read at once anyway.
     record : {"changes", "times"} or several of them, optional
         ``"changes"``: also note each transaction's net changes, by one more serial run. ``"times"``: when each ran and on
         which worker. An EVM block's execution has both always.

@@ -12,7 +12,7 @@ from ..keys import KeyTable
 from ..machine.ops import Field
 from .base import StateStore
 
-__all__ = ["StoreSource", "account_of", "put_world", "read_world"]
+__all__ = ["OneByOne", "StoreSource", "account_of", "put_world", "read_world"]
 
 _NO_CODE = (bytes(32), EMPTY_HASH)
 _OF_ACCOUNTS = (Field.BALANCE, Field.NONCE, Field.CODE)
@@ -131,3 +131,15 @@ class StoreSource:
         keys = self.store.slots_of(address)
         words = self.store.get_many(keys)
         return {slot: int.from_bytes(words[k].tobytes(), "big") for k, (_, _, slot) in enumerate(keys)}
+
+
+class OneByOne(StoreSource):
+    """The same with a call of the store for each account and each slot, as when nothing is known beforehand."""
+
+    def accounts(self, addresses: Sequence[bytes]) -> list[tuple[int, int, bytes] | None]:
+        """Balance, nonce and code of each; None for what does not exist."""
+        return [found for address in addresses for found in StoreSource.accounts(self, [address])]
+
+    def slots(self, keys: Sequence[tuple[bytes, int]]) -> list[int]:
+        """Value of each (address, slot)."""
+        return [value for key in keys for value in StoreSource.slots(self, [key])]

@@ -7,7 +7,7 @@ from ..system import yield_core
 from .layout import CONTEXT, FULL, KEY, UNFETCHED
 from .memory import compare_swap, hash_word, load, load_acquire, store, store_release, word_copy, word_equal
 
-__all__ = ["find_key", "know", "lock", "unlock"]
+__all__ = ["find_key", "find_keys", "know", "lock", "unlock"]
 
 _context, _key = CONTEXT.at, KEY.at
 _KEY_SIZE, _FETCHED = KEY.size, KEY.numbers["fetched"]
@@ -73,6 +73,13 @@ def find_key(c, owner, word, width):
         found = number
     unlock(context.lock)
     return found
+
+
+@kernel(bare=True)
+def find_keys(c, owners, words, n, width, numbers):
+    """The same of `n` keys: int64 at `owners`, words at `words`; int64 to `numbers`."""
+    for i in range(n):
+        store(numbers + 8 * i, find_key(c, load(owners + 8 * i), words + 32 * i, width))
 
 
 @kernel(bare=True)
