@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from .atomics import prefetch
+from .bits import trailing_zeros
 from .jit import U64, kernel
 
 __all__ = [
@@ -57,7 +58,11 @@ _FEW = U64(0xFFFFFFFF)
 _ODD = U64(0x9E3779B97F4A7C15)
 _OTHER = U64(0xD6E8FEB86659FD93)
 _ONES = U64(0x0101010101010101)
-_HIGHS = U64(0x8080808080808080)
+_FOURTH = U64(0x8080808080808080)
+_LOWS = U64(0x7F7F7F7F7F7F7F7F)
+#: Multiplied by it, the lowest bits of eight bytes come together in the highest byte.
+_GATHER = U64(0x0102040810204080)
+_ENTRIES = U64((1 << SLOTS) - 1)
 #: Keys whose pages are fetched from memory at the same time.
 _AHEAD = 16
 
@@ -107,26 +112,39 @@ def _same(pages, page, at, keys, i):
 
 
 @kernel
-def _in_page(pages, page, tag, keys, i):
-    """Limb where the entry of a key begins in a page; -1 if it has none there."""
-    wanted = tag * _ONES
+def _matches(pages, page, tag):
+    """Bits of the entries of a page that have that tag."""
+    wanted, found = tag * _ONES, U64(0)
     for t in range(6):
         differ = pages[page, TAGS + t] ^ wanted
-        hits = (differ - _ONES) & ~differ & _HIGHS
-        if hits != U64(0):
-            # bytes above the lowest hit may be taken for one: keys decide
-            for b in range(8):
-                if (hits >> U64(8 * b + 7)) & U64(1) != U64(0) and 8 * t + b < SLOTS:
-                    at = FIRST + ENTRY * (8 * t + b)
-                    if _same(pages, page, at, keys, i):
-                        return at
+        same = ~(((differ & _LOWS) + _LOWS) | differ | _LOWS)  # the highest bit of each byte that is 0
+        found |= (((same >> U64(7)) * _GATHER) >> U64(56)) << U64(8 * t)
+    return found & _ENTRIES
+
+
+@kernel
+def _in_page(pages, page, tag, keys, i):
+    """Limb where the entry of a key begins in a page; -1 if it has none there."""
+    found = _matches(pages, page, tag)
+    while found != U64(0):
+        at = FIRST + ENTRY * trailing_zeros(found)
+        if _same(pages, page, at, keys, i):
+            return at
+        found &= found - U64(1)
     return -1
+
+
+@kernel
+def _prefetch_entry(pages, page, at):
+    """Begin to bring in the two or three cache lines of an entry."""
+    for k in (0, KEY, ENTRY - 1):
+        prefetch(pages, (page, at + k))
 
 
 @kernel
 def _sum_of(pages, page):
     """Checksum of all limbs of a page but the first; of the page's number, too, so that pages do not change places."""
-    a, b, c, d = _ODD ^ U64(page), _OTHER, _ONES, _HIGHS
+    a, b, c, d = _ODD ^ U64(page), _OTHER, _ONES, _FOURTH
     for k in range(COUNT, LIMBS - 3, 4):
         a = (a ^ pages[page, k]) * _ODD
         b = (b ^ pages[page, k + 1]) * _ODD
@@ -163,6 +181,20 @@ def _right(pages, page, seen):
 
 
 @kernel
+def _find(pages, seen, home, tag, keys, i):
+    """Page and limb of a key's entry, -1 for the limb if it has none, or -1 - the number of a page that is damaged."""
+    p, at = home, -1
+    for _ in range(len(pages)):
+        if not _right(pages, p, seen):
+            return -1 - p, -1
+        at = _in_page(pages, p, tag, keys, i)
+        if at >= 0 or pages[p, COUNT] & U64(SPILLED) == U64(0):
+            break
+        p = p + 1 if p + 1 < len(pages) else 0
+    return p, at
+
+
+@kernel
 def find_all(pages, seen, seed, keys, out):
     """Words of keys, 0 for what is not there: (n, KEY) uint64 -> (n, WORD) uint64.
 
@@ -173,6 +205,7 @@ def find_all(pages, seen, seed, keys, out):
     found = 0
     page = np.empty(_AHEAD, np.int64)
     tag = np.empty(_AHEAD, np.uint64)
+    matches = np.empty(_AHEAD, np.uint64)
     for start in range(0, n, _AHEAD):
         some = min(_AHEAD, n - start)
         for j in range(some):
@@ -181,32 +214,27 @@ def find_all(pages, seen, seed, keys, out):
             prefetch(pages, (page[j], 0))
             prefetch(seen, page[j])
         for j in range(some):
-            wanted = tag[j] * _ONES
-            for t in range(6):
-                differ = pages[page[j], TAGS + t] ^ wanted
-                hits = (differ - _ONES) & ~differ & _HIGHS
-                if hits != U64(0):
-                    b = 0
-                    while (hits >> U64(8 * b + 7)) & U64(1) == U64(0):
-                        b += 1
-                    at = FIRST + ENTRY * (8 * t + b)
-                    prefetch(pages, (page[j], at))
-                    prefetch(pages, (page[j], at + KEY + 1))
-                    break
+            matches[j] = _matches(pages, page[j], tag[j])
+            at = FIRST + ENTRY * trailing_zeros(matches[j])
+            _prefetch_entry(pages, page[j], at)
         for j in range(some):
-            i = start + j
-            p, at = page[j], -1
-            for _ in range(n_pages):
-                if not _right(pages, p, seen):
-                    return -1 - p
-                at = _in_page(pages, p, tag[j], keys, i)
-                if at >= 0 or pages[p, COUNT] & U64(SPILLED) == U64(0):
-                    break
-                p = p + 1 if p + 1 < n_pages else 0
+            i, p = start + j, page[j]
+            at = -1
+            if seen[p] != 0 and matches[j] != U64(0):
+                at = FIRST + ENTRY * trailing_zeros(matches[j])
+                if not _same(pages, p, at, keys, i):
+                    at = -1
+            if at < 0:
+                p, at = _find(pages, seen, p, tag[j], keys, i)
+                if p < 0:
+                    return p
             if at >= 0:
                 found += 1
-            for k in range(WORD):
-                out[i, k] = pages[p, at + KEY + k] if at >= 0 else U64(0)
+                for k in range(WORD):
+                    out[i, k] = pages[p, at + KEY + k]
+            else:
+                for k in range(WORD):
+                    out[i, k] = U64(0)
     return found
 
 
@@ -242,14 +270,9 @@ def _put(pages, seen, h, keys, i, words):
     n_pages, tag = len(pages), _tag_of(h)
     home = _page_of(h, n_pages)
     zero = (words[i, 0] | words[i, 1] | words[i, 2] | words[i, 3]) == U64(0)
-    p, at = home, -1
-    for _ in range(n_pages):
-        if not _right(pages, p, seen):
-            return -2 - p
-        at = _in_page(pages, p, tag, keys, i)
-        if at >= 0 or pages[p, COUNT] & U64(SPILLED) == U64(0):
-            break
-        p = p + 1 if p + 1 < n_pages else 0
+    p, at = _find(pages, seen, home, tag, keys, i)
+    if p < 0:
+        return p - 1
     if zero:
         if at < 0:
             return 0
@@ -289,6 +312,11 @@ def put_all(pages, seen, seed, keys, words):
         for j in range(some):
             hashes[j] = _hash(keys, start + j, seed)
             prefetch(pages, (_page_of(hashes[j], n_pages), 0))
+        for j in range(some):
+            p = _page_of(hashes[j], n_pages)
+            matches = _matches(pages, p, _tag_of(hashes[j]))
+            e = trailing_zeros(matches) if matches != U64(0) else np.int64(pages[p, COUNT] & _FEW)
+            _prefetch_entry(pages, p, FIRST + ENTRY * e)
         for j in range(some):
             grown = _put(pages, seen, hashes[j], keys, start + j, words)
             if grown <= -2:
@@ -377,42 +405,3 @@ def find_storage(pages, address, slots):
                     slots[n, k] = pages[page, at + 3 + k]
                 n += 1
     return n
-
-
-@kernel
-def _row_sum(keys, words, i):
-    """Checksum of a key and its word."""
-    h = _OTHER
-    for k in range(KEY):
-        h = (h ^ keys[i, k]) * _ODD
-        h ^= h >> U64(29)
-    for k in range(WORD):
-        h = (h ^ words[i, k]) * _ODD
-        h ^= h >> U64(29)
-    return h
-
-
-@kernel
-def seal_rows(keys, words, out):
-    """Words with their checksums: (n, KEY) and (n, WORD) -> (n, WORD + 1) uint64."""
-    for i in range(len(keys)):
-        for k in range(WORD):
-            out[i, k] = words[i, k]
-        out[i, WORD] = _row_sum(keys, words, i)
-
-
-@kernel
-def open_rows(keys, sealed, out):
-    """The opposite; a row of zeros is of a key that is not there. Returns how many are, or -1 - the first that is damaged."""
-    found = 0
-    for i in range(len(keys)):
-        some = U64(0)
-        for k in range(WORD + 1):
-            some |= sealed[i, k]
-        if some != U64(0):
-            if sealed[i, WORD] != _row_sum(keys, sealed, i):
-                return -1 - i
-            found += 1
-        for k in range(WORD):
-            out[i, k] = sealed[i, k]
-    return found

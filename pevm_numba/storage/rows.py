@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import table as kernels
+from .._kernels.rows import open_rows, seal_rows
 from ..errors import StoreError, UsageError
 from ..evm.hashing import keccak
 from ..keys import KeyTable
@@ -149,7 +150,7 @@ class RowStore(Store):
         found = -1 - bad
         if bad < 0:
             sealed = np.frombuffer(data, np.uint8).reshape(-1, _VALUE).view(np.uint64)
-            found = kernels.open_rows(packed(keys), np.array(sealed), out)
+            found = open_rows(packed(keys), np.array(sealed), out)
         if found < 0:
             raise StoreError(f"{self.name}: the word of {keys.key_name(-1 - found)} is damaged: its checksum is another")
         return out.view(np.uint8), found
@@ -160,7 +161,7 @@ class RowStore(Store):
     def _apply(self, keys: KeyTable, words: NDArray[np.uint8], codes: Mapping[bytes, bytes], last: Last) -> None:
         given = limbs(words)
         sealed = np.empty((len(keys), kernels.WORD + 1), np.uint64)
-        kernels.seal_rows(packed(keys), given, sealed)
+        seal_rows(packed(keys), given, sealed)
         rows, values, some = rows_of(keys), sealed.tobytes(), np.any(given, axis=1)
         puts = [(row, values[_VALUE * i : _VALUE * (i + 1)]) for i, row in enumerate(rows) if some[i]]
         gone = [row for i, row in enumerate(rows) if not some[i]]

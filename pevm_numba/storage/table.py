@@ -32,6 +32,12 @@ def pages_for(n: int) -> int:
     return max(4, int(n / (kernels.SLOTS * _GROWN)) + 1)
 
 
+def empty_pages(n: int) -> _U64:
+    """(n, LIMBS) uint64 of empty pages; each begins where one of memory's does, so that headers are one cache line."""
+    raw = np.zeros(n * kernels.LIMBS + 511, np.uint64)
+    return raw[-raw.ctypes.data % 4096 // 8 :][: n * kernels.LIMBS].reshape(n, kernels.LIMBS)
+
+
 def packed(keys: KeyTable) -> _U64:
     """(n, KEY) uint64: keys as the table has them."""
     out = np.empty((len(keys), kernels.KEY), np.uint64)
@@ -69,7 +75,7 @@ class Table:
     def __init__(
         self, pages: _U64 | None = None, n: int = 0, seed: int | None = None, checked: bool = False, name: str = "the table"
     ) -> None:
-        self.pages = np.zeros((pages_for(0), kernels.LIMBS), np.uint64) if pages is None else pages
+        self.pages = empty_pages(pages_for(0)) if pages is None else pages
         self.n, self.name = n, name
         self.seed = np.uint64(secrets.randbits(64) if seed is None else seed)
         self._seen = np.full(len(self.pages), not checked, np.uint8)
@@ -102,7 +108,7 @@ class Table:
     def reserve(self, more: int) -> None:
         """Make room for so many more entries."""
         if not self.fits(more):
-            pages = np.zeros((pages_for(self.n + more), kernels.LIMBS), np.uint64)
+            pages = empty_pages(pages_for(self.n + more))
             self.copy_to(pages)
             self.pages, self._seen = pages, np.ones(len(pages), np.uint8)
 
