@@ -133,8 +133,11 @@ class LmdbStore(RowStore):
 
     def _fetch(self, rows: list[bytes]) -> list[bytes | None]:
         def read(txn: Any) -> list[bytes | None]:
-            found = dict(txn.cursor(db=self._state).getmulti(rows))
-            return [found.get(row) for row in rows]
+            found = txn.cursor(db=self._state).getmulti(rows)
+            if len(found) == len(rows):  # those that are there come in the order asked for
+                return [value for _, value in found]
+            known = dict(found)
+            return [known.get(row) for row in rows]
 
         return self._reading(read)
 

@@ -65,6 +65,7 @@ class RocksdbStore(RowStore):
     """
 
     backend = "rocksdb"
+    _prefix = _STATE
 
     def __init__(
         self, path: Path, *, read_only: bool = False, sync: bool = True, cache_bytes: int = 1 << 27, bloom_bits: float = 10.0,
@@ -136,7 +137,7 @@ class RocksdbStore(RowStore):
 
     def _fetch(self, rows: list[bytes]) -> list[bytes | None]:
         with self._complaining("cannot be read"):
-            found: list[bytes | None] = self._db.get([_STATE + row for row in rows]) if rows else []
+            found: list[bytes | None] = self._db.get(rows) if rows else []
             return found
 
     def _write_raw(self, puts: Rows, gone: Sequence[bytes]) -> None:
@@ -149,12 +150,11 @@ class RocksdbStore(RowStore):
             self._db.write(batch, self._written_so)
 
     def _write(self, puts: Rows, gone: Sequence[bytes], codes: Mapping[bytes, bytes], block: bytes | None) -> None:
-        rows = [(_STATE + key, value) for key, value in puts]
-        rows += [(_CODE + digest, code) for digest, code in codes.items()]
+        rows = [*puts, *((_CODE + digest, code) for digest, code in codes.items())]
         if block is not None:
             rows.append((_BLOCK, block))
         with self._access:
-            self._write_raw(rows, [_STATE + key for key in gone])
+            self._write_raw(rows, gone)
 
     def _scan(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         with self._complaining("cannot be read"):

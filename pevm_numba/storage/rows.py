@@ -13,8 +13,8 @@ import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
-from itertools import islice
-from typing import Any, Final
+from itertools import compress, islice
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +42,20 @@ _PART: Final = 1 << 14
 Rows = Sequence[tuple[bytes, bytes]]
 
 
-def rows_of(keys: KeyTable) -> list[bytes]:
-    """Each key as its 53 bytes."""
-    rows = np.concatenate([keys.address, keys.field[:, None], keys.slot], axis=1).tobytes()
-    return [rows[at : at + _KEY] for at in range(0, len(rows), _KEY)]
+def _cut(columns: NDArray[np.uint8]) -> list[bytes]:
+    """Rows of (n, m) uint8."""
+    n, size = columns.shape
+    found: list[bytes] = np.ascontiguousarray(columns).view(f"V{size}").reshape(n).tolist()
+    return found
+
+
+def rows_of(keys: KeyTable, prefix: bytes = b"") -> list[bytes]:
+    """Each key as its 53 bytes, after a prefix."""
+    first = np.frombuffer(prefix, np.uint8)
+    out = np.empty((len(keys), len(first) + _KEY), np.uint8)
+    rest = out[:, len(first) :]
+    out[:, : len(first)], rest[:, :20], rest[:, 20], rest[:, 21:] = first, keys.address, keys.field, keys.slot
+    return _cut(out)
 
 
 def table_of(rows: Sequence[bytes]) -> KeyTable:
@@ -107,7 +117,12 @@ def _sealed_block(last: Last) -> bytes:
 
 
 class RowStore(Store):
-    """A store in a database that maps bytes to bytes."""
+    """A store in a database that maps bytes to bytes.
+
+    Rows of state that it fetches, writes and scans begin with `_prefix`.
+    """
+
+    _prefix: ClassVar[bytes] = b""
 
     def __init__(self, name: str, read_only: bool) -> None:
         super().__init__(name, read_only)
@@ -145,10 +160,10 @@ class RowStore(Store):
     def _opened(self, keys: KeyTable, values: Sequence[bytes | None]) -> tuple[NDArray[np.uint8], int]:
         """Words of keys from the values of their rows, and how many are there."""
         data = b"".join([_ABSENT if value is None else value for value in values])
-        bad = next((i for i, value in enumerate(values) if value is not None and len(value) != _VALUE), -1)
         out = np.empty((len(keys), kernels.WORD), np.uint64)
-        found = -1 - bad
-        if bad < 0:
+        if len(data) != _VALUE * len(keys):
+            found = -1 - next(i for i, value in enumerate(values) if value is not None and len(value) != _VALUE)
+        else:  # if two are of wrong lengths, and the sum is right, the first of them has another checksum
             sealed = np.frombuffer(data, np.uint8).reshape(-1, _VALUE).view(np.uint64)
             found = open_rows(packed(keys), np.array(sealed), out)
         if found < 0:
@@ -156,15 +171,15 @@ class RowStore(Store):
         return out.view(np.uint8), found
 
     def _get(self, keys: KeyTable) -> tuple[NDArray[np.uint8], int]:
-        return self._opened(keys, self._fetch(rows_of(keys)))
+        return self._opened(keys, self._fetch(rows_of(keys, self._prefix)))
 
     def _apply(self, keys: KeyTable, words: NDArray[np.uint8], codes: Mapping[bytes, bytes], last: Last) -> None:
         given = limbs(words)
         sealed = np.empty((len(keys), kernels.WORD + 1), np.uint64)
         seal_rows(packed(keys), given, sealed)
-        rows, values, some = rows_of(keys), sealed.tobytes(), np.any(given, axis=1)
-        puts = [(row, values[_VALUE * i : _VALUE * (i + 1)]) for i, row in enumerate(rows) if some[i]]
-        gone = [row for i, row in enumerate(rows) if not some[i]]
+        rows, values, there = rows_of(keys, self._prefix), _cut(sealed.view(np.uint8)), given.any(axis=1).tolist()
+        puts = list(compress(zip(rows, values, strict=True), there))
+        gone = [row for row, some in zip(rows, there, strict=True) if not some]
         self._write(puts, gone, codes, None if last is None else _sealed_block(last))
 
     def _code(self, digest: bytes) -> bytes | None:
