@@ -177,7 +177,8 @@ class RowStore(Store):
         given = limbs(words)
         sealed = np.empty((len(keys), kernels.WORD + 1), np.uint64)
         seal_rows(packed(keys), given, sealed)
-        rows, values, there = rows_of(keys, self._prefix), _cut(sealed.view(np.uint8)), given.any(axis=1).tolist()
+        rows, values = rows_of(keys, self._prefix), _cut(sealed.view(np.uint8))
+        there: list[bool] = (given != 0).any(axis=1).tolist()
         puts = list(compress(zip(rows, values, strict=True), there))
         gone = [row for row, some in zip(rows, there, strict=True) if not some]
         self._write(puts, gone, codes, None if last is None else _sealed_block(last))
