@@ -78,6 +78,10 @@ if TYPE_CHECKING:
     from .schedule.simulate import simulate as simulate
     from .schedule.timeline import Timeline as Timeline
     from .storage.base import StateStore as StateStore
+    from .storage.checking import StoreReport as StoreReport
+    from .storage.checking import Unlike as Unlike
+    from .storage.checking import compare_stores as compare_stores
+    from .storage.checking import verify_store as verify_store
     from .storage.delayed import DelayedStore as DelayedStore
     from .storage.latency import StoreMetrics as StoreMetrics
     from .storage.memory import MemoryStore as MemoryStore
@@ -123,9 +127,11 @@ _HOMES = {
     "StateStore": "storage.base",
     "Store": "storage.store",
     "StoreMetrics": "storage.latency",
+    "StoreReport": "storage.checking",
     "Status": "machine.ops",
     "Timeline": "schedule.timeline",
     "TxTimes": "execute.result",
+    "Unlike": "storage.checking",
     "access_sets": "access.oracles",
     "accuracy": "access.quality",
     "ask_layouts": "access.asking",
@@ -134,6 +140,7 @@ _HOMES = {
     "built_in_patterns": "access.pattern_library",
     "check_schedule": "schedule.check",
     "compare": "schedule.simulate",
+    "compare_stores": "storage.checking",
     "conflict_counts": "schedule.conflicts",
     "conflict_graph": "schedule.conflicts",
     "degrade": "access.oracles",
@@ -165,6 +172,7 @@ _HOMES = {
     "sets_of_list": "access.eip7928_sets",
     "simulate": "schedule.simulate",
     "transaction_costs": "execute.costs",
+    "verify_store": "storage.checking",
     "write_blocks": "io.files",
     "write_node_block": "io.node_json_write",
     "write_patterns": "io.pattern_file",

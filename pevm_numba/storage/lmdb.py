@@ -184,6 +184,13 @@ class LmdbStore(RowStore):
     def _fetch_block(self) -> bytes | None:
         return self._reading(lambda txn: txn.get(b"block", db=self._meta))
 
+    def _copy(self, path: Path) -> None:
+        path.mkdir()
+        try:
+            self._env.copy(str(path), compact=True)
+        except self._library.Error as error:
+            raise StoreError(f"{self.name}: cannot be copied: {error}") from error
+
     def _close(self) -> None:
         if self._env is not None:
             with self._access:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..keys import KeyTable
+from .mmap import write_store
 from .store import Last
 from .table import Table
 from .table_store import TableStore
@@ -46,6 +48,10 @@ class MemoryStore(TableStore):
 
     def _code(self, digest: bytes) -> bytes | None:
         return self._codes.get(digest)
+
+    def _copy(self, path: Path) -> None:
+        path.mkdir()
+        write_store(path, self._table, self._codes, self._block)
 
     def _close(self) -> None:
         self._table, self._codes = Table(), {}

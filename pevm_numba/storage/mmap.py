@@ -26,11 +26,12 @@ from ..keys import KeyTable
 from .codes import CodeFile
 from .locking import locked
 from .log import Log, Record
+from .places import synced
 from .store import Last
 from .table import Table, limbs, packed, pages_for
 from .table_store import TableStore
 
-__all__ = ["MmapStore"]
+__all__ = ["MmapStore", "write_store"]
 
 log = logging.getLogger("pevm_numba")
 
@@ -85,14 +86,6 @@ def _read_head(path: Path, generation: int) -> _Head:
     return _Head(generation, n_pages, n, seed, codes, (number, digest) if has else None)
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _current_of(folder: Path) -> int:
     """The generation that counts."""
     path = folder / _CURRENT
@@ -131,14 +124,30 @@ def write_generation(folder: Path, generation: int, table: Table, more: int, cod
     with open(path, "rb") as file:
         os.fsync(file.fileno())  # pages that were changed where they are mapped are the file's, too
     Log.create(folder / f"log.{generation}", generation)
-    _sync_folder(folder)
+    synced(folder)
     new, line = folder / f"{_CURRENT}.new", f"generation {generation}".encode()
     with open(new, "wb") as file:
         file.write(line + b"\n" + hashlib.blake2b(line, digest_size=8).hexdigest().encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
     os.replace(new, folder / _CURRENT)
-    _sync_folder(folder)
+    synced(folder)
+
+
+def write_store(folder: Path, table: Table, codes: Mapping[bytes, bytes], last: Last) -> None:
+    """Make a store of a table in an empty folder.
+
+    Raises
+    ------
+    OSError
+        If there is no room, or the system refuses.
+    """
+    file = CodeFile(folder / "codes", 0, writable=True)
+    try:
+        file.add(codes)
+        write_generation(folder, 0, table, 0, file.end, last)
+    finally:
+        file.close()
 
 
 class MmapStore(TableStore):
@@ -256,6 +265,11 @@ class MmapStore(TableStore):
         assert self._code_file is not None
         return self._new_codes[digest] if digest in self._new_codes else self._code_file.get(digest)
 
+    def _copy(self, path: Path) -> None:
+        assert self._code_file is not None
+        path.mkdir()
+        write_store(path, self._table, self._code_file.all() | self._new_codes, self._block)
+
     def _close(self) -> None:
         for held in (self._log, self._code_file):
             if held is not None:
@@ -271,8 +285,7 @@ def _begin(folder: Path) -> None:
     strangers = sorted(name.name for name in folder.iterdir() if not _OURS.fullmatch(name.name))
     if strangers:
         raise StoreError(f"{folder}: is no store, and has {strangers[0]} in it")
-    CodeFile(folder / "codes", 0, writable=True).close()
     try:
-        write_generation(folder, 0, Table(), 0, 0, None)
+        write_store(folder, Table(), {}, None)
     except OSError as error:
         raise StoreError(f"{folder}: no table can be written: {error.strerror or error}") from error

@@ -12,6 +12,7 @@ from ..errors import StoreError, UsageError
 from .lmdb import LmdbStore
 from .memory import MemoryStore
 from .mmap import MmapStore
+from .places import place_of
 from .rocksdb import RocksdbStore
 from .sqlite import SqliteStore
 from .store import Store
@@ -26,7 +27,7 @@ _MAKERS: Final[dict[str, _Maker]] = {
 BACKENDS: Final = ("memory", *_MAKERS)
 MODES: Final = ("r", "w", "c", "x")
 #: What is in a folder of a backend, and in no other's.
-_MARKS: Final = (("pevm_numba.state", "mmap"), ("data.mdb", "lmdb"), ("IDENTITY", "rocksdb"))
+_MARKS: Final = (("pevm_numba.state", "mmap"), ("data.mdb", "lmdb"), ("CURRENT", "rocksdb"))
 
 
 def backend_of(path: Path) -> str | None:
@@ -89,7 +90,7 @@ def open_store(
         return MemoryStore()
     if backend == "memory":
         raise UsageError(f"path = {door.shown(path, 80)}: a memory store has none")
-    where = _place(path)
+    where = place_of(path)
     try:
         found = backend_of(where)
     except OSError as error:
@@ -101,16 +102,6 @@ def open_store(
     if found is not None and backend not in (None, found):
         raise StoreError(f"{where}: is a store of {found}: must be one of {backend}")
     return _made(where, found or backend or "mmap", mode, options)
-
-
-def _place(path: str | os.PathLike[str]) -> Path:
-    try:
-        where = Path(path)
-    except TypeError as error:
-        raise UsageError(f"path = {door.shown(path, 80)}: not a path: {error}") from None
-    if "\0" in str(where):
-        raise UsageError(f"path = {door.shown(path, 80)}: not a path: it has a zero byte")
-    return where
 
 
 def _made(where: Path, backend: str, mode: str, options: dict[str, Any]) -> Store:

@@ -178,6 +178,10 @@ class RocksdbStore(RowStore):
             block: bytes | None = self._db.get(_BLOCK)
             return block
 
+    def _copy(self, path: Path) -> None:
+        with self._complaining("cannot be copied"):
+            self._library.Checkpoint(self._db).create_checkpoint(str(path))
+
     def _close(self) -> None:
         db, self._db = self._db, None
         if db is not None:

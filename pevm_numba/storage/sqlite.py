@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -188,6 +188,11 @@ class SqliteStore(RowStore):
     def _fetch_block(self) -> bytes | None:
         with self._complaining("cannot be read"):
             return self._one("SELECT last FROM block", ())
+
+    def _copy(self, path: Path) -> None:
+        with self._complaining("cannot be copied"), self._access, closing(sqlite3.connect(path)) as other:
+            assert self._connection is not None
+            self._connection.backup(other)
 
     def _close(self) -> None:
         if self._connection is not None:

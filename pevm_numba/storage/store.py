@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,6 +20,7 @@ from ..evm.hashing import EMPTY_HASH, keccak
 from ..keys import KeyTable, StateChange
 from .base import checked_words
 from .latency import Meter, StoreMetrics
+from .places import being_made, place_of
 
 __all__ = ["Last", "Store"]
 
@@ -75,6 +78,10 @@ class Store(ABC):
     @abstractmethod
     def _parts(self) -> Iterator[tuple[KeyTable, NDArray[np.uint8]]]:
         """All that is not 0."""
+
+    @abstractmethod
+    def _copy(self, path: Path) -> None:
+        """Make a store of all that is committed, at a path where there is nothing."""
 
     @abstractmethod
     def _close(self) -> None:
@@ -224,6 +231,39 @@ class Store(ABC):
         """
         self._need()
         return self._parts()
+
+    def snapshot(self, path: str | os.PathLike[str]) -> None:
+        """Copy what is committed to another place, as a store of its own; of a memory store, one of mmap.
+
+        This process commits nothing meanwhile; others may, and the copy has what was committed when it began. It is on the
+        disk when this returns.
+
+        Parameters
+        ----------
+        path : path
+            Where there is nothing.
+
+        Raises
+        ------
+        StoreError
+            If the store is closed, there is something at `path`, or no room; nothing is left there then.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from .opening import open_store
+        >>> keys = KeyTable.from_keys([(bytes(20), 0, 5)])
+        >>> with tempfile.TemporaryDirectory() as folder, open_store() as store:
+        ...     store.put_many(keys, [[0] * 31 + [7]])
+        ...     store.snapshot(f"{folder}/copy")
+        ...     with open_store(f"{folder}/copy", "r") as copy:
+        ...         copy.backend, int(copy.get_many(keys)[0, 31])
+        ('mmap', 7)
+        """
+        where = place_of(path)
+        self._need()
+        with self._writing, being_made(where) as made:
+            self._copy(made)
 
     def metrics(self) -> StoreMetrics:
         """What the store has done so far."""

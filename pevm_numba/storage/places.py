@@ -1,0 +1,74 @@
+"""Paths of stores: checked, kept on the disk, and made as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .. import door
+from ..errors import StoreError, UsageError
+
+__all__ = ["being_made", "place_of", "synced"]
+
+
+def place_of(path: str | os.PathLike[str]) -> Path:
+    """`path` as a Path that can name a store.
+
+    Raises
+    ------
+    UsageError
+        If it cannot.
+    """
+    try:
+        where = Path(path)
+    except TypeError as error:
+        raise UsageError(f"path = {door.shown(path, 80)}: not a path: {error}") from None
+    if "\0" in str(where):
+        raise UsageError(f"path = {door.shown(path, 80)}: not a path: it has a zero byte")
+    return where
+
+
+def synced(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def being_made(path: Path) -> Iterator[Path]:
+    """A place beside `path` where a store can be made; then it is kept on the disk, and gets that name.
+
+    Raises
+    ------
+    StoreError
+        If there is something at `path`, or the system refuses; nothing is left then.
+    """
+    folder = None
+    try:
+        if os.path.lexists(path):
+            raise StoreError(f"{path}: is there already")
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        made = folder / path.name
+        yield made
+        for found in [*made.rglob("*"), made]:
+            synced(found)
+        os.rename(made, path)
+        synced(path.parent)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
