@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from .io.pattern_file import write_patterns as write_patterns
     from .io.schedule_file import read_schedule as read_schedule
     from .io.schedule_file import write_schedule as write_schedule
+    from .io.state_file import load_state as load_state
+    from .io.state_file import write_state as write_state
     from .machine.gas import GasSchedule as GasSchedule
     from .machine.gas import gas_schedule as gas_schedule
     from .machine.ops import Field as Field
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
     from .storage.memory import MemoryStore as MemoryStore
     from .storage.opening import open_store as open_store
     from .storage.store import Store as Store
+    from .storage.world import put_before as put_before
     from .storage.world import put_world as put_world
     from .storage.world import read_world as read_world
     from .workload import OpMix as OpMix
@@ -151,12 +154,14 @@ _HOMES = {
     "generate_evm": "evm.workloads",
     "largest_independent_set": "schedule.exact",
     "learn_block": "access.prediction",
+    "load_state": "io.state_file",
     "open_store": "storage.opening",
     "optimal_access_lists": "access.eip2930_tried",
     "optimal_makespan": "schedule.exact",
     "optimal_waves": "schedule.exact",
     "optimality": "schedule.optimality",
     "predict": "access.prediction",
+    "put_before": "storage.world",
     "put_world": "storage.world",
     "read_block": "io.files",
     "read_block_list": "io.access_lists",
@@ -177,6 +182,7 @@ _HOMES = {
     "write_node_block": "io.node_json_write",
     "write_patterns": "io.pattern_file",
     "write_schedule": "io.schedule_file",
+    "write_state": "io.state_file",
 }
 
 __all__ = [*_HOMES, "__version__"]

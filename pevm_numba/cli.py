@@ -10,6 +10,7 @@ import typer
 from . import console as con
 from .cli_access import access
 from .cli_options import Fork, Input, Number, Prestate, Verbose
+from .cli_state import state
 from .errors import UsageError
 
 app = typer.Typer(
@@ -251,6 +252,7 @@ evm = typer.Typer(
 )  # fmt: skip
 app.add_typer(evm, name="evm")
 app.add_typer(access, name="access")
+app.add_typer(state, name="state")
 
 _EvmInput = Annotated[Path, typer.Option(help="Folder of tables with state, or a block as a node gives it, NAME.json.")]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .evm.block import AnyBlock
 
 __all__ = [
-    "announce_compiling", "block_numbers", "log_to_stderr", "progress", "read_input", "run_app", "status", "width",
+    "Ticks", "announce_compiling", "block_numbers", "log_to_stderr", "progress", "read_input", "run_app", "status", "width",
     "worker_counts",
 ]  # fmt: skip
 
@@ -165,6 +165,42 @@ def progress(items: Iterable[_Item], text: str, total: int | None = None) -> Ite
     from rich.progress import track
 
     yield from track(items, description=text, total=total, console=console, transient=True)
+
+
+class Ticks:
+    """A progress bar on stderr that is told when something is done; nothing when stderr is not a terminal.
+
+    Parameters
+    ----------
+    text : str
+        What is being done.
+    total : int
+        How often `tick` will be called.
+    """
+
+    def __init__(self, text: str, total: int) -> None:
+        self._text, self._total = text, total
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Ticks:
+        console = _stderr()
+        if console.is_terminal:
+            from rich.progress import Progress
+
+            self._bar = Progress(console=console, transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(self._text, total=self._total)
+        return self
+
+    def tick(self, text: str) -> None:
+        """One more is done: `text` says which."""
+        if self._bar is not None:
+            self._bar.update(self._task, advance=1, description=f"{self._text}: {text}")
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
 
 
 def block_numbers(text: str) -> tuple[int, ...]:

@@ -30,8 +30,8 @@ STAGES = [
     ("io",),
     ("fields_access", "fields", "metrics", "plot", "inspection", "console", "screens"),
     (
-        "bench", "commands", "commands_execute", "commands_evm", "commands_access", "cli_options", "cli_access", "cli",
-        "__main__",
+        "bench", "commands", "commands_execute", "commands_evm", "commands_access", "commands_state", "cli_options",
+        "cli_access", "cli_state", "cli", "__main__",
     ),
 ]
 

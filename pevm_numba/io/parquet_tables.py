@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from ..block import Block
 
-__all__ = ["SCHEMA_KEY", "block_schema", "block_tables", "header_table", "state_schema", "state_tables"]
+__all__ = [
+    "SCHEMA_KEY", "block_schema", "block_tables", "fixed_binaries", "header_table", "state_schema", "state_tables",
+]  # fmt: skip
 
 #: Key of the file metadata that names the schema, e.g. ``pevm_numba.block/1``.
 SCHEMA_KEY: Final = b"pevm_numba.schema"
@@ -96,7 +98,7 @@ def _bits(known: NDArray[np.bool_]) -> pa.Buffer:
     return pa.py_buffer(np.packbits(known, bitorder="little"))
 
 
-def _fixed(rows: NDArray[np.uint8], known: NDArray[np.bool_] | None = None) -> pa.Array:
+def fixed_binaries(rows: NDArray[np.uint8], known: NDArray[np.bool_] | None = None) -> pa.Array:
     """Binaries of one width from rows (n, width) uint8."""
     import pyarrow as pa
 
@@ -110,7 +112,7 @@ def _spread(rows: NDArray[np.uint8], where: NDArray[np.bool_]) -> pa.Array:
     """Binaries of one width: `rows` at the places `where`, null elsewhere."""
     out = np.zeros((len(where), rows.shape[1]), np.uint8)
     out[where] = rows
-    return _fixed(out, where)
+    return fixed_binaries(out, where)
 
 
 def _big_endian(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
@@ -177,7 +179,7 @@ def _entry_lists(block: Block, a: int, b: int) -> pa.Array:
     address = np.empty((len(entry), 20), np.uint8)
     address[is_key] = block.key_address[entry[is_key]]
     address[~is_key] = block.list_address[-1 - entry[~is_key]]
-    items = _structs(_entry_type(), [_fixed(address), _spread(block.key_slot[entry[is_key]], is_key)])
+    items = _structs(_entry_type(), [fixed_binaries(address), _spread(block.key_slot[entry[is_key]], is_key)])
     return _lists(block.list_indptr[a : b + 1], items)
 
 
@@ -188,7 +190,7 @@ def _declared_lists(
     import pyarrow as pa
 
     used = key[indptr[0] : indptr[-1]]
-    parts = [_fixed(block.key_address[used]), pa.array(block.key_field[used]), _fixed(block.key_slot[used])]
+    parts = [fixed_binaries(block.key_address[used]), pa.array(block.key_field[used]), fixed_binaries(block.key_slot[used])]
     return _lists(indptr, _structs(_key_type(), parts), declares)
 
 
@@ -220,7 +222,7 @@ def block_tables(block: Block) -> Iterator[pa.Table]:
         columns = {
             "block_number": pa.array(np.full(n, block.number, np.uint64)),
             "tx_index": pa.array(np.arange(a, b, dtype=np.uint32)),
-            "sender": _fixed(block.sender[a:b]),
+            "sender": fixed_binaries(block.sender[a:b]),
             "program": _program_lists(block, a, b),
             "nonce": pa.array(block.nonce[a:b]),
             "gas_limit": pa.array(block.gas_limit[a:b].astype(np.uint64)),
@@ -246,9 +248,9 @@ def state_tables(block: Block) -> Iterator[pa.Table]:
         part = keys[a : a + _GROUP_OPS]
         columns = {
             "block_number": pa.array(np.full(len(part), block.number, np.uint64)),
-            "address": _fixed(block.key_address[part]),
+            "address": fixed_binaries(block.key_address[part]),
             "field": pa.array(block.key_field[part]),
-            "slot": _fixed(block.key_slot[part]),
-            "value": _fixed(_big_endian(block.pre_values[part])),
+            "slot": fixed_binaries(block.key_slot[part]),
+            "value": fixed_binaries(_big_endian(block.pre_values[part])),
         }
         yield pa.table(columns, schema=state_schema())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import StoreError
+from .rocksdb_logs import check_logs
 from .rows import FORMAT, NO_BLOCK, Rows, RowStore, library
 
 __all__ = ["RocksdbStore"]
@@ -115,6 +116,7 @@ class RocksdbStore(RowStore):
         """
         for _ in range(_TRIES if read_only else 1):
             before = _listed(path) if read_only else None
+            check_logs(path)
             try:
                 db = make()
             except Exception:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from ..evm.block import AnyBlock, EvmBlock
 from ..evm.hashing import EMPTY_HASH, keccak
 from ..evm.world import AccountState, World
 from ..keys import KeyTable
 from ..machine.ops import Field
 from .base import StateStore
 
-__all__ = ["OneByOne", "StoreSource", "account_of", "put_world", "read_world"]
+__all__ = ["OneByOne", "StoreSource", "account_of", "put_before", "put_world", "read_account", "read_world"]
 
 _NO_CODE = (bytes(32), EMPTY_HASH)
 _OF_ACCOUNTS = (Field.BALANCE, Field.NONCE, Field.CODE)
@@ -61,6 +62,32 @@ def put_world(store: StateStore, world: World) -> None:
     store.put_many(_account_keys(list(world)), np.frombuffer(b"".join(words), np.uint8).reshape(-1, 32))
     values = b"".join(value.to_bytes(32, "big") for *_, value in slots)
     store.put_many(_slot_keys([one[:2] for one in slots]), np.frombuffer(values, np.uint8).reshape(-1, 32))
+
+
+def put_before(store: StateStore, block: AnyBlock) -> None:
+    """Put the state before a block into a store, as far as the block itself says.
+
+    Examples
+    --------
+    >>> from ..block import Block
+    >>> from .memory import MemoryStore
+    >>> store = MemoryStore()
+    >>> put_before(store, Block.from_programs([[("SLOAD", (1, 0, 5))]], state={(1, 0, 5): 7}))
+    >>> [int(word[31]) for _, words in store.items() for word in words]
+    [7]
+    """
+    if isinstance(block, EvmBlock):
+        put_world(store, block.state)
+        return
+    k = np.flatnonzero(block.pre_values.any(axis=1))
+    words = np.ascontiguousarray(block.pre_values[k]).view(np.uint8)[:, ::-1]
+    store.put_many(KeyTable(block.key_address[k], block.key_field[k], block.key_slot[k]), words)
+
+
+def read_account(store: StateStore, address: bytes) -> tuple[int, int, bytes] | None:
+    """Balance, nonce and code of an account; None if there is none."""
+    (found,) = StoreSource(store).accounts([address])
+    return found
 
 
 def read_world(store: StateStore) -> dict[bytes, AccountState]:
