@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from .io.schedule_file import write_schedule as write_schedule
     from .io.state_file import load_state as load_state
     from .io.state_file import write_state as write_state
+    from .keys import KeyTable as KeyTable
+    from .keys import StateChange as StateChange
     from .machine.gas import GasSchedule as GasSchedule
     from .machine.gas import gas_schedule as gas_schedule
     from .machine.ops import Field as Field
@@ -116,6 +118,7 @@ _HOMES = {
     "Field": "machine.ops",
     "GasSchedule": "machine.gas",
     "Header": "block",
+    "KeyTable": "keys",
     "MemoryStore": "storage.memory",
     "Mode": "machine.ops",
     "Op": "machine.ops",
@@ -127,6 +130,7 @@ _HOMES = {
     "Ratio": "schedule.optimality",
     "Schedule": "schedule.plan",
     "Simulation": "schedule.simulate",
+    "StateChange": "keys",
     "StateStore": "storage.base",
     "Store": "storage.store",
     "StoreMetrics": "storage.latency",
