@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .fields_access import ACCESS_TABLES
+from .fields_storage import STORAGE_TABLES
 
 __all__ = ["FIELDS", "TABLES"]
 
@@ -380,4 +381,5 @@ TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
         },
     ),
     **ACCESS_TABLES,
+    **STORAGE_TABLES,
 }

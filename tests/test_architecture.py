@@ -28,7 +28,7 @@ STAGES = [
     ("storage",),
     ("execute",),
     ("io",),
-    ("fields_access", "fields", "metrics", "plot", "inspection", "console", "screens"),
+    ("fields_access", "fields_storage", "fields", "metrics", "plot", "inspection", "console", "screens"),
     (
         "bench", "commands", "commands_execute", "commands_evm", "commands_access", "commands_state", "cli_options",
         "cli_access", "cli_state", "cli", "__main__",

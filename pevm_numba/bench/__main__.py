@@ -186,6 +186,31 @@ def predict_command(
     run(path, con.block_numbers(blocks), rounds, json)
 
 
+@app.command("storage")
+def storage_command(
+    path: Annotated[Path | None, typer.Argument(help="Folder of blocks with state, for chains, left out without.")] = None,
+    sizes: Annotated[str, typer.Option(help="Keys in the stores, such as 1e5,1e6,1e7 (which takes gigabytes).")] = "1e5,1e6",
+    backends: Annotated[str, typer.Option(help="all, or some of memory,mmap,rocksdb,lmdb,sqlite.")] = "all",
+    batch: Annotated[int, typer.Option(help="Keys that are read or written together.")] = 1000,
+    rounds: Annotated[int, typer.Option(help="Batches of each operation.")] = 30,
+    blocks: Annotated[str, typer.Option(help="Numbers with commas between; default those with most transactions.")] = "",
+    chain_rounds: Annotated[int, typer.Option(help="Runs of each chain.")] = 3,
+    folder: Annotated[Path | None, typer.Option(help="Where stores are made, and removed; default the system's.")] = None,
+    chart: Annotated[Path | None, typer.Option(help="Draw all as .png, .svg or .pdf (extra plot).")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
+) -> None:
+    """Stores by backend, size, distribution and operation; beside their libraries; chains of blocks on slow reads."""
+    con.log_to_stderr(verbose)
+    from .storage import Request, run
+
+    made = Request.parse(
+        path, sizes, backends, batch=batch, rounds=rounds, blocks=con.block_numbers(blocks), chain_rounds=chain_rounds,
+        folder=folder, chart=chart,
+    )  # fmt: skip
+    run(made, json)
+
+
 @app.command("optimum")
 def optimum_command(
     path: Annotated[Path | None, typer.Argument(help="Also the blocks of this file or folder.")] = None,
