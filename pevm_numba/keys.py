@@ -73,10 +73,11 @@ class KeyTable:
         address = door.array("address", self.address, np.uint8, (len(field), 20))
         slot = door.array("slot", self.slot, np.uint8, (len(field), 32))
         address, field, slot = (np.array(column, np.uint8, order="C") for column in (address, field, slot))
-        ids, first = door.intern_rows(address, field, slot)
-        if len(first) < len(ids):
-            again = int(np.flatnonzero(ids != np.arange(len(ids)))[0])
-            raise BlockError(f"key {again} is key {int(first[ids[again]])} again: keys must be distinct")
+        if len(field) > 1:
+            ids, first = door.intern_rows(address, field, slot)
+            if len(first) < len(ids):
+                again = int(np.flatnonzero(ids != np.arange(len(ids)))[0])
+                raise BlockError(f"key {again} is key {int(first[ids[again]])} again: keys must be distinct")
         door.freeze(self, field=field, address=address, slot=slot, whole=bool(self.whole))
 
     @classmethod

@@ -19,25 +19,17 @@ _NO_CODE = (bytes(32), EMPTY_HASH)
 _OF_ACCOUNTS = (Field.BALANCE, Field.NONCE, Field.CODE)
 
 
-def _account_keys(addresses: Sequence[bytes]) -> KeyTable:
-    """Balance, nonce and code of each."""
+def _keys(addresses: Sequence[bytes], slots: Sequence[tuple[bytes, int]]) -> KeyTable:
+    """Balance, nonce and code of each account, then slots; all distinct."""
     n = len(addresses)
-    places = np.frombuffer(b"".join(addresses), np.uint8).reshape(n, 20)
-    return KeyTable(places.repeat(3, axis=0), np.tile(np.array(_OF_ACCOUNTS, np.uint8), n), np.zeros((3 * n, 32), np.uint8))
-
-
-def _slot_keys(keys: Sequence[tuple[bytes, int]]) -> KeyTable:
-    places = np.frombuffer(b"".join(address for address, _ in keys), np.uint8).reshape(-1, 20)
-    slots = np.frombuffer(b"".join(slot.to_bytes(32, "big") for _, slot in keys), np.uint8).reshape(-1, 32)
-    return KeyTable(places, np.full(len(keys), int(Field.STORAGE), np.uint8), slots)
-
-
-def joined(one: KeyTable, other: KeyTable) -> KeyTable:
-    """The keys of two tables, which share none."""
-    address, field, slot = (
-        np.concatenate([getattr(one, name), getattr(other, name)]) for name in ("address", "field", "slot")
-    )
-    return KeyTable(address, field, slot)
+    owners = np.frombuffer(b"".join(addresses), np.uint8).reshape(n, 20).repeat(3, axis=0)
+    places = np.frombuffer(b"".join([address for address, _ in slots]), np.uint8).reshape(-1, 20)
+    field = np.full(3 * n + len(slots), int(Field.STORAGE), np.uint8)
+    field[: 3 * n] = np.tile(np.array(_OF_ACCOUNTS, np.uint8), n)
+    slot = np.zeros((len(field), 32), np.uint8)
+    words = b"".join([slot.to_bytes(32, "big") for _, slot in slots])
+    slot[3 * n :] = np.frombuffer(words, np.uint8).reshape(-1, 32)
+    return KeyTable(np.concatenate([owners, places]), field, slot)
 
 
 def put_world(store: StateStore, world: World) -> None:
@@ -59,9 +51,9 @@ def put_world(store: StateStore, world: World) -> None:
         words.append(keccak(code) if code or not (balance or nonce) else bytes(32))
     slots = [(address, slot, value) for address, account in world.items() for slot, value in account[3].items()]
     store.put_codes(sorted({account[2] for account in world.values()} - {b""}))
-    store.put_many(_account_keys(list(world)), np.frombuffer(b"".join(words), np.uint8).reshape(-1, 32))
+    store.put_many(_keys(list(world), ()), np.frombuffer(b"".join(words), np.uint8).reshape(-1, 32))
     values = b"".join(value.to_bytes(32, "big") for *_, value in slots)
-    store.put_many(_slot_keys([one[:2] for one in slots]), np.frombuffer(values, np.uint8).reshape(-1, 32))
+    store.put_many(_keys((), [one[:2] for one in slots]), np.frombuffer(values, np.uint8).reshape(-1, 32))
 
 
 def put_before(store: StateStore, block: AnyBlock) -> None:
@@ -139,7 +131,7 @@ class StoreSource:
         self, addresses: Sequence[bytes], slots: Sequence[tuple[bytes, int]]
     ) -> tuple[list[tuple[bytes, bytes, bytes]], list[int]]:
         """Words of balance, nonce and code of accounts, and values of slots, all distinct, by one call of the store."""
-        words = self.store.get_many(joined(_account_keys(addresses), _slot_keys(slots))).tobytes()
+        words = self.store.get_many(_keys(addresses, slots)).tobytes()
         cut = [words[at : at + 32] for at in range(0, len(words), 32)]
         n = 3 * len(addresses)
         return list(zip(cut[:n:3], cut[1:n:3], cut[2:n:3], strict=True)), [int.from_bytes(one, "big") for one in cut[n:]]
@@ -151,7 +143,7 @@ class StoreSource:
 
     def slots(self, keys: Sequence[tuple[bytes, int]]) -> list[int]:
         """Value of each (address, slot)."""
-        return [int.from_bytes(word.tobytes(), "big") for word in self.store.get_many(_slot_keys(keys))]
+        return [int.from_bytes(word.tobytes(), "big") for word in self.store.get_many(_keys((), keys))]
 
     def storage(self, address: bytes) -> Mapping[int, int]:
         """All slots of an account that are not 0."""
