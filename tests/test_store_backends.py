@@ -632,6 +632,17 @@ def test_damage_is_an_error_or_a_state_that_once_was(backend: str, folder: Path)
     assert outcomes["error"] > 20, outcomes
 
 
+@pytest.mark.parametrize("mode", ["r", "w"])
+def test_a_message_that_quotes_damage_is_an_error_like_any(mode: str, folder: Path) -> None:
+    """Found by damaging 2,000 files: sqlite3 could not decode its own message, and that was no StoreError."""
+    open_store(folder / "state", backend="sqlite").close()
+    data = (folder / "state").read_bytes()
+    assert data.count(b"CREATE TABLE state") == 1
+    (folder / "state").write_bytes(data.replace(b"CREATE TABLE state", b"CREATE TABL\xba state"))
+    with pytest.raises(StoreError, match="cannot be opened"):
+        open_store(folder / "state", mode)
+
+
 @pytest.mark.skipif(DISABLED, reason="starts processes, which would be slow")
 @pytest.mark.parametrize("kind", [5, 8, 11])
 @pytest.mark.parametrize("log", ["MANIFEST-*", "*.log"])

@@ -75,7 +75,7 @@ class SqliteStore(RowStore):
     def _complaining(self, what: str) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where it quotes what is damaged
             raise StoreError(f"{self.name}: {what}: {error}") from error
 
     def _open(self, path: Path, sync: bool, cache_bytes: int) -> None:
