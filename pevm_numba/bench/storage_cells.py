@@ -30,6 +30,8 @@ OPERATIONS: Final = ("read", "write", "90/10", "commit")
 _TOGETHER: Final = 50_000
 #: A backend that has taken so many nanoseconds sits out further rounds of an operation.
 _MOST_NS: Final = 5e9
+#: Opening that takes so many milliseconds is not repeated.
+_LONG_MS: Final = 2e3
 #: Backends that are read as a whole when they are opened, unless told not to.
 _VERIFYING: Final = ("lmdb", "sqlite")
 
@@ -132,27 +134,28 @@ def load_rows(stores: Stores, rounds: int = 3) -> Iterator[dict[str, Any]]:
         if place is not None:
             stores.open[backend].close()
             row["bytes_per_key"] = _size(place) / n
-            verified = [_opened(place, backend)[1] for _ in range(rounds)]
-            row["open_ms"] = float(np.median(verified))
+            row["open_ms"] = _opened(place, backend, rounds)
             if backend in _VERIFYING:
-                bare = [_opened(place, backend, verify=False)[1] for _ in range(rounds)]
-                row["open_unverified_ms"] = float(np.median(bare))
+                row["open_unverified_ms"] = _opened(place, backend, rounds, verify=False)
             row["memory_bytes"] = peak_growth(partial(_reopen, stores, backend, place))
         yield row | {"verified": True}
 
 
-def _opened(place: Path, backend: str, **options: Any) -> tuple[Store, float]:
-    """Open a store to write, and close it: milliseconds of opening."""
-    start = perf_counter_ns()
-    store = open_store(place, "w", backend=backend, **options)
-    taken = (perf_counter_ns() - start) / 1e6
-    store.close()
-    return store, taken
+def _opened(place: Path, backend: str, rounds: int, **options: Any) -> float:
+    """Open a store to write, and close it: milliseconds of opening, median; only once if that takes seconds."""
+    times = list[float]()
+    while len(times) < rounds and sum(times) < _LONG_MS:
+        start = perf_counter_ns()
+        store = open_store(place, "w", backend=backend, **options)
+        times.append((perf_counter_ns() - start) / 1e6)
+        store.close()
+    return float(np.median(times))
 
 
 def _reopen(stores: Stores, backend: str, place: Path) -> None:
     """Open a store for good, and read all that it has."""
-    store = stores.open[backend] = open_store(place, "w", backend=backend)
+    known = {"verify": False} if backend in _VERIFYING else {}  # it just has been
+    store = stores.open[backend] = open_store(place, "w", backend=backend, **known)
     for start in range(0, stores.n, _TOGETHER):
         stores.read(store, np.arange(start, min(start + _TOGETHER, stores.n)))
 
