@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pevm_numba._kernels.evm import layout
+from pevm_numba._kernels.evm.layout import CREDIT
+from pevm_numba.evm import accesses
 from pevm_numba.evm.arena import Arena, Room
 from pevm_numba.evm.engine import Engine
 from pevm_numba.evm.forks import Fork
@@ -134,3 +136,18 @@ def test_what_transactions_leave_is_gathered_as_one_by_one() -> None:
         before = engine.notes.records
         engine.reset(serial_plan(block.n_tx))
         assert len(engine.notes.records) == 0 < len(before)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.booleans(), NUMBERS), max_size=12).map(sorted),
+    st.lists(NUMBERS, max_size=3),
+)
+def test_amounts_are_added_up_as_integers(given_: list[tuple[int, bool, int]], before: list[int]) -> None:
+    changes = np.zeros(len(given_), accesses._CHANGE)
+    expected, now = [], dict(enumerate(before))
+    for i, (key, is_credit, value) in enumerate(given_):
+        changes[i] = (key, i, CREDIT if is_credit else 0, word(value).view("u8"))
+        now[key] = (now.get(key, 0) + value) % 2**256 if is_credit else value
+        expected.append(now[key])
+    accesses._add_credits(changes, as_words(before).view("u8").reshape(-1, 4))
+    assert as_values(np.ascontiguousarray(changes["value"]).view("u1")) == expected

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels.evm.layout import CREDIT, MET
+from .._kernels.jit import inputs
+from .._kernels.sums import add_up
 from ..keys import KeyTable
 from ..machine.ops import Field
 from .engine import Engine
@@ -61,14 +63,9 @@ def _changes(engine: Engine) -> NDArray[Any]:
 
 def _add_credits(changes: NDArray[Any], before: NDArray[np.uint64]) -> None:
     """Replace amounts that were added by the values that they lead to."""
-    credited = np.isin(changes["key"], np.unique(changes["key"][changes["kind"] == CREDIT]))
-    last, now = -1, 0
-    for i in np.flatnonzero(credited).tolist():
-        key, value = int(changes["key"][i]), int.from_bytes(changes["value"][i].tobytes(), "little")
-        if key != last:
-            last, now = key, int.from_bytes(before[key].tobytes(), "little") if key < len(before) else 0
-        now = (now + value) % 2**256 if changes["kind"][i] == CREDIT else value
-        changes["value"][i] = np.frombuffer(now.to_bytes(32, "little"), np.uint64)
+    key, value = changes["key"].copy(), changes["value"].copy()
+    add_up(*inputs(key, changes["kind"] == CREDIT), value, *inputs(before))
+    changes["value"] = value
 
 
 def _code_changes(changes: NDArray[Any], is_code: NDArray[np.bool_], before: NDArray[np.uint64]) -> NDArray[np.bool_]:

@@ -43,19 +43,25 @@ def set_environment(arena: Arena, env: BlockEnv) -> None:
     arena["high_precompile"] = next((address for address in known if address >= 0x100), 0)
 
 
-def _numbers(tx: Transaction, env: BlockEnv, system: bool) -> dict[str, int]:
+def _numbers(txs: Sequence[Transaction], env: BlockEnv, system: bool) -> dict[str, list[int]]:
+    """Numbers of records, each of all transactions."""
+    fork = env.fork
     return {
-        "creates": tx.to is None, "system": system, "nonce": tx.nonce, "gas_limit": tx.gas_limit,
-        "intrinsic": 0 if system else intrinsic_gas(tx, env.fork), "floor": floor_gas(tx, env.fork),
-        "data_size": len(tx.data), "n_blobs": len(tx.blob_versioned_hashes),
+        "creates": [tx.to is None for tx in txs], "system": [system] * len(txs), "nonce": [tx.nonce for tx in txs],
+        "gas_limit": [tx.gas_limit for tx in txs], "floor": [floor_gas(tx, fork) for tx in txs],
+        "intrinsic": [0] * len(txs) if system else [intrinsic_gas(tx, fork) for tx in txs],
+        "data_size": [len(tx.data) for tx in txs], "n_blobs": [len(tx.blob_versioned_hashes) for tx in txs],
     }  # fmt: skip
 
 
-def _words(tx: Transaction, env: BlockEnv) -> dict[str, int]:
-    paid = charges(tx, env)
+def _words(txs: Sequence[Transaction], env: BlockEnv) -> dict[str, list[int]]:
+    """Words of records, each of all transactions."""
+    paid = [charges(tx, env) for tx in txs]
     return {
-        "sender": int.from_bytes(tx.sender or b"", "big"), "to": int.from_bytes(tx.to or b"", "big"), "value": tx.value,
-        "fee": paid.fee, "tip": max(paid.tip, 0), "most_upfront": paid.most, "blob_fee": paid.blob_fee,
+        "sender": [int.from_bytes(tx.sender or b"", "big") for tx in txs],
+        "to": [int.from_bytes(tx.to or b"", "big") for tx in txs], "value": [tx.value for tx in txs],
+        "fee": [one.fee for one in paid], "tip": [max(one.tip, 0) for one in paid],
+        "most_upfront": [one.most for one in paid], "blob_fee": [one.blob_fee for one in paid],
     }  # fmt: skip
 
 
@@ -115,13 +121,9 @@ def encode_transactions(
         "authorizations_end": authorizations.ctypes.data + given_at[1:],
     }  # fmt: skip
     fields = records.view(np.uint64)
-    numbers, words = [_numbers(tx, env, system) for tx in txs], [_words(tx, env) for tx in txs]
-    for field, at in layout.TX.numbers.items():
-        if field in places:
-            fields[:, at // 8] = places[field]
-        elif txs and field in numbers[0]:
-            fields[:, at // 8] = np.array([one[field] for one in numbers], np.uint64)
-    for field, at in layout.TX.words.items():
-        if txs and field in words[0]:
-            records[:, at : at + 32] = as_words(one[field] for one in words)
+    for field, values in (_numbers(txs, env, system) | places).items():
+        fields[:, layout.TX.numbers[field] // 8] = np.array(values, np.uint64)
+    for field, values in _words(txs, env).items():
+        at = layout.TX.words[field]
+        records[:, at : at + 32] = as_words(values)
     return int(records.ctypes.data)
