@@ -71,7 +71,7 @@ def get(
 
 @state.command()
 def verify(store: _Store, verbose: Verbose = 0) -> None:
-    """Read everything in a store: checksums, keys looked up again, codes hashed."""
+    """Read everything in a store: checksums, keys looked up again, the codes of accounts hashed."""
     con.log_to_stderr(verbose)
     from .commands_state import run_verify
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from . import console as con
 from .access.pattern_library import built_in_patterns
 from .access.prediction import predict
-from .errors import ExecutionError, UsageError
+from .errors import ExecutionError, StoreError, UsageError
 from .evm.block import EvmBlock
 from .execute.chain import ChainStep, run_chain
 from .execute.machine import EXECUTORS
@@ -48,13 +48,14 @@ def run_load(
         block = con.read_input(input, number, prestate, fork)
     elif number is not None or prestate is not None or fork is not None:
         raise UsageError(f"--number, --prestate, --fork: {input} is a file of state, of no block")
-    with being_made(output) as made, open_store(made, "x", backend=backend) as store, con.status("loading"):
-        if block is None:
-            load_state(input, store)
-        else:
-            put_before(store, block)
-    with open_store(output, "r") as store, con.status("verifying"):
-        found = verify_store(store)
+    with being_made(output) as made:
+        with open_store(made, "x", backend=backend) as store, con.status("loading"):
+            if block is None:
+                load_state(input, store)
+            else:
+                put_before(store, block)
+        with open_store(made, "r") as store, con.status("verifying"):
+            found = verify_store(store)
     size = sum(item.stat().st_size for item in ([output] if output.is_file() else output.rglob("*")))
     print_pairs([
         ("store", f"{output}: {backend}, {size:,} bytes"),
@@ -68,7 +69,7 @@ def run_dump(path: Path, output: Path) -> None:
     """Write all that a store has."""
     check_target("--output", output, [path], (".parquet",))
     with open_store(path, "r") as store, con.status("writing"):
-        rows, last = write_state(output, store), store.last_block()
+        last, rows = store.last_block(), write_state(output, store)
     print(f"{output}: {rows:,} keys, last block {_block_text(last)}")
 
 
@@ -94,7 +95,7 @@ def _slot(text: str) -> int:
 
 def run_get(path: Path, text: str, wanted: list[str], rows: int) -> None:
     """Show an account, or some of its slots."""
-    address, slots = _address(text), [_slot(one) for one in dict.fromkeys(wanted)]
+    address, slots = _address(text), list(dict.fromkeys(map(_slot, wanted)))
     with open_store(path, "r") as store:
         account, total = read_account(store, address), 0
         if not slots:
@@ -126,7 +127,7 @@ def run_verify(path: Path) -> None:
     print_pairs([
         ("store", f"{path}: {store.backend}"), ("keys", f"{found.keys:,}, {found.slots:,} of them storage"),
         ("accounts", f"{found.accounts:,}"), ("codes", f"{found.codes:,}, {found.code_bytes:,} bytes"),
-        ("last block", _block_text(found.last)), ("whole", "yes: every key found again, every checksum and hash right"),
+        ("last block", _block_text(found.last)), ("whole", "yes: every key found again, checksums and codes right"),
     ])  # fmt: skip
 
 
@@ -144,6 +145,8 @@ def run_compare(left: Path, right: Path, rows: int) -> None:
             n += 1
             if len(shown) < rows:
                 shown.append(unlike)
+        if lasts != (one.last_block(), other.last_block()):
+            raise StoreError(f"{left}, {right}: somebody commits to one of them meanwhile: compare a snapshot")
     for unlike in shown:
         print(unlike)
     if n > len(shown):
@@ -191,6 +194,8 @@ def run_blocks(path: Path, asked: Chain) -> None:
     con.check_choice("--executor", asked.executor, EXECUTORS)
     if asked.workers is not None:
         con.check_range("--workers", asked.workers, 1, 1024)
+    if asked.patterns is not None and not asked.prefetch:
+        raise UsageError("--patterns: with --no-prefetch nothing is read ahead")
     numbers = sorted(asked.numbers) or any_block_numbers(asked.input)
     lists = _lists(asked)
     with open_store(path, "w") as store:

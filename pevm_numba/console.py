@@ -217,7 +217,7 @@ def block_numbers(text: str) -> tuple[int, ...]:
     ((7, 5), ())
     """
     words = [word.strip() for word in text.split(",")] if text.strip() else []
-    if not all(word.isascii() and word.isdigit() and int(word[:21]) < 2**64 for word in words):
+    if not all(word.isascii() and word.isdigit() and len(word) <= 20 and int(word) < 2**64 for word in words):
         raise UsageError(f"--blocks {text!r}: must be numbers with commas between them, such as 14029313,19933122")
     return tuple(int(word) for word in words)
 

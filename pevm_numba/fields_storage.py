@@ -22,8 +22,8 @@ STORAGE_TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "open_unverified_ms": ("ms", "the same with verify=False; null where there is no such choice"),
             "memory_bytes": (
                 "bytes",
-                "most by which the process grew, mapped files included, while it was opened and all was read; in memory "
-                "while it was filled; null if not to be had",
+                "most by which the process grew, mapped files included, while it was opened (not verified) and all was read; "
+                "in memory while it was filled; null if not to be had",
             ),
             "verified": ("", "all words are those that were put"),
         },
@@ -33,7 +33,7 @@ STORAGE_TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
         {
             "backend": _BACKEND,
             "keys": _KEYS,
-            "distribution": ("", "of keys: uniform; zipf (rank to the -1.1); sequential (neighbours in key order)"),
+            "distribution": ("", "of keys: uniform; zipf (rank to the -1.1); sequential (runs of 64 neighbours)"),
             "operation": (
                 "",
                 "on a batch: read; write, as one synced put; 90/10, so many per cent read and then written; commit, a block "
@@ -43,7 +43,7 @@ STORAGE_TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "rounds": ("batches", "measured"),
             "keys_per_s": ("keys/s", "batch / batch_p50_us"),
             "batch_p50_us": ("us", "median over the batches"),
-            "batch_p99_us": ("us", "99th percentile over the batches"),
+            "batch_p99_us": ("us", "99th percentile over the batches: of fewer than 100 nearly the most"),
             "key_p50_ns": ("ns", "batch_p50_us / batch"),
             "key_p99_ns": ("ns", "batch_p99_us / batch"),
             "verified": ("", "all words read are those that were put last"),
@@ -76,8 +76,9 @@ STORAGE_TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "delay_us": ("us", "that each read takes more: of a call for n keys, n / 32 reads, rounded up"),
             "kind": (
                 "",
-                "on demand: each account and slot is read by itself, when it is needed; named: what transactions name is "
-                "read in one batch, while the block before runs; listed: and what the block's access list names",
+                "on demand: each account and slot is read by itself, those that transactions name before the block, others "
+                "when they are needed; named: what transactions name is read in one batch, while the block before runs; "
+                "listed: and what the block's access list names",
             ),
             "rounds": ("", "runs"),
             "ms": ("ms", "all blocks prepared, executed serially, committed: median"),

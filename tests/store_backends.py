@@ -17,6 +17,8 @@ from pevm_numba.storage.store import Store
 
 #: All that outlive a process.
 LASTING = ("mmap", "rocksdb", "lmdb", "sqlite")
+#: This program, see `main`.
+PROGRAM = Path(__file__)
 Key = tuple[bytes, int, int]
 
 

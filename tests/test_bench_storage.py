@@ -15,7 +15,7 @@ from test_cli import in_process
 import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.bench import __main__ as bench
-from pevm_numba.bench import storage_cells, storage_chain, storage_direct
+from pevm_numba.bench import storage_chain, storage_direct
 from pevm_numba.bench.storage import Request, run
 from pevm_numba.bench.storage_cells import OPERATIONS, Stores, load_rows, workload_rows
 from pevm_numba.bench.storage_chain import KINDS, backend_rows, delay_rows, in_parts
@@ -169,4 +169,3 @@ def test_what_makes_no_sense_is_refused(given: dict[str, object], said: str) -> 
     more = {name: value for name, value in given.items() if name not in texts}
     with pytest.raises(UsageError, match=said):
         Request.parse(None, texts["sizes"], texts["backends"], **more)
-    assert storage_cells.OPERATIONS == OPERATIONS

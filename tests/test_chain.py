@@ -16,6 +16,11 @@ from test_evm_suspended import chained
 import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.errors import BlockError
+from pevm_numba.evm.forks import Fork
+from pevm_numba.evm.hashing import keccak
+from pevm_numba.evm.header import BlockEnv
+from pevm_numba.evm.rlp import encode
+from pevm_numba.evm.transaction import Transaction
 from pevm_numba.keys import KeyTable
 from pevm_numba.storage.opening import BACKENDS
 from pevm_numba.storage.prefetch import Prefetched, named_keys
@@ -179,6 +184,35 @@ def test_what_was_read_before_a_block_is_brought_up_to_date(expected: list[pn.Ev
         assert ahead.accounts(accounts) == again.accounts(accounts)
         assert ahead.slots(slots) == again.slots(slots)
         assert pn.read_world(store) == one.state
+
+
+@pytest.mark.parametrize("executor", ["serial", "optimistic"])
+@pytest.mark.parametrize("balance", [0, 5])
+@pytest.mark.parametrize("by", ["transaction", "CREATE", "CREATE2"])
+def test_where_storage_is_nothing_can_be_created_whatever_was_read_before(by: str, balance: int, executor: str) -> None:
+    """Found in review (EIP-7610): whether one can depended on what the list named."""
+    sender, maker = b"\x01" * 20, b"\x02" * 20
+    new = keccak(encode([sender, 0]) if by == "transaction" else encode([maker, 1]))[12:]
+    if by == "CREATE2":
+        new = keccak(b"\xff" + maker + bytes(32) + keccak(b""))[12:]
+    make = {"CREATE": "5f5f5ff0", "CREATE2": "5f5f5f5ff5"}.get(by, "")
+    for storage in ({7: 8}, {}):
+        state = {
+            sender: (10**18, 0, b"", {}), maker: (0, 1, bytes.fromhex(make + "5f55"), {}), new: (balance, 0, b"", storage),
+        }  # fmt: skip
+        env = BlockEnv(number=20_000_000, timestamp=1_720_000_000, fork=Fork.CANCUN, base_fee=7, excess_blob_gas=0)
+        to = None if by == "transaction" else maker
+        block = pn.EvmBlock(env, [Transaction(gas_price=9, gas_limit=200_000, to=to, sender=sender)], state)
+        expected = pn.execute(block, "serial")
+        made = expected.success[0] if by == "transaction" else bool(expected.state[maker].storage)
+        assert made == (not storage)
+        for named in ([], [(new, 0, 7)], [(new, 0, 99)], [(new, 1, 0)]):
+            store = pn.open_store()
+            pn.put_world(store, state)
+            done = pn.execute(block, executor, store=store, prefetch=KeyTable.from_keys(named), workers=2)
+            assert done.gas_used.tolist() == expected.gas_used.tolist()
+            assert done.receipts_root() == expected.receipts_root()
+            assert pn.read_world(store) == expected.state
 
 
 def test_a_delayed_store_gives_the_same(expected: list[pn.EvmExecution]) -> None:

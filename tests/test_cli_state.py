@@ -69,6 +69,8 @@ def test_an_account_is_shown(command: Command, files: tuple[Path, Path], block: 
     assert said.endswith(f"and {len(slots) - 2:,} more\n")
     said = command("state", "get", tmp_path / "s", address.hex(), "--slot", str(slots[0]), "--slot", "0x7").out
     assert said.endswith(f"slot 0x{slots[0]:x} = 0x{account.storage[slots[0]]:x}\nslot 0x7 = 0x0\n")
+    again = command("state", "get", tmp_path / "s", address.hex(), "--slot", "7", "--slot", "0x7").out
+    assert again.count("slot 0x7") == 1
     assert command("state", "get", tmp_path / "s", "00" * 20).out == f"account  0x{'00' * 20}: not there\nstorage  0 slots\n"
 
 
@@ -124,6 +126,8 @@ def test_mistakes_are_one_line_and_leave_nothing(command: Command, files: tuple[
     before = sorted(tmp_path.iterdir())
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"PAR1 no")
+    code = (1, int(pn.Field.CODE), 0)
+    pn.write_blocks(tmp_path / "code.parquet", [pn.Block.from_programs([[("SLOAD", code)]], state={code: 5})])
     for words, code, said in (
         (("load", "--input", files[0], "--prestate", files[1], "--output", store), 1, f"{store}: is there already"),
         (("load", "--input", broken, "--output", tmp_path / "x"), 1, "not a readable Parquet file"),
@@ -140,11 +144,15 @@ def test_mistakes_are_one_line_and_leave_nothing(command: Command, files: tuple[
         (("run", store, "--input", files[0], "--executor", "rayon"), 2, "--executor 'rayon' is unknown"),
         (("run", store, "--input", files[0], "--workers", "0"), 2, "--workers 0"),
         (("run", store, "--input", files[0], "--delay", "-1"), 2, "--delay -1"),
+        (("run", store, "--input", files[0], "--blocks", "9" * 5000), 2, "must be numbers with commas"),
+        (("run", store, "--input", files[0], "--no-prefetch", "--patterns", "built-in"), 2, "nothing is read ahead"),
+        (("load", "--input", tmp_path / "code.parquet", "--output", tmp_path / "x"), 1, "has no code of hash 0x"),
     ):  # fmt: skip
         found = command("state", *words)
         assert found.code == code, (words, found)
         assert said in found.err, (words, found)
         assert found.err.count("\n") == 1, found
-    broken.unlink()
+    for made in (broken, *tmp_path.glob("code.*")):
+        made.unlink()
     assert sorted(tmp_path.iterdir()) == before
     assert command("state", "verify", store).code == 0

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from store_backends import change_of, entries, held, opened
 
 import pevm_numba as pn
-from pevm_numba.errors import BlockError, FileFormatError, PevmError
+from pevm_numba.errors import BlockError, FileFormatError, PevmError, StoreError
 from pevm_numba.evm.hashing import keccak
 from pevm_numba.io import state_file
 from pevm_numba.io.state_file import is_state_file, load_state, write_state
@@ -119,6 +119,7 @@ def test_what_is_no_state_is_refused_and_changes_nothing(
     ("about", "said"),
     [
         ({"pevm_numba.schema": "pevm_numba.block/1"}, "is no file of state"), ({}, "is no file of state"),
+        ({"last_block": " 1_0 ", "digest": "00" * 32}, "must be a number"),
         ({"last_block": "5"}, "must be a number below 2"), ({"last_block": "-5", "digest": "00" * 32}, "must be a number"),
         ({"last_block": "5", "digest": "0x"}, "must be a number below"), ({"digest": "00" * 32}, "must be a number below"),
     ],
@@ -148,6 +149,48 @@ def test_paths_and_stores_that_will_not_do_are_refused(folder: Path) -> None:
     assert held(store)
     with pytest.raises(FileFormatError, match=r"schema 'pevm_numba\.dump/1' is unknown"):
         pn.read_block(folder / "s.parquet")
+
+
+def test_a_load_that_cannot_be_ended_is_undone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    commit(store, 5, change_of(0))
+    write_state(folder / "s.parquet", store)
+
+    def full(*given: object) -> None:
+        raise StoreError("no room")
+
+    again = MemoryStore()
+    monkeypatch.setattr(again, "commit_block", full)
+    with pytest.raises(StoreError, match="no room"):
+        load_state(folder / "s.parquet", again)
+    assert held(again) == {}
+    monkeypatch.setattr(again, "put_many", full)  # nor can it be undone: what went wrong first is told
+    with pytest.raises(StoreError, match="no room"):
+        load_state(folder / "s.parquet", again)
+
+
+def test_a_state_that_changes_while_it_is_written_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    commit(store, 0, change_of(0))
+    parts = store.items
+
+    def meddled() -> Iterator[Any]:
+        yield from parts()
+        commit(store, 1, change_of(1))
+
+    monkeypatch.setattr(store, "items", meddled)
+    with pytest.raises(StoreError, match="somebody commits to the store meanwhile"):
+        write_state(folder / "s.parquet", store)
+    assert list(folder.iterdir()) == []
+
+
+def test_groups_that_are_too_large_to_be_read_together_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    pn.put_world(store, WORLD)
+    write_state(folder / "s.parquet", store)
+    monkeypatch.setattr(state_file, "_MOST_ROWS", 3)
+    with pytest.raises(FileFormatError, match="row group 0 has 8 rows: must be at most 3"):
+        load_state(folder / "s.parquet", MemoryStore())
 
 
 def test_damage_is_an_error_or_the_state(folder: Path) -> None:

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from store_backends import LASTING, Key, block_of, change_of, entries, held, opened
+from store_backends import LASTING, PROGRAM, Key, block_of, change_of, entries, held, opened
 
 import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
@@ -33,12 +33,12 @@ from pevm_numba.storage.base import StateStore, commit, post_digest
 from pevm_numba.storage.memory import MemoryStore
 from pevm_numba.storage.mmap import MmapStore
 from pevm_numba.storage.opening import BACKENDS, backend_of, open_store
+from pevm_numba.storage.rocksdb_logs import check_logs
 from pevm_numba.storage.world import put_world, read_world
 
 for library in ("lmdb", "rocksdict"):
     pytest.importorskip(library, reason=f"{library} is not installed")
 
-PROGRAM = Path(__file__).with_name("store_backends.py")
 SOAK = bool(os.environ.get("PEVM_NUMBA_SOAK"))
 ADDRESSES = [bytes([i]) * 20 for i in range(3)]
 KEYS = st.builds(
@@ -659,6 +659,22 @@ def test_damage_that_rocksdb_never_ends_to_read_is_an_error(kind: int, log: str,
     victim.write_bytes(data)
     for mode in "rw":
         assert f"{victim}: the record at byte {second} is damaged" in elsewhere(folder / "copy", mode)
+
+
+def test_a_log_that_grows_while_it_is_looked_at_is_no_damage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found in review: what was added to the last block was taken for the beginning of another."""
+    record = bytes(4) + (300).to_bytes(2, "little") + b"\x01" + b"\x05" * 300
+    path, size = folder / "000001.log", os.fstat
+    path.write_bytes(record * 3)
+
+    def grows(handle: int) -> os.stat_result:
+        found = size(handle)
+        with open(path, "ab") as file:
+            file.write(record[5:] * 200)
+        return found
+
+    monkeypatch.setattr(os, "fstat", grows)
+    check_logs(folder)
 
 
 @pytest.mark.parametrize("backend", LASTING)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_backends import LASTING, Key, change_of, entries, held, opened
+from store_backends import LASTING, PROGRAM, Key, change_of, entries, held, opened
 
 import pevm_numba as pn
+from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.errors import BlockError, StoreError, UsageError
 from pevm_numba.evm.hashing import keccak
 from pevm_numba.keys import KeyTable, StateChange
@@ -21,6 +25,7 @@ from pevm_numba.machine.ops import Field
 from pevm_numba.storage.base import commit
 from pevm_numba.storage.memory import MemoryStore
 from pevm_numba.storage.opening import BACKENDS
+from pevm_numba.storage.places import being_made
 
 for library in ("lmdb", "rocksdict"):
     pytest.importorskip(library, reason=f"{library} is not installed")
@@ -72,11 +77,108 @@ def test_a_copy_has_what_was_committed_and_goes_its_own_way(backend: str, folder
             assert len(list(pn.compare_stores(copy, other))) > 0
 
 
+@pytest.mark.skipif(DISABLED, reason="starts a process, which would be slow")
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("backend", LASTING)
+def test_a_reader_copies_what_a_writer_has_not_put_away_yet(backend: str, killed: bool, folder: Path) -> None:
+    """Found in review: a checkpoint of a RocksDB that is only read lacks all that is in its log."""
+    words = [sys.executable, str(PROGRAM), backend, str(folder / "state")]
+    env = os.environ | {"PYTHONPATH": str(Path(pn.__file__).parents[1])}
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        for _ in range(5):
+            assert child.stdout.readline()
+        if killed:
+            child.kill()
+            child.wait()
+        with pn.open_store(folder / "state", "r") as reader:
+            before = reader.last_block()
+            reader.snapshot(folder / "copy")
+            after = reader.last_block()
+        child.kill()
+        child.stdout.read()
+    with pn.open_store(folder / "copy", "w") as copy:
+        last = copy.last_block()
+        assert before is not None
+        assert last is not None
+        assert after is not None
+        assert 4 <= before[0] <= last[0] <= after[0]
+        model = MemoryStore()
+        for number in range(last[0] + 1):
+            commit(model, number, change_of(number))
+        assert (held(copy), copy.last_block()) == (held(model), model.last_block())
+        for number in range(0, last[0] + 1, 3):
+            assert copy.get_codes(change_of(number).codes) == list(change_of(number).codes.values())
+        commit(copy, last[0] + 1, change_of(last[0] + 1))
+
+
+def test_a_log_that_is_left_of_another_database_is_not_taken_over(folder: Path) -> None:
+    """Found in review: SQLite would have taken the log of a removed database for that of a new one."""
+    (folder / "copy-wal").write_bytes(b"what is left of another")
+    with opened(folder / "state", "sqlite") as store:
+        commit(store, 0, change_of(0))
+        with pytest.raises(StoreError, match="copy-wal: is there already: a database of that name would take it"):
+            store.snapshot(folder / "copy")
+    with pytest.raises(StoreError, match="copy-wal: is there already"):
+        pn.open_store(folder / "copy", backend="sqlite")
+    assert not (folder / "copy").exists()
+    (folder / "copy-wal").write_bytes(b"")
+    pn.open_store(folder / "copy", backend="sqlite").close()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_somebody_else_makes_meanwhile_is_left(kind: str, folder: Path) -> None:
+    def make() -> None:
+        with being_made(folder / "state") as made:
+            if kind == "file":
+                made.write_text("mine")
+                (folder / "state").write_text("somebody's")
+            else:
+                made.mkdir()
+                (folder / "state").mkdir()
+                (folder / "state" / "thesis").write_text("somebody's")
+
+    with pytest.raises(StoreError, match="state: is there already"):
+        make()
+    found = folder / "state" if kind == "file" else folder / "state" / "thesis"
+    assert found.read_text() == "somebody's"
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_a_database_that_is_not_all_in_its_file_is_not_made(folder: Path) -> None:
+    def make() -> None:
+        with being_made(folder / "state") as made:
+            made.write_bytes(b"x")
+            made.with_name("state-wal").write_bytes(b"y")  # as SQLite leaves it where there is no room
+
+    with pytest.raises(StoreError, match="state: cannot be written: not all of it"):
+        make()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_row_of_zeros_is_damage_not_a_word(folder: Path) -> None:
+    with opened(folder / "state", "sqlite") as store:
+        store.put_many(*entries({(A, 0, 1): 5, (A, 0, 2): 6}))
+    base = sqlite3.connect(folder / "state")
+    base.execute("UPDATE state SET word = zeroblob(40) WHERE key = (SELECT max(key) FROM state)")
+    base.commit()
+    base.close()
+    with pytest.raises(StoreError, match="slot 0x2 is damaged"):
+        pn.open_store(folder / "state", "r")
+    with pn.open_store(folder / "state", "r", verify=False) as store, pytest.raises(StoreError, match="slot 0x2 is damaged"):
+        store.get_many(KeyTable.from_keys([(A, 0, 3), (A, 0, 1), (A, 0, 2)]))
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_copy_that_fails_leaves_nothing(backend: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(folder / "state", backend) as store:
         commit(store, 0, change_of(0))
-        monkeypatch.setattr(os, "rename", lambda *given: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+
+        def full(*given: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        for name in ("rename", "link"):
+            monkeypatch.setattr(os, name, full)
         with pytest.raises(StoreError, match="copy: cannot be written: No space left"):
             store.snapshot(folder / "copy")
         monkeypatch.undo()

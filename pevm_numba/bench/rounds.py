@@ -84,17 +84,18 @@ def peak_growth(job: Callable[[], Any]) -> int | None:
     takes is seen. Memory that is allocated but never written does not count.
     """
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only; elsewhere freed memory hides growth
+    if trim is not None:
+        trim(0)
     try:
-        gc.collect()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only; elsewhere freed memory hides growth
-        if trim is not None:
-            trim(0)
         reset.write_text("5")
         before = _kilobytes(status, "VmRSS")
-        job()
-        return max(0, 1024 * (_kilobytes(status, "VmHWM") - before))
     except (OSError, LookupError):
+        job()
         return None
+    job()
+    return max(0, 1024 * (_kilobytes(status, "VmHWM") - before))
 
 
 def _kilobytes(status: Path, field: str) -> int:

@@ -14,6 +14,7 @@ from ..io.paths import check_target
 from ..storage.opening import BACKENDS
 from .storage_cells import OPERATIONS, Stores, load_rows, workload_rows
 from .storage_chain import KINDS, backend_rows, delay_rows, in_parts
+from .storage_chart import draw, need_matplotlib
 from .storage_direct import against_rows
 from .storage_load import DISTRIBUTIONS
 from .tables import check_json, check_range, figure, print_paragraph, print_table
@@ -84,8 +85,11 @@ def run(asked: Request, json: Path | None = None) -> list[dict[str, Any]]:
         If the folder has no such blocks, a store gives what was not put there, or there is no room.
     """
     check_json(json, [] if asked.path is None else [asked.path])
+    if asked.path is not None:
+        chosen_numbers(asked.path, asked.blocks)
     if asked.chart is not None:
         check_target("--chart", asked.chart, [], (".png", ".svg", ".pdf"))
+        need_matplotlib()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="pevm-storage-", dir=asked.folder) as name:
         folder = Path(name)
@@ -105,8 +109,6 @@ def run(asked: Request, json: Path | None = None) -> list[dict[str, Any]]:
 
         write_json(json, rows)
     if asked.chart is not None:
-        from .storage_chart import draw
-
         draw(rows, asked.chart)
     return rows
 
@@ -168,7 +170,7 @@ def _show_loads(loads: Sequence[dict[str, Any]], distribution: str) -> None:
             ]  # fmt: skip
             body.append([f"{backend}, {n:,}", *cells])
         body.append([])
-    names = {"uniform": "any key alike", "zipf": "popular keys more often", "sequential": "neighbours in key order"}
+    names = {"uniform": "any key alike", "zipf": "popular keys more often", "sequential": "runs of 64 neighbours"}
     print_table(
         f"{distribution}: {names[distribution]}. Batches of {loads[0]['batch']:,} keys: thousands of keys a second, and "
         "microseconds of a batch, median and 99th percentile.",
@@ -214,8 +216,8 @@ def _show_chains(rows: Sequence[dict[str, Any]]) -> None:
         body.append([])
     print_table(
         f"Chains of {_PARTS} blocks, each made of the transactions of one mainnet block, on a store in memory whose reads "
-        "take so much longer: milliseconds, every account and slot read by itself when it is needed; what transactions name "
-        "read ahead in one batch; and all that an access list names. Times as fast as on demand.",
+        "take so much longer: milliseconds, every account and slot read by itself; what transactions name read ahead in one "
+        "batch; and all that an access list names. Times as fast as on demand.",
         ("a read, chain", "txs", "stops", "read ahead", "on demand", "named", "listed", "named x", "listed x", "waited"),
         body[:-1],
     )  # fmt: skip

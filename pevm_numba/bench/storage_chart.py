@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,23 @@ from .storage_cells import OPERATIONS
 from .storage_chain import KINDS
 from .storage_load import DISTRIBUTIONS
 
-__all__ = ["draw"]
+__all__ = ["draw", "need_matplotlib"]
 
 _MARKERS: Final = "osD^v"
+
+
+def need_matplotlib() -> None:
+    """Refuse, before anything is measured, to draw without the library.
+
+    Raises
+    ------
+    PevmError
+        If matplotlib is not installed.
+    """
+    try:
+        import_module("matplotlib.figure")
+    except ImportError:
+        raise PevmError('plots need matplotlib: pip install "pevm-numba[plot]"') from None
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -27,10 +42,9 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     PevmError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise PevmError('plots need matplotlib: pip install "pevm-numba[plot]"') from None
+    need_matplotlib()
+    from matplotlib.figure import Figure
+
     loads = [row for row in rows if row["table"] == "store workload"]
     chains = [row for row in rows if row["table"] == "chain" and row["backend"] == "memory"]
     slow = len({row["delay_us"] for row in chains}) > 1

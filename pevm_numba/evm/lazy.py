@@ -77,15 +77,19 @@ def named_accounts(env: BlockEnv, txs: Sequence[Transaction]) -> list[bytes]:
     """
     found = {env.fee_recipient: None} | dict.fromkeys(one.address for one in env.withdrawals)
     for tx in txs:
-        sender = tx.sender or b""
-        found[sender] = None
-        found[keccak(encode([sender, tx.nonce]))[12:] if tx.to is None else tx.to] = None
+        found[tx.sender or b""] = None
+        found |= dict.fromkeys(_created([tx]) if tx.to is None else [tx.to])
         found |= dict.fromkeys(one[0] for one in tx.access_list)
         for given in tx.authorization_list:
             authority = authority_of(given) if given.chain_id in (0, env.chain_id) else None
             if authority is not None:
                 found |= {authority: None, given.address: None}
     return list(found)
+
+
+def _created(txs: Sequence[Transaction]) -> list[bytes]:
+    """Where transactions create contracts themselves."""
+    return [keccak(encode([tx.sender or b"", tx.nonce]))[12:] for tx in txs if tx.to is None]
 
 
 class Fetched:
@@ -131,6 +135,7 @@ class Fetched:
         at_hand = () if ahead is None else ahead.at_hand()
         made.fetch([*named_accounts(env, txs), *CONTRACTS, *(address for address, _, _ in keys), *at_hand])
         listed = [(address, slot) for tx in txs for address, slots in tx.access_list for slot in slots]
+        made.fetch_storage(address for address in _created(txs) if made.is_bare(address))
         made.fetch_slots([*((address, slot) for address, field, slot in keys if field == Field.STORAGE), *listed])
         return made
 
@@ -164,6 +169,20 @@ class Fetched:
         with self._lock:
             for (address, slot), value in zip(wanted, found, strict=True):
                 self._storage[address][slot] = value
+
+    def is_bare(self, address: bytes) -> bool:
+        """Whether an account exists without a nonce and code: only its storage tells whether one can be created there."""
+        account = self.world.get(address)
+        return account is not None and not account.nonce and not account.code
+
+    def fetch_storage(self, addresses: Iterable[bytes]) -> None:
+        """Fetch all storage of accounts that are known."""
+        for address in addresses:
+            if address not in self._whole:
+                storage = dict(self.source.storage(address))
+                with self._lock:
+                    self._storage[address].update(storage)
+                    self._whole.add(address)
 
     def fill(self, arena: Arena) -> None:
         """Put all that is known into an empty arena; its status is FULL if it did not fit."""

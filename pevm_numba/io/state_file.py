@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import door
-from ..errors import BlockError, FileFormatError
+from ..errors import BlockError, FileFormatError, StoreError
 from ..evm.hashing import EMPTY_HASH, keccak
 from ..keys import KeyTable, StateChange
 from ..machine.ops import Field
@@ -37,6 +37,8 @@ _NUMBER, _DIGEST = b"last_block", b"digest"
 _COLUMNS: Final = {"address": 20, "field": None, "slot": 32, "value": 32, "code": None}
 #: Rows of a group.
 _ROWS: Final = 1 << 16
+#: Rows of a group that somebody else has written: they are read together.
+_MOST_ROWS: Final = 1 << 20
 _NO_CODE: Final = (bytes(32), EMPTY_HASH)
 
 
@@ -55,7 +57,7 @@ def _schema(last: tuple[int, bytes] | None) -> pa.Schema:
 
 
 def write_state(path: str | os.PathLike[str], store: StateStore) -> int:
-    """Write all that a store has to a Parquet file.
+    """Write all that a store has to a Parquet file, codes as far as accounts have them.
 
     Columns: address (20 bytes), field u8 (`Field`), slot (32 bytes, 0 but for storage), value (32 bytes, big-endian; of a
     code its hash), code (bytes, where a code comes first, else null). Rows in the store's own order. File metadata:
@@ -78,7 +80,7 @@ def write_state(path: str | os.PathLike[str], store: StateStore) -> int:
     FileFormatError
         If the path does not end so, or the system refuses to write.
     StoreError, BlockError
-        If the store is damaged, or lacks a code.
+        If the store is damaged, lacks a code, or somebody commits to it meanwhile.
 
     Examples
     --------
@@ -99,7 +101,8 @@ def write_state(path: str | os.PathLike[str], store: StateStore) -> int:
     _need_store(store)
     import pyarrow.parquet as pq
 
-    rows, known, schema = 0, set(_NO_CODE), _schema(store.last_block())
+    last = store.last_block()
+    rows, known, schema = 0, set(_NO_CODE), _schema(last)
     with replacing(target) as (temporary,):
         options: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": ["address", "field"]}
         with pq.ParquetWriter(temporary, schema, **options) as writer:
@@ -109,6 +112,8 @@ def write_state(path: str | os.PathLike[str], store: StateStore) -> int:
                     table = _table(store, keys, words, part, known, schema)
                     writer.write_table(table, row_group_size=_ROWS)
                     rows += len(table)
+        if store.last_block() != last:
+            raise StoreError(f"{target}: not written: somebody commits to the store meanwhile: write a snapshot of it")
     log.info("%s: wrote %d keys", target, rows)
     return rows
 
@@ -168,6 +173,8 @@ def load_state(path: str | os.PathLike[str], store: StateStore) -> int:
     FileFormatError
         Naming file, column, row, value and rule, if the file is damaged, a value is none, or a key comes twice; the store
         has no keys then, as before.
+    StoreError
+        If the store cannot be written; it may keep some keys, if it cannot be written then either.
     BlockError
         If the store is not empty.
     """
@@ -179,15 +186,23 @@ def load_state(path: str | os.PathLike[str], store: StateStore) -> int:
         last = _last(where, file)
         try:
             rows = _load(where, file, store)
+            if last is not None:
+                nothing = StateChange(KeyTable.from_keys([]), np.empty((0, 32), np.uint8))
+                store.commit_block(last[0], nothing, last[1])
         except BaseException:
-            for keys, words in store.items():
-                store.put_many(keys, np.zeros_like(words))
+            _empty(store)
             raise
-    if last is not None:
-        nothing = StateChange(KeyTable.from_keys([]), np.empty((0, 32), np.uint8))
-        store.commit_block(last[0], nothing, last[1])
     log.info("%s: loaded %d keys", where, rows)
     return rows
+
+
+def _empty(store: StateStore) -> None:
+    """Take all keys out again, as far as the store lets anybody: what went wrong before is what counts."""
+    try:
+        for keys, words in store.items():
+            store.put_many(keys, np.zeros_like(words))
+    except StoreError as error:
+        log.warning("not all that was loaded could be taken out again: %s", error)
 
 
 def _last(path: Path, file: pq.ParquetFile) -> tuple[int, bytes] | None:
@@ -197,8 +212,11 @@ def _last(path: Path, file: pq.ParquetFile) -> tuple[int, bytes] | None:
     if _NUMBER not in about and _DIGEST not in about:
         return None
     try:
-        number, digest = int(about[_NUMBER]), bytes.fromhex(about[_DIGEST].decode())
-        if not 0 <= number < 2**64 or len(digest) != 32:
+        text = about[_NUMBER].decode()
+        if not (text.isascii() and text.isdigit() and len(text) <= 20):
+            raise ValueError
+        number, digest = int(text), bytes.fromhex(about[_DIGEST].decode())
+        if number >= 2**64 or len(digest) != 32:
             raise ValueError
     except (KeyError, ValueError):
         said = {name.decode(): about.get(name, b"").decode(errors="replace")[:80] for name in (_NUMBER, _DIGEST)}
@@ -231,10 +249,13 @@ def _load(path: Path, file: pq.ParquetFile, store: StateStore) -> int:
 def _tables(path: Path, file: pq.ParquetFile) -> Iterator[pa.Table]:
     """Row groups, damage told."""
     for group in range(file.metadata.num_row_groups):
+        size = file.metadata.row_group(group).num_rows
+        if size > _MOST_ROWS:
+            raise FileFormatError(f"{path}: row group {group} has {size:,} rows: must be at most {_MOST_ROWS:,}")
         with reading(path, "damaged"):
             table = file.read_row_group(group)
             table.validate(full=True)
-            if len(table) != file.metadata.row_group(group).num_rows:
+            if len(table) != size:
                 raise FileFormatError(f"{path}: row group {group} has {len(table)} rows: the file says otherwise")
         yield table
 

@@ -61,7 +61,7 @@ class Unlike(NamedTuple):
 
 
 def verify_store(store: StateStore) -> StoreReport:
-    """Read everything that a store has, look every key up again, and hash every code.
+    """Read everything that a store has, look every key up again, and hash the codes of all accounts.
 
     Parameters
     ----------
@@ -75,7 +75,9 @@ def verify_store(store: StateStore) -> StoreReport:
     Raises
     ------
     StoreError
-        If anything is damaged, comes twice, is not found though it is there, or an account's code is missing.
+        If anything is damaged, or is not found though it is there.
+    BlockError
+        If an account's code is missing.
 
     Examples
     --------

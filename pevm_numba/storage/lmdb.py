@@ -184,7 +184,7 @@ class LmdbStore(RowStore):
     def _fetch_block(self) -> bytes | None:
         return self._reading(lambda txn: txn.get(b"block", db=self._meta))
 
-    def _copy(self, path: Path) -> None:
+    def _write_copy(self, path: Path) -> None:
         path.mkdir()
         try:
             self._env.copy(str(path), compact=True)

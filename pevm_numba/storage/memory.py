@@ -49,9 +49,8 @@ class MemoryStore(TableStore):
     def _code(self, digest: bytes) -> bytes | None:
         return self._codes.get(digest)
 
-    def _copy(self, path: Path) -> None:
-        path.mkdir()
-        write_store(path, self._table, self._codes, self._block)
+    def _copy(self, path: Path) -> Last:
+        return write_store(path, self._table, self._codes, self._block)
 
     def _close(self) -> None:
         self._table, self._codes = Table(), {}

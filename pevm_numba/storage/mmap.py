@@ -134,20 +134,22 @@ def write_generation(folder: Path, generation: int, table: Table, more: int, cod
     synced(folder)
 
 
-def write_store(folder: Path, table: Table, codes: Mapping[bytes, bytes], last: Last) -> None:
-    """Make a store of a table in an empty folder.
+def write_store(folder: Path, table: Table, codes: Mapping[bytes, bytes], last: Last) -> Last:
+    """Make a store of a table in an empty folder, or a new one: the last block that is read from it again.
 
     Raises
     ------
     OSError
         If there is no room, or the system refuses.
     """
+    folder.mkdir(exist_ok=True)
     file = CodeFile(folder / "codes", 0, writable=True)
     try:
         file.add(codes)
         write_generation(folder, 0, table, 0, file.end, last)
     finally:
         file.close()
+    return _read_head(folder / "table.0", 0).last
 
 
 class MmapStore(TableStore):
@@ -265,10 +267,9 @@ class MmapStore(TableStore):
         assert self._code_file is not None
         return self._new_codes[digest] if digest in self._new_codes else self._code_file.get(digest)
 
-    def _copy(self, path: Path) -> None:
+    def _copy(self, path: Path) -> Last:
         assert self._code_file is not None
-        path.mkdir()
-        write_store(path, self._table, self._code_file.all() | self._new_codes, self._block)
+        return write_store(path, self._table, self._code_file.all() | self._new_codes, self._block)
 
     def _close(self) -> None:
         for held in (self._log, self._code_file):

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ _STATE: Final = b"s"
 _CODE: Final = b"c"
 _FORMAT: Final = b"m/format"
 _BLOCK: Final = b"m/block"
+#: Rows that are copied together.
+_TOGETHER: Final = 1 << 14
 #: How often a reader opens a database whose files change meanwhile.
 _TRIES: Final = 100
 
@@ -116,8 +119,8 @@ class RocksdbStore(RowStore):
         """
         for _ in range(_TRIES if read_only else 1):
             before = _listed(path) if read_only else None
-            check_logs(path)
             try:
+                check_logs(path)
                 db = make()
             except Exception:
                 if not read_only or _listed(path) == before:
@@ -170,6 +173,15 @@ class RocksdbStore(RowStore):
                 place.next()
             place.status()  # raises if it was damage that ended it
 
+    def _all_rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """State, codes and the rest, of the moment when this reader was opened."""
+        place = self._db.iter()
+        place.seek_to_first()
+        while place.valid():
+            yield place.key(), place.value()
+            place.next()
+        place.status()  # raises if it was damage that ended it
+
     def _fetch_code(self, digest: bytes) -> bytes | None:
         with self._complaining("cannot be read"):
             code: bytes | None = self._db.get(_CODE + digest)
@@ -180,9 +192,19 @@ class RocksdbStore(RowStore):
             block: bytes | None = self._db.get(_BLOCK)
             return block
 
-    def _copy(self, path: Path) -> None:
+    def _write_copy(self, path: Path) -> None:
         with self._complaining("cannot be copied"):
-            self._library.Checkpoint(self._db).create_checkpoint(str(path))
+            if not self.read_only:
+                self._library.Checkpoint(self._db).create_checkpoint(str(path))
+                return
+            path.mkdir()  # a checkpoint of a reader would lack what is in the log
+            copy = RocksdbStore(path, sync=False)
+            try:
+                rows = self._all_rows()
+                while part := list(islice(rows, _TOGETHER)):
+                    copy._write_raw(part, [])
+            finally:
+                copy.close()
 
     def _close(self) -> None:
         db, self._db = self._db, None

@@ -7,9 +7,10 @@ another, and RocksDB then takes the record for one of the file's former life, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from ..errors import StoreError
 
@@ -32,11 +33,20 @@ def check_logs(folder: Path) -> None:
     for path in sorted([*folder.glob("MANIFEST-*"), *folder.glob("*.log")]):
         try:
             with open(path, "rb") as file:
-                place = _used_again(iter(lambda: file.read(_BLOCK), b""))
+                place = _used_again(_blocks(file))
         except FileNotFoundError:  # it was not needed any more
             continue
         if place is not None:
             raise StoreError(f"{path}: the record at byte {place} is damaged: it is of a kind that no store has")
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    """Blocks that are there now: what is being added to the last one would be taken for the beginning of another."""
+    left = os.fstat(file.fileno()).st_size
+    while left > 0:
+        block = file.read(min(_BLOCK, left))
+        left -= _BLOCK if len(block) == _BLOCK else left
+        yield block
 
 
 def _used_again(blocks: Iterable[bytes]) -> int | None:

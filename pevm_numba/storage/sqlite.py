@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from ..errors import StoreError
 from .locking import locked
+from .places import beside
 from .rows import NO_BLOCK, Rows, RowStore
 
 __all__ = ["SqliteStore"]
@@ -79,9 +80,12 @@ class SqliteStore(RowStore):
             raise StoreError(f"{self.name}: {what}: {error}") from error
 
     def _open(self, path: Path, sync: bool, cache_bytes: int) -> None:
+        for stranger in beside(path) if not path.exists() else ():
+            raise StoreError(f"{stranger}: is there already: a database of that name would take it for its own")
         new = not path.exists() or path.stat().st_size == 0
         if self.read_only:
-            still = "" if os.access(path.parent, os.W_OK) else "&immutable=1"  # nobody can write there: no log is needed
+            # who cannot make the files that readers share can read a database that has no log
+            still = "" if os.access(path.parent, os.W_OK) or beside(path) else "&immutable=1"
             name = f"file:{quote(str(path.absolute()))}?mode=ro{still}"
         else:
             name = f"file:{quote(str(path.absolute()))}?mode={'rwc' if new else 'rw'}"
@@ -189,7 +193,7 @@ class SqliteStore(RowStore):
         with self._complaining("cannot be read"):
             return self._one("SELECT last FROM block", ())
 
-    def _copy(self, path: Path) -> None:
+    def _write_copy(self, path: Path) -> None:
         with self._complaining("cannot be copied"), self._access, closing(sqlite3.connect(path)) as other:
             assert self._connection is not None
             self._connection.backup(other)

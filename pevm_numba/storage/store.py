@@ -80,8 +80,8 @@ class Store(ABC):
         """All that is not 0."""
 
     @abstractmethod
-    def _copy(self, path: Path) -> None:
-        """Make a store of all that is committed, at a path where there is nothing."""
+    def _copy(self, path: Path) -> Last:
+        """Make a store of all that is committed, at a path where there is nothing: the last block that it says it has."""
 
     @abstractmethod
     def _close(self) -> None:
@@ -235,8 +235,8 @@ class Store(ABC):
     def snapshot(self, path: str | os.PathLike[str]) -> None:
         """Copy what is committed to another place, as a store of its own; of a memory store, one of mmap.
 
-        This process commits nothing meanwhile; others may, and the copy has what was committed when it began. It is on the
-        disk when this returns.
+        This process commits nothing meanwhile, nor reads in memory and mmap; others may, and the copy has what was committed
+        when it began, or for readers of mmap and rocksdb when they were opened. It is on the disk when this returns.
 
         Parameters
         ----------
@@ -263,7 +263,11 @@ class Store(ABC):
         where = place_of(path)
         self._need()
         with self._writing, being_made(where) as made:
-            self._copy(made)
+            before = self._last()
+            last, after = self._copy(made), self._last()  # if this only reads, others may commit meanwhile
+            numbers = [-1 if one is None else one[0] for one in (before, last, after)]
+            if sorted(numbers) != numbers:
+                raise StoreError(f"{where}: cannot be written: its last block is {numbers[1]}, the store's {numbers[2]}")
 
     def metrics(self) -> StoreMetrics:
         """What the store has done so far."""

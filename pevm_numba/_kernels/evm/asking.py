@@ -32,7 +32,7 @@ from .layout import (
 )  # fmt: skip
 from .memory import load, load_acquire, load_byte, word_to_address
 
-__all__ = ["end_precompile", "is_unfetched", "step"]
+__all__ = ["end_precompile", "is_unfetched", "step", "storage_is_unfetched"]
 
 _context, _frame, _account = CONTEXT.at, FRAME.at, ACCOUNT.at
 _FRAME_SIZE, _KEY_SIZE, _FETCHED = FRAME.size, KEY.size, KEY.numbers["fetched"]
@@ -69,6 +69,13 @@ def is_unfetched(c, word):
     word_to_address(clean, word)
     key = find_key(c, -1, clean, 3)
     return context.status == OK and _fetched(c, key) == UNFETCHED and _ask(c, ASKS_KEY, key)
+
+
+@kernel(bare=True)
+def storage_is_unfetched(c, a):
+    """Whether not all storage of an account is known; if so, it is asked for."""
+    owner = _account(a).key
+    return _fetched(c, owner) != WHOLE and _ask(c, ASKS_STORAGE, owner)
 
 
 @kernel(bare=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ...evm.forks import Fork
 from ..jit import kernel
-from .asking import is_unfetched
+from .asking import is_unfetched, storage_is_unfetched
 from .delegation import delegate_of
-from .existence import exists, is_taken, touch
+from .existence import exists, has_code, is_taken, touch
 from .expansion import end_of_range, grow
 from .frames import DEPTH_LIMIT, enter, jumps_of, prepare_code
 from .hashing import keccak
@@ -226,6 +226,13 @@ def new_address(c, word, a, nonce):
 
 
 @kernel(bare=True)
+def _storage_matters(c, word):
+    """Whether storage that is not all known decides if something can be created at an address (EIP-7610)."""
+    created = account_of(c, word)
+    return load_nonce(c, created) == 0 and not has_code(c, created) and storage_is_unfetched(c, created)
+
+
+@kernel(bare=True)
 def create(c, f, with_salt):
     """CREATE and CREATE2 (EIP-1014, 3860)."""
     context, frame = _context(c), _frame(f)
@@ -267,7 +274,7 @@ def create(c, f, with_salt):
         word_to_address(word, word)
     else:
         new_address(c, word, me, nonce)
-    if context.lazy and is_unfetched(c, word):  # as if nothing had been done yet
+    if context.lazy and (is_unfetched(c, word) or _storage_matters(c, word)):  # as if nothing had been done yet
         frame.pc -= 1
         frame.gas += load(context.stepping + 8 * load_byte(frame.pc)) & 0xFFFF
         frame.memory_size = memory_size

@@ -36,7 +36,7 @@ def is_taken(c, a):
     if load_nonce(c, a) != 0 or has_code(c, a):
         return True
     context = _context(c)
-    if context.bare_storage:  # else every account with storage has a nonce or code
+    if context.bare_storage or context.lazy:  # else every account with storage has a nonce or code
         count, known = count_slots(c, _account(a).key)
         note_count(c, _account(a).key, count, known)
         return count > 0
