@@ -136,7 +136,7 @@ def fields_page() -> str:
     Examples
     --------
     >>> print(fields_page().splitlines()[-1])
-    | `verified` |  | keys are balances of sender and recipient, by a hash made apart |
+    | `verified` |  | all accounts are those that the same blocks leave in memory |
     """
     head = (
         "# Fields of a measurement\n\n"

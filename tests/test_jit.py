@@ -279,8 +279,10 @@ for name, n in found:
 def test_every_kernel_has_one_specialisation_after_a_tour_of_the_public_functions(tmp_path):
     script = tmp_path / "tour.py"
     script.write_text(TOUR)
-    code = f"import runpy, sys; sys.argv = ['tour', {str(tmp_path)!r}, {str(CORPUS)!r}]; runpy.run_path({str(script)!r})"
-    for _ in range(2):  # a kernel that is compiled here also compiles its callees, for the types of that caller
+    for turn in range(2):  # a kernel that is compiled here also compiles its callees, for the types of that caller
+        folder = tmp_path / f"turn {turn}"  # stores of the turn before have had the blocks
+        folder.mkdir()
+        code = f"import runpy, sys; sys.argv = ['tour', {str(folder)!r}, {str(CORPUS)!r}]; runpy.run_path({str(script)!r})"
         (count, compiled), *several = (line.split() for line in run(code).splitlines())
         if compiled == "0":
             break
