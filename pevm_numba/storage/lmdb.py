@@ -54,7 +54,7 @@ class LmdbStore(RowStore):
     def __init__(
         self, path: Path, *, read_only: bool = False, sync: bool = True, verify: bool = True, map_bytes: int = 1 << 34
     ) -> None:
-        super().__init__(str(path), read_only)
+        super().__init__(path, read_only=read_only)
         self._library, self._folder = library("lmdb"), path
         self._access = threading.RLock()
         self._env: Any = None

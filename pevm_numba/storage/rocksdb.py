@@ -75,7 +75,7 @@ class RocksdbStore(RowStore):
         self, path: Path, *, read_only: bool = False, sync: bool = True, cache_bytes: int = 1 << 27, bloom_bits: float = 10.0,
         compression: str = "lz4", write_buffer_bytes: int = 1 << 26,
     ) -> None:  # fmt: skip
-        super().__init__(str(path), read_only)
+        super().__init__(path, read_only=read_only)
         self._library = made = library("rocksdict")
         self._access = threading.RLock()
         self._db: Any = None
@@ -122,7 +122,7 @@ class RocksdbStore(RowStore):
             try:
                 check_logs(path)
                 db = make()
-            except Exception:
+            except Exception:  # the library has no class of its own for files that are gone
                 if not read_only or _listed(path) == before:
                     raise
             else:

@@ -125,8 +125,8 @@ class RowStore(Store):
 
     _prefix: ClassVar[bytes] = b""
 
-    def __init__(self, name: str, read_only: bool) -> None:
-        super().__init__(name, read_only)
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        super().__init__(str(path), read_only)
 
     # -------------------------------------------------------------------- what a database does
 
@@ -158,7 +158,7 @@ class RowStore(Store):
 
     def _copy(self, path: Path) -> Last:
         self._write_copy(path)
-        with type(self)(path, read_only=True) as copy:  # type: ignore[arg-type]
+        with type(self)(path, read_only=True) as copy:
             return copy.last_block()
 
     def _last(self) -> Last:

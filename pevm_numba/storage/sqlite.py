@@ -57,7 +57,7 @@ class SqliteStore(RowStore):
     def __init__(
         self, path: Path, *, read_only: bool = False, sync: bool = True, verify: bool = True, cache_bytes: int = 1 << 26
     ) -> None:
-        super().__init__(str(path), read_only)
+        super().__init__(path, read_only=read_only)
         self._access = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._lock = -1
