@@ -94,6 +94,9 @@ if TYPE_CHECKING:
     from .storage.world import put_before as put_before
     from .storage.world import put_world as put_world
     from .storage.world import read_world as read_world
+    from .survey.result import Survey as Survey
+    from .survey.result import read_survey as read_survey
+    from .survey.run import survey as survey
     from .workload import OpMix as OpMix
 
 __version__ = "0.1.0"
@@ -136,6 +139,7 @@ _HOMES = {
     "StoreMetrics": "storage.latency",
     "StoreReport": "storage.checking",
     "Status": "machine.ops",
+    "Survey": "survey.result",
     "Timeline": "schedule.timeline",
     "TxTimes": "execute.result",
     "Unlike": "storage.checking",
@@ -174,12 +178,14 @@ _HOMES = {
     "read_node_block": "io.node_json",
     "read_patterns": "io.pattern_file",
     "read_schedule": "io.schedule_file",
+    "read_survey": "survey.result",
     "read_world": "storage.world",
     "run_chain": "execute.chain",
     "schedule": "schedule.policies",
     "select": "access.view",
     "sets_of_list": "access.eip7928_sets",
     "simulate": "schedule.simulate",
+    "survey": "survey.run",
     "transaction_costs": "execute.costs",
     "verify_store": "storage.checking",
     "write_blocks": "io.files",

@@ -11,6 +11,7 @@ from . import console as con
 from .cli_access import access
 from .cli_options import Fork, Input, Number, Prestate, Verbose
 from .cli_state import state
+from .cli_survey import survey
 from .errors import UsageError
 
 app = typer.Typer(
@@ -250,6 +251,7 @@ evm = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True,
     help="Real blocks on the EVM.",
 )  # fmt: skip
+app.command()(survey)
 app.add_typer(evm, name="evm")
 app.add_typer(access, name="access")
 app.add_typer(state, name="state")

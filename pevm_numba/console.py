@@ -168,7 +168,7 @@ def progress(items: Iterable[_Item], text: str, total: int | None = None) -> Ite
 
 
 class Ticks:
-    """A progress bar on stderr that is told when something is done; nothing when stderr is not a terminal.
+    """A progress bar on stderr that is told when something is done; nothing unless that is a terminal or a notebook.
 
     Parameters
     ----------
@@ -176,16 +176,18 @@ class Ticks:
         What is being done.
     total : int
         How often `tick` will be called.
+    shown : bool
+        Whether to show it at all.
     """
 
-    def __init__(self, text: str, total: int) -> None:
-        self._text, self._total = text, total
+    def __init__(self, text: str, total: int, shown: bool = True) -> None:
+        self._text, self._total, self._wanted = text, total, shown
         self._bar: Any = None
         self._task: Any = None
 
     def __enter__(self) -> Ticks:
-        console = _stderr()
-        if console.is_terminal:
+        console = _stderr() if self._wanted else None
+        if console is not None and (console.is_terminal or console.is_jupyter):
             from rich.progress import Progress
 
             self._bar = Progress(console=console, transient=True)

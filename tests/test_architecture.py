@@ -28,10 +28,10 @@ STAGES = [
     ("storage",),
     ("execute",),
     ("io",),
-    ("fields_access", "fields_storage", "fields", "metrics", "plot", "inspection", "console", "screens"),
+    ("fields_access", "fields_storage", "fields", "metrics", "plot", "inspection", "console", "screens", "survey"),
     (
         "bench", "commands", "commands_execute", "commands_evm", "commands_access", "commands_state", "cli_options",
-        "cli_access", "cli_state", "cli", "__main__",
+        "cli_access", "cli_state", "cli_survey", "commands_survey", "cli", "__main__",
     ),
 ]
 

@@ -20,11 +20,11 @@ from pevm_numba.bench import __main__ as main
 from pevm_numba.bench import tables
 from pevm_numba.bench.bal import FIRST, LAST, bal_table, storage_writes
 from pevm_numba.bench.corpus import definition_summary, model_rows, model_summary, worker_rows, worker_summary
-from pevm_numba.bench.definitions import DEFINITIONS, definition_row, misordered_pairs, net_access
 from pevm_numba.block import Block
 from pevm_numba.errors import FileFormatError
 from pevm_numba.fields import TABLES
 from pevm_numba.machine.ops import Mode
+from pevm_numba.survey.definitions import DEFINITIONS, definition_row, misordered_pairs, net_access
 
 pytestmark = pytest.mark.skipif(DISABLED, reason="thousands of schedules, and no kernel is compiled")
 

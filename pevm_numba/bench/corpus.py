@@ -18,8 +18,8 @@ from ..schedule.dependencies import dependencies
 from ..schedule.listing import list_timeline, priority_order, wave_timeline
 from ..schedule.policies import schedule
 from ..schedule.simulate import compare
+from ..survey.definitions import DEFINITIONS, definition_row
 from .bal import bal_table
-from .definitions import DEFINITIONS, definition_row
 from .tables import check_json, figure, print_paragraph, print_table
 
 __all__ = ["WORKERS", "definition_summary", "model_rows", "model_summary", "run", "worker_rows", "worker_summary"]

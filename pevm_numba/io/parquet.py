@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["block_numbers", "chosen", "only", "read_block", "read_blocks", "write_blocks"]
+__all__ = ["BlockFile", "block_numbers", "chosen", "only", "read_block", "read_blocks", "write_blocks"]
 
 log = logging.getLogger("pevm_numba")
 
@@ -123,8 +123,22 @@ def _write(
 # -------------------------------------------------------------------- a block file and its companions
 
 
-class _BlockFile:
-    """A block file with its companions: opened, indexed and checked for order; programs are read when asked for."""
+class BlockFile:
+    """A block file with its companions: opened, indexed and checked for order; programs are read when asked for.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    numbers : list of int
+        Blocks, ascending.
+    headers : dict of int to (str, Header)
+        Fork and header of those that the blocks file has.
+    index : RowIndex
+        Rows of each block.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -224,17 +238,17 @@ def _read_headers(file: TableFile) -> dict[int, tuple[str, Header]]:
 # -------------------------------------------------------------------- reading
 
 
-def _catalogue(path: str | os.PathLike[str]) -> dict[int, _BlockFile]:
+def _catalogue(path: str | os.PathLike[str]) -> dict[int, BlockFile]:
     """Block numbers, ascending, to the block file that holds each: of one file, or of all block files in a folder."""
     where = existing(path)
     if where.is_dir():
         found = sorted(p for p in where.glob(f"*{SUFFIX}") if p.is_file() and not p.name.endswith(_COMPANIONS))
-        files = [_BlockFile(p) for p in found if file_kind(p) == "block"]
+        files = [BlockFile(p) for p in found if file_kind(p) == "block"]
         if not files:
             raise FileFormatError(f"{where}: no block file in this folder: at least one NAME.parquet expected")
     else:
-        files = [_BlockFile(where)]
-    out: dict[int, _BlockFile] = {}
+        files = [BlockFile(where)]
+    out: dict[int, BlockFile] = {}
     for file in files:
         for number in file.numbers:
             if number in out:
@@ -323,7 +337,7 @@ def read_blocks(path: str | os.PathLike[str], numbers: Iterable[int] | None = No
     return _iterate(chosen(path, numbers, catalogue), catalogue)
 
 
-def _iterate(numbers: list[int], catalogue: dict[int, _BlockFile]) -> Iterator[Block]:
+def _iterate(numbers: list[int], catalogue: dict[int, BlockFile]) -> Iterator[Block]:
     start = 0
     while start < len(numbers):
         file, stop = catalogue[numbers[start]], start + 1

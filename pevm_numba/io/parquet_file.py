@@ -138,6 +138,30 @@ class TableFile:
             self._held = (g, table)
         return self._held[1]
 
+    def load_columns(self, rows: NDArray[np.int64], columns: list[str]) -> pa.Table:
+        """Some columns of the given rows, ascending; all the row groups that hold them are read at once.
+
+        Parameters
+        ----------
+        rows : (n,) int64
+        columns : list of str
+            Of leaves, too, such as ``program.list.element.op``.
+        """
+        import pyarrow as pa
+
+        with reading(self.path, "damaged"):
+            groups = np.unique(np.searchsorted(self.ends, rows, side="right") - 1)
+            table = self.file.read_row_groups(groups.tolist(), columns=columns, use_threads=False)
+            table.validate(full=True)
+            sizes = np.diff(self.ends)[groups]
+            if len(table) != sizes.sum():
+                raise FileFormatError(f"{self.path}: {len(table)} rows in some row groups: must be {sizes.sum()}")
+            if len(rows) == len(table):
+                return table
+            begins = np.cumsum(sizes) - sizes
+            inside = rows - np.repeat(self.ends[groups] - begins, np.diff(np.searchsorted(rows, [*self.ends[groups], 2**62])))
+            return table.take(pa.array(inside))
+
     def load(self, rows: NDArray[np.int64]) -> pa.Table:
         """The given rows, ascending; only the row groups that hold them are read."""
         import pyarrow as pa

@@ -15,7 +15,7 @@ from .columns import Column, column
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["KeyParts", "limbs", "state_columns", "transaction_columns"]
+__all__ = ["KeyParts", "limbs", "program_accesses", "state_columns", "transaction_columns"]
 
 _U64 = 2**64 - 1
 _Rows = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
@@ -70,11 +70,10 @@ def transaction_columns(path: Path, table: pa.Table, rows: NDArray[np.int64], ke
 
 def _programs(programs: Column, keys: KeyParts) -> dict[str, Any]:
     """Flat programs; fields that an op does not use must be null or zero."""
-    indptr, items = programs.items()
-    code = items.member("op").required().integers(np.uint8, 0, max(Op))
-    takes = {name: _lookup(f"takes_{name}")[code] for name in ("key", "word", "count")}
+    out = program_accesses(programs, keys)
+    items, code = programs.items()[1], out["op_code"]
+    takes = {name: _lookup(f"takes_{name}")[code] for name in ("word", "count")}
     hashed = code == Op.KECCAK
-    first = _program_keys(items, code, takes["key"], keys)
 
     word = items.member("word")
     words, given = word.fixed(32), word.known()
@@ -97,17 +96,30 @@ def _programs(programs: Column, keys: KeyParts) -> dict[str, Any]:
     arg[literal] = np.arange(np.count_nonzero(literal))
     arg[takes["count"]] = counts[takes["count"]]
     arg[hashed] = np.arange(np.count_nonzero(hashed))
-    key = np.full(len(code), -1, np.int64)
-    key[takes["key"]] = first + np.arange(np.count_nonzero(takes["key"]))
-    return {
-        "op_indptr": indptr,
-        "op_code": code,
-        "op_key": key.astype(np.int32),
+    return out | {
         "op_arg": arg.astype(np.int32),
         "words": limbs(words[literal]),
         "payload_indptr": np.concatenate([[0], ends[1:][hashed]]),
         "payload_data": payload,
     }
+
+
+def program_accesses(programs: Column, keys: KeyParts) -> dict[str, NDArray[Any]]:
+    """What programs touch: `op_indptr`, `op_code`, and `op_key`, rows of `keys`, to which they are added, or -1.
+
+    Parameters
+    ----------
+    programs : Column
+        Of lists of structs with, at least, the members op, address, field, slot.
+    keys : KeyParts
+    """
+    indptr, items = programs.items()
+    code = items.member("op").required().integers(np.uint8, 0, max(Op))
+    takes = _lookup("takes_key")[code]
+    first = _program_keys(items, code, takes, keys)
+    key = np.full(len(code), -1, np.int32)
+    key[takes] = first + np.arange(np.count_nonzero(takes), dtype=np.int32)
+    return {"op_indptr": indptr, "op_code": code, "op_key": key}
 
 
 def _lookup(trait: str) -> NDArray[np.bool_]:

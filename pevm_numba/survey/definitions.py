@@ -45,9 +45,13 @@ def net_access(block: Block) -> AccessSets:
 
 @dataclass(frozen=True)
 class Definition:
-    """Which dependencies count: arguments of `select`, the kind of edges, and where the accesses come from."""
+    """Which dependencies count: arguments of `select`, the kind of edges, and where the accesses come from.
+
+    `slug` is its name in names of columns.
+    """
 
     name: str
+    slug: str
     fields: tuple[str, ...] | None = None
     fee_recipient: str = "commutative"
     granularity: str = "slot"
@@ -64,14 +68,14 @@ class Definition:
 
 #: The definitions of the table, from least to most dependencies, read-after-write ones first.
 DEFINITIONS: Final = (
-    Definition("storage, RAW of net changes", ("storage",), edges="raw", source=net_access),
-    Definition("storage, RAW", ("storage",), edges="raw"),
-    Definition("everything, RAW", edges="raw"),
-    Definition("storage", ("storage",)),
-    Definition("storage and balances, no fee recipient", ("storage", "balance"), "ignored"),
-    Definition("everything, credits commute"),
-    Definition("everything, credits plain", fee_recipient="plain"),
-    Definition("accounts, credits commute", granularity="account"),
+    Definition("storage, RAW of net changes", "storage_net_raw", ("storage",), edges="raw", source=net_access),
+    Definition("storage, RAW", "storage_raw", ("storage",), edges="raw"),
+    Definition("everything, RAW", "raw", edges="raw"),
+    Definition("storage", "storage", ("storage",)),
+    Definition("storage and balances, no fee recipient", "storage_balance", ("storage", "balance"), "ignored"),
+    Definition("everything, credits commute", "all"),
+    Definition("everything, credits plain", "plain", fee_recipient="plain"),
+    Definition("accounts, credits commute", "account", granularity="account"),
 )
 
 

@@ -1,0 +1,469 @@
+"""A survey counts what the slow way counts, whatever the input's form, the number of blocks at once, or who does it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import access_dicts, blocks
+from test_cli import Command, in_process
+
+import pevm_numba as pn
+from pevm_numba import cli
+from pevm_numba._kernels.jit import DISABLED
+from pevm_numba.access.sets import AccessSets
+from pevm_numba.block import Block, Header
+from pevm_numba.errors import BlockError, FileFormatError, PevmError
+from pevm_numba.survey import metrics as measures
+from pevm_numba.survey import partitions as parts_module
+from pevm_numba.survey import parts as parts_files
+from pevm_numba.survey.batch import Batch
+from pevm_numba.survey.definitions import DEFINITIONS, net_access
+from pevm_numba.survey.metrics import METRICS, columns_of, measure
+from pevm_numba.survey.partitions import partitions_of
+
+ALL = tuple(METRICS)
+
+
+def rows_of(table: Any) -> list[dict[str, Any]]:
+    """Rows of an Arrow table."""
+    return table.to_pylist()
+
+
+def counted_by_hand(sets: Sequence[dict[int, int]], gas: Sequence[float] | None) -> dict[str, Any]:
+    """The columns of `conflicts` and `dependencies`, and sizes, by trying every pair."""
+    pairs = naive.pair_kinds(sets)
+    n = len(sets)
+    users = {k: [s[k] for s in sets if k in s] for s in sets for k in s}
+    hot = {k: len(modes) for k, modes in users.items() if any(naive.conflict(a, b) for a, b in combinations(modes, 2))}
+    before = [{u for u in range(t) if (u, t) in pairs} for t in range(n)]
+    waves = naive.levels(sets)
+    path = max(naive.longest(before, [1.0] * n), default=0)
+    heaviest = None if gas is None else max(naive.longest(before, gas), default=0.0)
+    return {
+        "n_tx": n, "n_accesses": sum(map(len, sets)), "gas": None if gas is None else sum(gas),
+        "pairs": len(pairs), **{f"{kind}_pairs": sum(kind in s for s in pairs.values()) for kind in ("ww", "rw", "wr")},
+        "conflict_rate": len(pairs) / math.comb(n, 2) if n > 1 else 0.0, "conflicts_exact": True,
+        "conflicting_txs": len({t for pair in pairs for t in pair}),
+        "contended_keys": len(hot), "hottest_key_txs": max(hot.values(), default=0),
+        "path_txs": path, "path_gas": heaviest, "widest_level": max(map(len, waves), default=0),
+        "work_span_txs": n / path if path else None, "work_span_gas": sum(gas) / heaviest if gas and heaviest else None,
+    }  # fmt: skip
+
+
+def batch_of(given: Sequence[tuple[list[dict[int, int]], int]], gas: Sequence[Sequence[float] | None]) -> Batch:
+    """A batch of access sets whose keys are all balances of accounts of their own."""
+    made = [AccessSets.from_dicts(sets, n_keys=n_keys) for sets, n_keys in given]
+    sizes = [[one.n_tx, one.n_keys, one.n_accesses] for one in made]
+    tx, key, at = np.vstack([np.zeros((1, 3), np.int64), np.cumsum(np.array(sizes), axis=0)]).T.copy()
+    indptr = np.concatenate([*(one.indptr[:-1] + a for one, a in zip(made, at)), at[-1:]])
+    keys = np.concatenate([one.keys + k for one, k in zip(made, key)]).astype(np.int32)
+    n_keys = int(key[-1])
+    return Batch(
+        list(range(len(made))), tx, key, indptr, keys, np.concatenate([one.modes for one in made]),
+        np.ones(n_keys, np.uint8), np.concatenate([np.arange(one.n_keys, dtype=np.int32) for one in made]),
+        np.zeros(n_keys, bool), np.concatenate([np.zeros(len(sets)) if g is None else np.array(g, float)
+                                                for (sets, _), g in zip(given, gas)]),
+        np.array([g is not None for g in gas]), np.zeros(len(made), bool),
+    )  # fmt: skip
+
+
+@st.composite
+def several(draw: st.DrawFn) -> tuple[list[tuple[list[dict[int, int]], int]], list[list[float] | None]]:
+    """Access sets of a few blocks, with gas in some."""
+    found = draw(st.lists(access_dicts(), min_size=1, max_size=4))
+    gas = [draw(st.none() | st.lists(st.integers(0, 9).map(float), min_size=len(s), max_size=len(s))) for s, _ in found]
+    return found, gas
+
+
+@given(several())
+def test_every_count_is_that_of_trying_all_pairs(made):
+    found, gas = made
+    table = measure(batch_of(found, gas), ("size", "conflicts", "dependencies"))
+    for row, (sets, n_keys), paid in zip(rows_of(table), found, gas):
+        wanted = counted_by_hand(sets, paid)
+        assert row["n_keys"] == len({key for one in sets for key in one}) <= n_keys
+        assert {name: row[name] for name in wanted} == pytest.approx(wanted)
+
+
+@given(st.lists(blocks(failures=False), min_size=1, max_size=3))
+def test_paths_by_definition_are_those_of_the_definitions(made):
+    table = measure(Batch.of_blocks(made), ALL)
+    for row, block in zip(rows_of(table), made):
+        for one in DEFINITIONS:
+            if one.source is net_access:
+                continue
+            deps = pn.dependencies(one.access(block), edges=one.edges)
+            assert row[f"{one.slug}_path_txs"] == deps.critical_path()[0], one.name
+        assert row["all_path_txs"] == row["path_txs"]
+
+
+@given(st.lists(blocks(), min_size=1, max_size=4))
+def test_a_file_read_by_columns_gives_what_its_blocks_give(tmp_path_factory, made):
+    path = tmp_path_factory.mktemp("survey") / "blocks.parquet"
+    made = [Block.concat([block], number=i, header=block.header) for i, block in enumerate(made)]
+    pn.write_blocks(path, made)
+    assert pn.survey(path, ALL).to_arrow().equals(measure(Batch.of_blocks(made), ALL))
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """`python -m pevm_numba WORDS` in this process."""
+    return in_process(cli.main, monkeypatch, capsys)
+
+
+def many(n: int = 7, n_tx: int = 30) -> list[Block]:
+    """Synthetic blocks whose fee recipient is known in every other one."""
+    made = [pn.generate(n_tx=n_tx, key_space=60, conflict_ratio=0.5, seed=i, number=100 + i) for i in range(n)]
+    payee = Header(fee_recipient=bytes(19) + b"\1")
+    return [Block.concat([block], header=payee) if i % 2 else block for i, block in enumerate(made)]
+
+
+def test_how_many_blocks_are_read_at_once_does_not_matter(tmp_path, monkeypatch):
+    from pevm_numba.io import parquet_access
+
+    made = many()
+    pn.write_blocks(tmp_path / "blocks.parquet", made)
+    whole = pn.survey(tmp_path, ALL).to_arrow()
+    assert whole.equals(measure(Batch.of_blocks(made), ALL))
+    for size in (1, 400):
+        monkeypatch.setattr(parquet_access, "_OPS", size)
+        monkeypatch.setattr(parts_module, "_BLOCKS", 3)
+        again = pn.survey(tmp_path, ALL, workers=3)
+        assert again.partitions == 3
+        assert again.to_arrow().equals(whole)
+
+
+def test_a_file_in_one_row_group_and_without_a_schema_is_read_alike(tmp_path):
+    import pyarrow.parquet as pq
+
+    made = many()
+    pn.write_blocks(tmp_path / "blocks.parquet", made)
+    table = pq.read_table(tmp_path / "blocks.parquet").replace_schema_metadata(None)
+    (tmp_path / "other").mkdir()
+    pq.write_table(table, tmp_path / "other" / "blocks.parquet", use_compliant_nested_type=False)
+    (tmp_path / "blocks.blocks.parquet").rename(tmp_path / "other" / "blocks.blocks.parquet")
+    assert pn.survey(tmp_path / "other", ALL).to_arrow().equals(measure(Batch.of_blocks(made), ALL))
+
+
+def test_a_block_with_too_many_pairs_is_counted_by_signatures(monkeypatch):
+    block = pn.generate(n_tx=60, key_space=4, conflict_ratio=1.0, seed=1)
+    exact = rows_of(measure(Batch.of_blocks([block]), ALL))
+    monkeypatch.setattr(measures, "_PAIR_STEPS", 10)
+    assert rows_of(measure(Batch.of_blocks([block]), ALL)) == exact
+    assert exact[0]["pairs"] > 100
+
+
+@pytest.mark.corpus
+@pytest.mark.skipif(DISABLED, reason="thousands of transactions as plain Python")
+def test_real_blocks_have_the_paths_of_the_tables(shared):
+    table = rows_of(pn.survey(shared / "corpus" / "op_trace", ALL).to_arrow())
+    assert len(table) == 65
+    for row, block in zip(table[::9], list(pn.read_blocks(shared / "corpus" / "op_trace"))[::9]):
+        access = pn.access_sets(block)
+        counts = pn.conflict_counts(access)
+        assert (row["block_number"], row["n_tx"], row["pairs"]) == (block.number, block.n_tx, counts.pairs)
+        assert (row["ww_pairs"], row["rw_pairs"], row["wr_pairs"]) == (counts.ww, counts.rw, counts.wr)
+        for one in DEFINITIONS:
+            if one.source is not net_access:
+                deps = pn.dependencies(one.access(block), edges=one.edges)
+                assert row[f"{one.slug}_path_txs"] == deps.critical_path()[0]
+                if block.chain_gas_used is not None:
+                    assert row[f"{one.slug}_path_gas"] == deps.critical_path(block.chain_gas_used)[0]
+
+
+@pytest.mark.corpus
+@pytest.mark.skipif(DISABLED, reason="real bytecode as plain Python")
+def test_blocks_with_state_are_executed_for_what_they_touch(shared, monkeypatch):
+    monkeypatch.setattr(parts_module, "any_block_numbers", lambda path: [12244000, 19932148])
+    table = rows_of(pn.survey(shared / "corpus", ALL).to_arrow())
+    for row, block in zip(table, pn.read_evm_blocks(shared / "corpus", [12244000, 19932148])):
+        done = pn.execute(block, "serial")
+        deps = pn.dependencies(done.observed)
+        gas = done.gas_used.astype(float)
+        assert (row["block_number"], row["gas"]) == (block.number, gas.sum())
+        assert (row["path_txs"], row["path_gas"]) == (deps.critical_path()[0], deps.critical_path(gas)[0])
+        assert row["storage_path_txs"] < row["account_path_txs"]
+
+
+# -------------------------------------------------------------------- partitions and their files
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three files of two blocks each."""
+    source = tmp_path / "source"
+    source.mkdir()
+    made = many(6, 10)
+    for i in range(3):
+        pn.write_blocks(source / f"b{i}.parquet", made[2 * i : 2 * i + 2])
+    return source
+
+
+def test_a_survey_with_an_output_is_that_without(folder, tmp_path):
+    inside = pn.survey(folder)
+    outside = pn.survey(folder, output=tmp_path / "out")
+    assert inside.to_arrow().equals(outside.to_arrow())
+    assert len(list((tmp_path / "out").glob("part-*.parquet"))) == 3
+    again = pn.read_survey(tmp_path / "out")
+    assert again.to_arrow().sort_by("block_number").equals(inside.to_arrow())
+    assert again.metrics == inside.metrics == ("size", "conflicts", "dependencies")
+    meta = pn.survey(folder, "conflicts").to_arrow().schema.field("pairs").metadata
+    assert meta[b"unit"] == b"pairs"
+
+
+def test_what_is_done_is_not_done_again_unless_its_source_changed(folder, tmp_path, monkeypatch):
+    first = pn.survey(folder, output=tmp_path / "out")
+    assert first.resumed == 0
+    asked = []
+    real = parts_module.survey_partition
+    monkeypatch.setattr(parts_files, "survey_partition", lambda one, names: asked.append(one) or real(one, names))
+    assert pn.survey(folder, output=tmp_path / "out").resumed == 3
+    assert asked == []
+    pn.write_blocks(folder / "b1.parquet", many(4, 12)[2:])
+    changed = pn.survey(folder, output=tmp_path / "out")
+    assert changed.resumed == 2
+    assert [Path(one.source).name for one in asked] == ["b1.parquet"]
+    assert changed.to_arrow().equals(pn.survey(folder).to_arrow())
+
+
+def test_bad_input_does_not_stop_the_others_where_there_is_an_output(folder, tmp_path):
+    import pyarrow.parquet as pq
+
+    bad = folder / "b1.parquet"
+    whole = bad.read_bytes()
+    broken = bytearray(whole)
+    about = pq.ParquetFile(bad).metadata.row_group(0)
+    at = next(about.column(i) for i in range(about.num_columns) if about.column(i).path_in_schema.endswith("element.address"))
+    broken[at.data_page_offset + at.total_compressed_size // 2] ^= 255
+    bad.write_bytes(broken)
+    with pytest.raises(FileFormatError, match=r"b1\.parquet.*; all other partitions are done"):
+        pn.survey(folder, output=tmp_path / "out")
+    assert len(list((tmp_path / "out").glob("part-*.parquet"))) == 2
+    with pytest.raises(FileFormatError, match=r"b1\.parquet"):
+        pn.survey(folder)
+    bad.write_bytes(whole)
+    mended = pn.survey(folder, output=tmp_path / "out")
+    assert (mended.resumed, len(mended)) == (2, 6)
+
+
+def test_a_folder_of_another_survey_is_refused(folder, tmp_path):
+    pn.survey(folder, "size", output=tmp_path / "out")
+    with pytest.raises(FileFormatError, match="is of the metrics size, not conflicts"):
+        pn.survey(folder, "conflicts", output=tmp_path / "out")
+    with pytest.raises(FileFormatError, match="is of no partition of this survey"):
+        pn.survey(folder / "b0.parquet", "size", output=tmp_path / "out")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileFormatError, match="must be a folder"):
+        pn.survey(folder, output=tmp_path / "file")
+
+
+def test_a_damaged_result_is_an_error(folder, tmp_path):
+    pn.survey(folder, output=tmp_path / "out")
+    path = sorted((tmp_path / "out").glob("part-*.parquet"))[1]
+    whole = path.read_bytes()
+    for where in (10, len(whole) // 2, len(whole) - 9):
+        broken = bytearray(whole)
+        broken[where] ^= 255
+        path.write_bytes(broken)
+        with pytest.raises(FileFormatError, match=path.name):
+            pn.read_survey(tmp_path / "out").to_arrow()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileFormatError, match=path.name):
+        pn.read_survey(tmp_path / "out")
+    with pytest.raises(FileFormatError, match="has no file of a survey"):
+        pn.read_survey(folder)
+
+
+def test_what_the_system_refuses_is_tried_again(folder, tmp_path, monkeypatch):
+    left = {"b0.parquet": 2, "b2.parquet": 1}
+    real = parts_module.survey_partition
+
+    def sometimes(one: Any, names: Any) -> Any:
+        name = Path(one.source).name
+        if left.get(name, 0):
+            left[name] -= 1
+            raise OSError("the network is away")
+        return real(one, names)
+
+    monkeypatch.setattr(parts_files, "survey_partition", sometimes)
+    assert len(pn.survey(folder)) == 6
+    left["b0.parquet"] = 3
+    with pytest.raises(FileFormatError, match=r"b0\.parquet: the network is away \(3 times\)"):
+        pn.survey(folder)
+
+
+def test_paths_may_be_files_folders_and_several(folder, tmp_path):
+    files = sorted(folder.glob("b?.parquet"))
+    assert pn.survey(files).to_arrow().equals(pn.survey(folder).to_arrow())
+    with pytest.raises(FileFormatError, match="twice among the paths"):
+        pn.survey([folder, files[0]])
+    with pytest.raises(FileFormatError, match="no such file"):
+        pn.survey(tmp_path / "nothing")
+    with pytest.raises(BlockError, match="paths: empty"):
+        pn.survey([])
+    pn.write_blocks(tmp_path / "one.json.gz", Block.from_programs([[("SSTORE", (1, 0, 0), 1)]]))
+    assert len(pn.survey([tmp_path / "one.json.gz", files[0]])) == 3
+
+
+def test_wrong_arguments_are_named(folder):
+    with pytest.raises(BlockError, match="metrics"):
+        pn.survey(folder, "everything")
+    with pytest.raises(BlockError, match="metrics: empty"):
+        pn.survey(folder, [])
+    with pytest.raises(BlockError, match="retries"):
+        pn.survey(folder, retries=-1)
+    with pytest.raises(BlockError, match="workers"):
+        pn.survey(folder, workers=0)
+    assert columns_of(["conflicts", "size", "size"]) == ("size", "conflicts")
+
+
+def test_blocks_without_transactions_have_a_row(tmp_path):
+    pn.write_blocks(tmp_path / "e.parquet", [Block.from_programs([], number=5), *many(1, 3)])
+    row = rows_of(pn.survey(tmp_path / "e.parquet", ALL).to_arrow())[0]
+    assert (row["block_number"], row["n_tx"], row["path_txs"], row["pairs"]) == (5, 0, 0, 0)
+    assert row["work_span_txs"] is None
+    assert pn.survey(tmp_path / "e.parquet").summary()[0]["blocks"] == 2
+
+
+def test_names_of_parts_are_readable_and_distinct(folder):
+    names = [one.name for one in partitions_of(folder)]
+    assert [name.rsplit("-", 1)[0] for name in names] == ["part-b0-100_101", "part-b1-102_103", "part-b2-104_105"]
+    assert len(set(names)) == 3
+
+
+# -------------------------------------------------------------------- addresses
+
+
+def test_addresses_are_read_and_written_through_fsspec(folder):
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    for path in folder.glob("*.parquet"):
+        memory.put_file(str(path), f"/bucket/in/{path.name}")
+    found = pn.survey("memory://bucket/in/b*.parquet", output="memory://bucket/out")
+    assert found.to_arrow().equals(pn.survey(folder).to_arrow())
+    assert pn.survey("memory://bucket/in/b*.parquet", output="memory://bucket/out").resumed == 3
+    assert pn.read_survey("memory://bucket/out").to_arrow().num_rows == 6
+    assert not [name for name in memory.ls("/bucket/out", detail=False) if not name.endswith(".parquet")]
+    with pytest.raises(FileFormatError, match="nothing there"):
+        pn.survey("memory://bucket/none/*.parquet")
+    with pytest.raises(PevmError, match="nothing://x"):
+        pn.survey("nothing://x")
+    memory.rm("/bucket", recursive=True)
+
+
+# -------------------------------------------------------------------- Dask
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A client of two worker processes."""
+    pytest.importorskip("distributed")
+    from pevm_numba.survey.cluster import local_cluster
+
+    with local_cluster(2) as client:
+        yield client
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(DISABLED, reason="worker processes compile nothing then, and take minutes")
+class TestOnDask:
+    def test_it_gives_what_this_process_gives(self, cluster, folder, tmp_path):
+        here = pn.survey(folder, ALL).to_arrow()
+        assert pn.survey(folder, ALL, cluster).to_arrow().equals(here)
+        address = cluster.scheduler.address
+        assert pn.survey(folder, ALL, address, output=tmp_path / "out").to_arrow().equals(here)
+        assert pn.survey(folder, ALL, cluster, output=tmp_path / "out").resumed == 3
+
+    def test_bad_input_is_the_same_error(self, cluster, folder, tmp_path):
+        (folder / "b1.parquet").write_bytes(b"PAR1 but no more")
+        with pytest.raises(FileFormatError, match=r"b1\.parquet"):
+            pn.survey([folder / "b0.parquet", folder / "b1.parquet"], client=cluster)
+
+    def test_a_killed_worker_loses_nothing(self, cluster, tmp_path):
+        source, out = tmp_path / "source", tmp_path / "out"
+        source.mkdir()
+        for i in range(16):
+            pn.write_blocks(source / f"b{i:02}.parquet", many(20, 200))
+        pids = list(cluster.run(os.getpid).values())
+        done_before: list[int] = []
+
+        def kill_one() -> None:
+            while not done_before:
+                names = [name for name in (os.listdir(out) if out.exists() else []) if name.startswith("part-")]
+                if names:
+                    os.kill(pids[0], signal.SIGKILL)
+                    done_before.append(len(names))
+                time.sleep(0.001)
+
+        killer = threading.Thread(target=kill_one, daemon=True)
+        killer.start()
+        found = pn.survey(source, ALL, cluster, output=out)
+        killer.join(10)
+        assert 0 < done_before[0] < 16
+        assert pids[0] not in cluster.run(os.getpid).values()
+        assert found.to_arrow().equals(pn.survey(source, ALL).to_arrow())
+
+    def test_what_is_no_cluster_is_refused(self, folder):
+        with pytest.raises(PevmError, match=r"must be a distributed\.Client or the address"):
+            pn.survey(folder, client=7)
+        with pytest.raises(PevmError, match="no scheduler there"):
+            pn.survey(folder, client="tcp://127.0.0.1:9")
+        with pytest.raises(PevmError, match="workers: of threads here"):
+            pn.survey(folder, client="tcp://127.0.0.1:9", workers=2)
+
+
+def test_without_its_libraries_the_error_names_the_extra(folder, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(PevmError, match=r"pip install \"pevm-numba\[distributed\]\""):
+        pn.survey(folder, client="tcp://127.0.0.1:9")
+    with pytest.raises(PevmError, match=r"pip install \"pevm-numba\[distributed\]\""):
+        pn.survey("s3://bucket/x.parquet")
+
+
+# -------------------------------------------------------------------- the command
+
+
+def test_the_command_shows_a_summary_and_writes_rows(folder, tmp_path, command):
+    words = ("survey", folder, "--metrics", "size, conflicts", "--output", tmp_path / "out")
+    said = command(*words, "--csv", tmp_path / "a.csv")
+    assert (said.code, said.err) == (0, "")
+    assert "6, in 3 partitions, 0 of them done before" in said.out
+    assert any(line.split()[:3] == ["n_tx", "6", "10"] for line in said.out.splitlines())
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert len(lines) == 7
+    assert json.loads(lines[1].split(",")[0]) == 100
+    assert "3 of them done before" in command(*words).out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["--metrics", "all"], 2, "--metrics 'all' is unknown: one of size, conflicts, dependencies, definitions"),
+        (["--workers", "0"], 2, "--workers 0: must be in [1, 4096]"),
+        (["--workers", "1", "--dask", "local:1"], 2, "a cluster has its own"),
+        (["--dask", "local:x"], 2, "must be an address, or local:N"),
+        (["--csv", "x.txt"], 2, "--csv x.txt: must be NAME.csv"),
+    ],
+)
+def test_misuse_of_the_command_is_one_line(folder, command, words, code, text):
+    said = command("survey", folder, *words)
+    assert said.code == code
+    assert text in said.err
+    assert said.err.count("\n") == 1
