@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..errors import PevmError
-from ..io.paths import replacing
+from ..plot.breakeven import break_even
+from ..plot.style import save
 from .cells import measure_cell
 from .contest import EXECUTORS, blocks_of
 from .tables import figure, print_table
@@ -94,49 +94,11 @@ def show_crossings(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def draw(points: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write the chart: speed-up end to end over the work of a transaction, both axes logarithmic.
+    """Write `plot.break_even` of the cells to a file.
 
     Raises
     ------
     PevmError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise PevmError('plots need matplotlib: pip install "pevm-numba[plot]"') from None
-    cases = list(dict.fromkeys(row["case"] for row in points))
-    figure_ = Figure(figsize=(10, 2.6 * len(cases) + 0.6), layout="constrained")
-    axes = figure_.subplots(len(cases), 2, sharex=True, sharey=True, squeeze=False)
-    for row, case in enumerate(cases):
-        for column, (way, words) in enumerate(_WAYS.items()):
-            _panel(axes[row][column], points, case, way)
-            axes[row][column].set_title(f"{case}: {words}", loc="left", fontsize="medium")
-        axes[row][0].set_ylabel("serial time / time")
-    for column in range(2):
-        axes[-1][column].set_xlabel("work of a transaction, microseconds, serially")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    workers, n_tx = points[0]["workers"], points[0]["n_tx"]
-    figure_.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure_.suptitle(f"break-even of executors, {workers} workers, {n_tx:,} transactions", x=0.01, ha="left")
-    with replacing(path) as (temporary,):
-        figure_.savefig(temporary, format=path.suffix[1:], dpi=100)
-
-
-def _panel(ax: Any, points: Sequence[dict[str, Any]], case: str, way: str) -> None:
-    from ..plot import COLOURS
-
-    ax.axhline(1, color="black", linewidth=0.8)
-    for executor, colour, marker in zip(EXECUTORS, COLOURS, "osD^v"):
-        x, y = _line(points, case, executor, way)
-        ax.plot(x, y, color=colour, marker=marker, markersize=3.5, linewidth=1.2, label=executor)
-    x, y = _line(points, case, "dataflow", "path_bound")
-    ax.plot(x, y, color="grey", linestyle=":", linewidth=1.2, label="bound")
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ticks = [0.25, 0.5, 1, 2, 4, 8, 16]
-    low, high = ax.get_ylim()
-    ax.set_yticks([t for t in ticks if low <= t <= high * 1.05], [f"{t:g}" for t in ticks if low <= t <= high * 1.05])
-    ax.set_xticks(SWEEP_US, [f"{t:g}" for t in SWEEP_US])
-    ax.minorticks_off()
-    ax.grid(alpha=0.25)
+    save(break_even(points)[0], path)

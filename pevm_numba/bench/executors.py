@@ -12,6 +12,7 @@ from ..console import status
 from ..errors import UsageError
 from ..execute.launch import default_workers
 from ..io.paths import check_target
+from ..plot.style import need_matplotlib
 from .breakeven import crossing_rows, draw, show_crossings, sweep
 from .cells import measure_cell
 from .contest import CORPUS, EXECUTORS, blocks_of
@@ -84,6 +85,7 @@ class Request:
             if not self.break_even:
                 raise UsageError(f"--chart {self.chart} with --no-break-even: there is nothing to draw")
             check_target("--chart", self.chart, self.inputs, (".png", ".svg", ".pdf"))
+            need_matplotlib()
 
     @property
     def inputs(self) -> list[Path]:

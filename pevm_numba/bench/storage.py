@@ -11,10 +11,11 @@ from ..console import progress
 from ..errors import UsageError
 from ..io.evm_tables import chosen_numbers, read_evm_blocks
 from ..io.paths import check_target
+from ..plot.storage import storage_comparison
+from ..plot.style import need_matplotlib, save
 from ..storage.opening import BACKENDS
 from .storage_cells import OPERATIONS, Stores, load_rows, workload_rows
 from .storage_chain import KINDS, backend_rows, delay_rows, in_parts
-from .storage_chart import draw, need_matplotlib
 from .storage_direct import against_rows
 from .storage_load import DISTRIBUTIONS
 from .tables import check_json, check_range, figure, print_paragraph, print_table
@@ -109,7 +110,7 @@ def run(asked: Request, json: Path | None = None) -> list[dict[str, Any]]:
 
         write_json(json, rows)
     if asked.chart is not None:
-        draw(rows, asked.chart)
+        save(storage_comparison(rows)[0], asked.chart)
     return rows
 
 
