@@ -31,7 +31,7 @@ STAGES = [
     ("fields_access", "fields_storage", "fields", "metrics", "plot", "inspection", "console", "screens", "survey"),
     (
         "bench", "commands", "commands_execute", "commands_evm", "commands_access", "commands_state", "cli_options",
-        "cli_access", "cli_state", "cli_survey", "commands_survey", "cli", "__main__",
+        "cli_access", "cli_state", "cli_survey", "commands_survey", "cli", "__main__", "plot/pictures", "plot/gallery",
     ),
 ]
 

@@ -7,7 +7,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import pytest
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
 from test_cli import in_process
 
 from pevm_numba import cli
@@ -68,6 +73,7 @@ def test_the_python_examples_run_in_order(page, here, capsys):
     space: dict[str, Any] = {"__name__": page.stem}
     for number, example in enumerate(fenced(page.read_text(), "python")):
         exec(compile(example, f"{page.name}, Python example {number}", "exec"), space)
+        plt.close("all")  # matplotlib warns of many that are open
     assert capsys.readouterr().err == ""
 
 

@@ -23,10 +23,12 @@ SWEEP_US: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _WAYS: Final = {"speedup_given": "access sets given", "speedup_computed": "access sets worked out first"}
 
 
-def sweep(n_tx: int, workers: int, rounds: int, seed: int = 42) -> list[dict[str, Any]]:
-    """Cells of `SWEEP_CASES` at all of `SWEEP_US`."""
+def sweep(
+    n_tx: int, workers: int, rounds: int, seed: int = 42, cases: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Cells of some cases, by default `SWEEP_CASES`, at all of `SWEEP_US`."""
     found: list[dict[str, Any]] = []
-    for case, block in blocks_of(SWEEP_CASES, n_tx, None, seed):
+    for case, block in blocks_of(SWEEP_CASES if cases is None else cases, n_tx, None, seed):
         for work_us in SWEEP_US:
             found += measure_cell(case, block, work_us, EXECUTORS, workers, rounds)
     return found

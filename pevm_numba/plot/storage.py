@@ -73,7 +73,7 @@ def storage_comparison(rows: Any, *, figure: Figure | None = None) -> tuple[Axes
             ax.tick_params(labelleft=ax is line[0], labelbottom=place == len(distributions) - 1)
             drawn.append(ax)
         line[0].set_ylabel("keys a second")
-    log_counts(panels[0][0], "x", 1.1 * max(sizes), min(sizes) / 1.1)
+    _size_ticks(panels[0][0], sizes)
     log_counts(panels[0][0], "y", 1.2 * max(speeds), min(speeds) / 1.2)
     for ax in panels[len(distributions) - 1]:
         ax.set_xlabel("keys in the store")
@@ -93,6 +93,15 @@ def _chains(given: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     texts(found, "kind")
     figures(found, "ms", 1e-9)
     return found if len(set(figures(found, "delay_us"))) > 1 else []
+
+
+def _size_ticks(ax: Axes, sizes: Sequence[float]) -> None:
+    """At the sizes that there are, or some of them: panels are narrow."""
+    log_counts(ax, "x", 1.3 * max(sizes), min(sizes) / 1.3)
+    places = sorted(set(sizes))
+    places = places if len(places) <= 3 else [places[0], places[-1]]
+    ax.set_xticks(places, [f"{place:,.0f}" for place in places])
+    ax.set_xlim(min(sizes) / 1.6, 1.6 * max(sizes))
 
 
 def _panel(ax: Axes, rows: Sequence[Mapping[str, Any]], backends: Sequence[str]) -> None:
