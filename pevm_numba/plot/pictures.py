@@ -105,7 +105,7 @@ def plan() -> Draw:
 def critical() -> Draw:
     """The critical path in a plan
 
-    The same plan, with the transactions that are on a longest path: somebody always works on one of them.
+    The same plan, with the transactions that are on a longest path: somebody works on one of them nearly all the time.
     """
     block = pn.generate(n_tx=400, pattern="zipf", conflict_ratio=0.5, seed=42)
     gas = pn.transaction_costs(block, "gas")
@@ -164,7 +164,7 @@ def conflicts() -> Draw:
 def conflicts_mainnet(corpus: Path) -> Draw:
     """Conflicts of a real block
 
-    Mainnet block 19,932,148: runs of transactions that call the same contract stand next to each other.
+    Mainnet block 19,932,148: squares on the diagonal are runs of neighbours that all conflict with each other.
     """
     access = pn.access_sets(pn.read_block(corpus / "op_trace", 19932148))
     return lambda: plot.conflict_spy(access)
@@ -182,7 +182,7 @@ def network() -> Draw:
 def network_mainnet(corpus: Path) -> Draw:
     """A real block as a network
 
-    Mainnet block 19,932,148: most of what conflicts are clusters that know nothing of each other.
+    Mainnet block 19,932,148: what conflicts falls into clusters without a line between them.
     """
     access = pn.access_sets(pn.read_block(corpus / "op_trace", 19932148))
     return lambda: plot.conflict_network(access, colour_by="degree")
@@ -219,7 +219,7 @@ def chain() -> Draw:
 def chain_mainnet(corpus: Path) -> Draw:
     """The critical path of a real block
 
-    Mainnet block 19,932,148: balance and reserves of a few contracts tie most of it together.
+    Mainnet block 19,932,148: one balance, of the contract that wraps ether, ties most of it together.
     """
     block = pn.read_block(corpus / "op_trace", 19932148)
     gas = pn.transaction_costs(block, "gas")
@@ -284,7 +284,7 @@ def even() -> Draw:
 def latency() -> Draw:
     """How long transactions take
 
-    The same block by three executors; those of the right end are what others wait for.
+    The same block by three executors; others may wait for those at the right end.
     """
     block = pn.generate("large", seed=42)
     names = ("serial", "dataflow", "optimistic")
