@@ -105,6 +105,18 @@ def test_the_commands_of_a_page_run_in_order(page, here, call):
         assert said.out
 
 
+@pytest.mark.corpus
+def test_the_tutorial_shows_what_its_commands_and_examples_print(here, call, capsys):
+    page = ROOT / "docs" / "tutorial.md"
+    said = "".join(call(*words).out for words in commands(page)[:2])
+    space: dict[str, Any] = {"__name__": "tutorial"}
+    for example in fenced(page.read_text(), "python"):
+        exec(compile(example, page.name, "exec"), space)
+    said += capsys.readouterr().out
+    inspected, _, printed = fenced(page.read_text(), "text")
+    assert [line for line in (inspected + printed).splitlines() if line not in said] == []
+
+
 def test_links_to_files_lead_somewhere():
     for page in PAGES:
         links = [link for link in re.findall(r"\]\(([^)#]+)", page.read_text()) if "://" not in link]

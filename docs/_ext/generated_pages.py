@@ -196,9 +196,16 @@ def skip_field(_app: Sphinx, _what: str, _name: str, member: Any, _skip: bool, _
     return True if type(member).__name__ == "_tuplegetter" else None
 
 
+def module_of(_app: Sphinx, module: str, name: str) -> str | None:
+    """Keep the source of a module that has a page of its own leading there, also where one of its names is public."""
+    home = getattr(getattr(pn, name, None), "__module__", "") if module == "pevm_numba" else ""
+    return "pevm_numba" if home.removeprefix("pevm_numba.") in MODULES else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("builder-inited", make_pages)
     app.connect("source-read", lead_links)
     app.connect("autodoc-skip-member", skip_field)
+    app.connect("viewcode-follow-imported", module_of)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
