@@ -52,6 +52,7 @@ add_module_names = False
 toc_object_entries_show_parents = "hide"
 
 # Looks
+smartquotes = False  # "--input" is an option, not a dash
 html_theme = "furo"
 html_title = f"pevm_numba {version}"
 html_theme_options = {

@@ -10,10 +10,12 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
 import typer
+from docutils import nodes
 from reference_subjects import MODULES, SUBJECTS, names_of
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
@@ -28,6 +30,12 @@ OUT = DOCS / "generated"
 PROJECT = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")
 #: Destination of a Markdown link, without a scheme: path, and anchor if there is one.
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^()\s#]+)(#[^()\s]*)?(?=\))")
+
+
+#: Relative import in an example.
+RELATIVE = re.compile(r"^(\s*>>> from )(\.+[\w.]*)( import )")
+#: Label of a citation after numpydoc.
+CITATION = re.compile(r"\[?R[0-9a-f]{8,}-(\w+)\]?")
 
 
 # -------------------------------------------------------------------- files from outside
@@ -137,7 +145,9 @@ def _cell(text: str) -> str:
 
 def _commands(command: Any, context: typer.Context, level: int) -> Iterator[str]:
     """Markdown of a command, and of those below it."""
-    yield f"{'#' * level} {context.command_path.removeprefix('python -m ')}\n\n{command.help or context.info_name}\n"
+    start = f"{context.find_root().info_name} "
+    title = context.command_path.removeprefix(start)
+    yield f"{'#' * level} {title}\n\n{command.help}\n"
     records = [record for one in command.get_params(context) if (record := one.get_help_record(context))]
     rows = "".join(f"| `{flags}` | {_cell(text)} |\n" for flags, text in records if not flags.startswith("--help"))
     usage = command.get_usage(context).removeprefix("Usage: ")
@@ -196,6 +206,24 @@ def skip_field(_app: Sphinx, _what: str, _name: str, member: Any, _skip: bool, _
     return True if type(member).__name__ == "_tuplegetter" else None
 
 
+def absolute_imports(_app: Sphinx, _what: str, name: str, given: Any, _options: Any, lines: list[str]) -> None:
+    """Imports of examples, which are relative as all imports within the package, as who uses the package writes them."""
+    module = getattr(given, "__module__", None) or name
+
+    def absolute(match: re.Match[str]) -> str:
+        return match[1] + resolve_name(match[2], module.rpartition(".")[0]) + match[3]
+
+    lines[:] = [RELATIVE.sub(absolute, line) for line in lines]
+
+
+def number_citations(_app: Sphinx, doctree: nodes.document) -> None:
+    """Show citations as the docstring has them, [1]: numpydoc makes their labels distinct within a page, R412650e3d440-1."""
+    for node in list(doctree.findall(nodes.Text)):
+        match = CITATION.fullmatch(node.astext())
+        if match:
+            node.parent.replace(node, nodes.Text(f"[{match[1]}]" if node.astext().startswith("[") else match[1]))
+
+
 def module_of(_app: Sphinx, module: str, name: str) -> str | None:
     """Keep the source of a module that has a page of its own leading there, also where one of its names is public."""
     home = getattr(getattr(pn, name, None), "__module__", "") if module == "pevm_numba" else ""
@@ -207,5 +235,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("builder-inited", make_pages)
     app.connect("source-read", lead_links)
     app.connect("autodoc-skip-member", skip_field)
+    app.connect("autodoc-process-docstring", absolute_imports, priority=400)  # before numpydoc's
+    app.connect("doctree-read", number_citations)
     app.connect("viewcode-follow-imported", module_of)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

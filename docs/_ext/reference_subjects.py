@@ -43,7 +43,7 @@ SUBJECTS: Final = (
     ),
     Subject(
         "simulation", "Simulation and optima", "What schedules and executors would take, and how near to the best that is.",
-        ("schedule.simulate", "schedule.exact", "schedule.optimality"),
+        ("schedule.simulate", "schedule.models", "schedule.exact", "schedule.optimality"),
     ),
     Subject("executing", "Executing", "Running blocks for real; see [Executors](../../executors.md).", ("execute",)),
     Subject(
