@@ -34,6 +34,7 @@ myst_heading_anchors = 4  # links such as evm.md#figures, as GitHub makes them
 highlight_language = "text"  # of indented blocks, which are commands
 
 # Docstrings
+nitpicky = True  # a name of the package that leads nowhere is an error
 autosummary_generate = False  # pages of the reference are made by subject, see generated_pages
 autodoc_typehints = "none"  # shapes, dtypes and units are in the docstrings
 autodoc_member_order = "bysource"
