@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,9 @@ import typer
 
 from .. import console as con
 from ..errors import UsageError
+from .html_target import Page, command_line
+
+_Html = Annotated[Path | None, typer.Option(help="Write all figures, and charts of them, as a page (.html; extra plot).")]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -36,6 +40,7 @@ def bench(
     repeat: Annotated[int, typer.Option(help="Rounds of serial, parallel, serial.")] = 9,
     seed: Annotated[int, typer.Option(help="Of the presets.")] = 42,
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this file.")] = None,
+    html: _Html = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
 ) -> None:
     """Measure parallel against serial execution; without arguments on the presets small, medium and large."""
@@ -48,7 +53,13 @@ def bench(
     run(
         Request(tuple(preset or ()), tuple(input or ()), executor, policy, oracle, miss_rate, workers, work, repeat, seed),
         json,
+        _page(html),
     )
+
+
+def _page(path: Path | None) -> Page | None:
+    """The page that --html asks for, with the command that this process was started by."""
+    return None if path is None else Page(path, command_line(sys.argv[1:]))
 
 
 def _refuse_options(context: typer.Context) -> None:
@@ -68,26 +79,28 @@ def schedule_command(
     slow: Annotated[bool, typer.Option(help="Peers also where one takes minutes and gigabytes.")] = False,
     seed: Annotated[int, typer.Option(help="Of the cases.")] = 42,
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    html: _Html = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
 ) -> None:
     """Measure schedulers by the access, beside a memory probe, and against other graph libraries; 2 to 4 minutes."""
     con.log_to_stderr(verbose)
     from .scheduling import Request, run
 
-    run(Request(n, repeat, peers, large, slow, seed), json)
+    run(Request(n, repeat, peers, large, slow, seed), json, _page(html))
 
 
 @app.command("corpus")
 def corpus_command(
     path: Annotated[Path, typer.Argument(help="Folder with op_trace, or bal/eip7928_accesses.parquet, or that file.")],
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    html: _Html = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Every block, and log.")] = 0,
 ) -> None:
     """Tables on real blocks: critical paths by definition of dependencies, waves, simulated workers."""
     con.log_to_stderr(max(0, verbose - 1))
     from .corpus import run
 
-    run(path, json, verbose=verbose > 0)
+    run(path, json, _page(html), verbose=verbose > 0)
 
 
 @app.command("executors")
@@ -102,6 +115,7 @@ def executors_command(
     chart: Annotated[Path | None, typer.Option(help="Draw break-even as .png, .svg or .pdf (extra plot).")] = None,
     seed: Annotated[int, typer.Option(help="Of the cases.")] = 42,
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    html: _Html = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
 ) -> None:
     """Measure every executor on cases of all kinds, beside the bound; some 8 minutes on two quiet cores."""
@@ -111,7 +125,7 @@ def executors_command(
     made = Request.parse(
         path, n, work, cases, rounds=rounds, workers=workers, break_even=break_even, chart=chart, seed=seed
     )
-    run(made, json)
+    run(made, json, _page(html))
 
 
 @app.command("scaling")
@@ -124,6 +138,7 @@ def scaling_command(
     rounds: Annotated[int, typer.Option(help="Quiet rounds; at most three times as many are tried.")] = 9,
     seed: Annotated[int, typer.Option(help="Of the cases.")] = 42,
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    html: _Html = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
 ) -> None:
     """Speed-up over workers: measured as far as there are cores, predicted by simulation beyond."""
@@ -132,7 +147,7 @@ def scaling_command(
     from .scaling import run
 
     made = Request.parse(path, n, work, cases, rounds=rounds, break_even=False, seed=seed)
-    run(made, con.worker_counts(workers), json)
+    run(made, con.worker_counts(workers), json, _page(html))
 
 
 @app.command("evm")
@@ -145,13 +160,14 @@ def evm_command(
     slow: Annotated[bool, typer.Option(help="And with py-evm, which takes seconds a block.")] = False,
     mega: Annotated[bool, typer.Option(help="Also blocks made of four neighbours of one fork.")] = True,
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    html: _Html = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
 ) -> None:
     """Real blocks on the EVM: serial beside other machines, every executor beside the bound; some 3 minutes for 65 blocks."""
     con.log_to_stderr(verbose)
     from .evm import Request, run
 
-    run(Request(path, con.block_numbers(blocks), workers, rounds, peers, slow, mega), json)
+    run(Request(path, con.block_numbers(blocks), workers, rounds, peers, slow, mega), json, _page(html))
 
 
 @app.command("access")
@@ -160,6 +176,7 @@ def access_command(
     blocks: Annotated[str, typer.Option(help="Numbers with commas between; default all.")] = "",
     rounds: Annotated[int, typer.Option(help="Times are medians of so many.")] = 7,
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    html: _Html = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
 ) -> None:
     """Access lists of real blocks: size and speed, the best list of each transaction, dependencies from lists alone."""
@@ -167,7 +184,7 @@ def access_command(
     from .access import run
 
     con.check_range("--rounds", rounds, 1, 10_000)
-    run(path, con.block_numbers(blocks), rounds, json)
+    run(path, con.block_numbers(blocks), rounds, json, _page(html))
 
 
 @app.command("predict")
@@ -176,6 +193,7 @@ def predict_command(
     blocks: Annotated[str, typer.Option(help="Numbers with commas between; default all.")] = "",
     rounds: Annotated[int, typer.Option(help="Times are medians of so many.")] = 5,
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    html: _Html = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
 ) -> None:
     """Storage predicted by patterns, each block by those before it: how much is right, and what execution gains by it."""
@@ -183,7 +201,7 @@ def predict_command(
     from .prediction import run
 
     con.check_range("--rounds", rounds, 1, 10_000)
-    run(path, con.block_numbers(blocks), rounds, json)
+    run(path, con.block_numbers(blocks), rounds, json, _page(html))
 
 
 @app.command("storage")
@@ -198,6 +216,7 @@ def storage_command(
     folder: Annotated[Path | None, typer.Option(help="Where stores are made, and removed; default the system's.")] = None,
     chart: Annotated[Path | None, typer.Option(help="Draw all as .png, .svg or .pdf (extra plot).")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    html: _Html = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
 ) -> None:
     """Stores by backend, size, distribution and operation; beside their libraries; chains of blocks on slow reads."""
@@ -208,7 +227,7 @@ def storage_command(
         path, sizes, backends, batch=batch, rounds=rounds, blocks=con.block_numbers(blocks), chain_rounds=chain_rounds,
         folder=folder, chart=chart,
     )  # fmt: skip
-    run(made, json)
+    run(made, json, _page(html))
 
 
 @app.command("optimum")
@@ -217,13 +236,14 @@ def optimum_command(
     workers: Annotated[int, typer.Option(help="Of the makespans.")] = 8,
     time_limit: Annotated[float, typer.Option(help="Seconds for each exact optimum.")] = 10.0,
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    html: _Html = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
 ) -> None:
     """Ratio of each heuristic to the exact optimum (needs the extra `exact`), and built blocks beside their bound."""
     con.log_to_stderr(verbose)
     from .optimum import run
 
-    run(path, workers, time_limit, json)
+    run(path, workers, time_limit, json, _page(html))
 
 
 def main() -> None:

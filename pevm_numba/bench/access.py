@@ -28,8 +28,10 @@ from ..io.evm_tables import chosen_numbers, read_evm_blocks
 from ..io.files import read_block
 from ..machine.ops import Mode
 from ..schedule.dependencies import dependencies
+from .html_target import Page
+from .outputs import check_outputs, write_outputs
 from .rounds import interleaved
-from .tables import check_json, figure, print_paragraph, print_table
+from .tables import figure, print_paragraph, print_table
 
 __all__ = ["block_list_rows", "dependency_rows", "run", "transaction_rows"]
 
@@ -174,7 +176,9 @@ def _changed(sets: AccessSets) -> list[set[Any]]:
 # -------------------------------------------------------------------- showing
 
 
-def run(path: Path, numbers: Sequence[int] = (), rounds: int = 7, json: Path | None = None) -> list[dict[str, Any]]:
+def run(
+    path: Path, numbers: Sequence[int] = (), rounds: int = 7, json: Path | None = None, page: Page | None = None
+) -> list[dict[str, Any]]:
     """Measure and print all tables.
 
     Raises
@@ -182,7 +186,7 @@ def run(path: Path, numbers: Sequence[int] = (), rounds: int = 7, json: Path | N
     PevmError
         If the folder has no such blocks, or something does not come out as it must.
     """
-    check_json(json, [path])
+    check_outputs(json, page, [path])
     wanted = chosen_numbers(path, numbers)
     lists, txs, deps = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
     for block in progress(read_evm_blocks(path, wanted), "listing", len(wanted)):
@@ -197,10 +201,7 @@ def run(path: Path, numbers: Sequence[int] = (), rounds: int = 7, json: Path | N
     _show_transactions(txs)
     _show_dependencies(deps)
     rows = lists + txs + deps
-    if json is not None:
-        from .report import write_json
-
-        write_json(json, rows)
+    write_outputs(json, page, rows)
     return rows
 
 

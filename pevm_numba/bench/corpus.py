@@ -20,7 +20,9 @@ from ..schedule.policies import schedule
 from ..schedule.simulate import compare
 from ..survey.definitions import DEFINITIONS, definition_row
 from .bal import bal_table
-from .tables import check_json, figure, print_paragraph, print_table
+from .html_target import Page
+from .outputs import check_outputs, write_outputs
+from .tables import figure, print_paragraph, print_table
 
 __all__ = ["WORKERS", "definition_summary", "model_rows", "model_summary", "run", "worker_rows", "worker_summary"]
 
@@ -276,8 +278,10 @@ def _lists(path: Path) -> Path:
     return direct if direct.exists() else path / "bal" / _LISTS
 
 
-def run(path: Path, json_path: Path | None = None, *, verbose: bool = False) -> list[dict[str, Any]]:
-    """Work the tables out, show them, and write JSON if asked.
+def run(
+    path: Path, json_path: Path | None = None, page: Page | None = None, *, verbose: bool = False
+) -> list[dict[str, Any]]:
+    """Work the tables out, show them, and write JSON and page if asked.
 
     Parameters
     ----------
@@ -285,6 +289,8 @@ def run(path: Path, json_path: Path | None = None, *, verbose: bool = False) -> 
         Folder with ``bal/eip7928_accesses.parquet`` or ``op_trace`` or both; or the folder ``bal``, or its file.
     json_path : Path, optional
         For a list of objects, told apart by `table`.
+    page : Page, optional
+        To show the same objects.
     verbose : bool
         Show every block.
 
@@ -293,9 +299,7 @@ def run(path: Path, json_path: Path | None = None, *, verbose: bool = False) -> 
     PevmError
         On bad input.
     """
-    from .report import write_json
-
-    check_json(json_path, [path])
+    check_outputs(json_path, page, [path])
     existing(path)
     lists, traces = _lists(path), path / _TRACES
     if not lists.exists() and not traces.exists():
@@ -322,6 +326,5 @@ def run(path: Path, json_path: Path | None = None, *, verbose: bool = False) -> 
             _show_workers(speeds)
             _show_models(ways)
             results += [*simulated, *speeds, *models, *ways]
-    if json_path is not None:
-        write_json(json_path, results)
+    write_outputs(json_path, page, results)
     return results

@@ -30,11 +30,12 @@ from ..execute.run import execute
 from ..io.evm_tables import evm_numbers, read_evm_blocks
 from ..schedule.bounds import bounds
 from .evm_peers import PEERS, peer_missing
+from .html_target import Page
+from .outputs import check_outputs, write_outputs
 from .quiet import LEAST_PAIR, MOST_DRIFT, MOST_WAIT, look, waited_ns
-from .report import write_json
 from .rounds import Spread
 from .scenarios import tiny_evm_block
-from .tables import check_json, check_range, print_paragraph, print_table
+from .tables import check_range, print_paragraph, print_table
 
 __all__ = ["Request", "chained", "run"]
 
@@ -339,7 +340,7 @@ def _made_ready(workers: int) -> str:
     return f"Kernels ready in {taken:.1f} s ({was_compiled() - before} compiled), a block run by every executor included."
 
 
-def run(request: Request, json: Path | None = None) -> list[dict[str, Any]]:
+def run(request: Request, json: Path | None = None, page: Page | None = None) -> list[dict[str, Any]]:
     """Measure, print and maybe write all figures.
 
     Raises
@@ -350,7 +351,7 @@ def run(request: Request, json: Path | None = None) -> list[dict[str, Any]]:
         If a result is not the chain's, or not that of serial execution.
     """
     check_range("--rounds", request.rounds, 1, 10**6)
-    check_json(json, [request.path])
+    check_outputs(json, page, [request.path])
     workers = most_threads() if request.workers is None else request.workers
     check_range("--workers", workers, 1, 1024)
     numbers = request.numbers or tuple(evm_numbers(request.path))
@@ -370,6 +371,5 @@ def run(request: Request, json: Path | None = None) -> list[dict[str, Any]]:
     _show(rows, workers)
     for line in [*_summary(rows), ready]:
         print_paragraph(line)
-    if json is not None:
-        write_json(json, rows)
+    write_outputs(json, page, rows)
     return rows

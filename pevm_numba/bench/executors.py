@@ -17,8 +17,10 @@ from .breakeven import crossing_rows, draw, show_crossings, sweep
 from .cells import measure_cell
 from .contest import CORPUS, EXECUTORS, blocks_of
 from .graphs import EXECUTOR_CASES
+from .html_target import Page
 from .misses import measure_misses, show_misses
-from .tables import check_json, check_range, figure, print_paragraph, print_table
+from .outputs import check_outputs, write_outputs
+from .tables import check_range, figure, print_paragraph, print_table
 
 __all__ = ["OVERHEAD_US", "Request", "Target", "run", "targets"]
 
@@ -262,18 +264,16 @@ def _overheads(request: Request) -> list[dict[str, Any]]:
     return found
 
 
-def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]:
-    """Measure, show, and write JSON and chart if asked.
+def run(request: Request, json_path: Path | None = None, page: Page | None = None) -> list[dict[str, Any]]:
+    """Measure, show, and write JSON, page and chart if asked.
 
     Raises
     ------
     PevmError
         On bad arguments or input, or if a result differs from serial execution; no figure of it is shown or written then.
     """
-    from .report import write_json
-
     request.check()
-    check_json(json_path, request.inputs)
+    check_outputs(json_path, page, request.inputs)
     results = _matrix(request)
     print_paragraph(*_EXPLAINED)
     results += _overheads(request)
@@ -292,6 +292,5 @@ def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]
             print_paragraph(f"{request.chart}: break-even.")
     for target in targets(results):
         print_paragraph(str(target))
-    if json_path is not None:
-        write_json(json_path, results)
+    write_outputs(json_path, page, results)
     return results

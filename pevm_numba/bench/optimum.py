@@ -18,8 +18,9 @@ from ..io.paths import existing
 from ..schedule.building import build_block
 from ..schedule.exact import EXACT_LIMIT
 from ..schedule.optimality import optimality
-from .report import write_json
-from .tables import check_json, check_range, figure, print_paragraph, print_table
+from .html_target import Page
+from .outputs import check_outputs, write_outputs
+from .tables import check_range, figure, print_paragraph, print_table
 
 __all__ = ["run"]
 
@@ -149,7 +150,9 @@ def _show_built(rows: Sequence[dict[str, Any]]) -> None:
     )
 
 
-def run(path: Path | None, workers: int, time_limit: float, json_path: Path | None = None) -> list[dict[str, Any]]:
+def run(
+    path: Path | None, workers: int, time_limit: float, json_path: Path | None = None, page: Page | None = None
+) -> list[dict[str, Any]]:
     """Ratios of generated blocks and of the small blocks under `path`, and blocks built from its largest.
 
     Raises
@@ -161,7 +164,7 @@ def run(path: Path | None, workers: int, time_limit: float, json_path: Path | No
     """
     check_range("--workers", workers, 1, 2**31 - 1)
     check_range("--time-limit", time_limit, 0.01, 86_400)
-    check_json(json_path, [] if path is None else [path])
+    check_outputs(json_path, page, [] if path is None else [path])
     if path is not None:
         existing(path)
     rows = list(_ratios(progress(_generated(), "generated blocks", 2 * _REPEATS), workers, time_limit))
@@ -173,8 +176,7 @@ def run(path: Path | None, workers: int, time_limit: float, json_path: Path | No
         with status("building blocks"):
             known = [block for block in read_blocks(path) if block.chain_gas_used is not None]
             built = list(_built(max(known, key=lambda block: block.n_tx), workers)) if known else []
-    if json_path is not None:
-        write_json(json_path, [*rows, *built])
+    write_outputs(json_path, page, [*rows, *built])
     _show_ratios(rows, seen)
     if built:
         _show_built(built)

@@ -26,8 +26,10 @@ from ..execute.run import execute
 from ..io.evm_tables import chosen_numbers, read_evm_blocks
 from ..machine.ops import Field, Mode
 from ..schedule.policies import schedule
+from .html_target import Page
+from .outputs import check_outputs, write_outputs
 from .rounds import interleaved
-from .tables import check_json, figure, print_paragraph, print_table
+from .tables import figure, print_paragraph, print_table
 
 __all__ = ["THRESHOLDS", "block_rows", "mix_rows", "quality_rows", "run", "speed_row"]
 
@@ -245,7 +247,9 @@ def mix_rows(n_blocks: int = 6, n_tx: int = 500) -> Iterator[dict[str, Any]]:
 # -------------------------------------------------------------------- showing
 
 
-def run(path: Path, numbers: Sequence[int] = (), rounds: int = 5, json: Path | None = None) -> list[dict[str, Any]]:
+def run(
+    path: Path, numbers: Sequence[int] = (), rounds: int = 5, json: Path | None = None, page: Page | None = None
+) -> list[dict[str, Any]]:
     """Measure and print all tables.
 
     Raises
@@ -253,7 +257,7 @@ def run(path: Path, numbers: Sequence[int] = (), rounds: int = 5, json: Path | N
     PevmError
         If the folder has no such blocks, or something does not come out as it must.
     """
-    check_json(json, [path])
+    check_outputs(json, page, [path])
     wanted = chosen_numbers(path, numbers)
     blocks = progress(read_evm_blocks(path, wanted), "executing", len(wanted))
     pairs = [(block, execute(block, "serial").observed) for block in blocks if block.n_tx]
@@ -278,10 +282,7 @@ def run(path: Path, numbers: Sequence[int] = (), rounds: int = 5, json: Path | N
     rows += mix_rows()
     rows.append(speed_row())
     _show(rows)
-    if json is not None:
-        from .report import write_json
-
-        write_json(json, rows)
+    write_outputs(json, page, rows)
     return rows
 
 

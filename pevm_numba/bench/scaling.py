@@ -28,10 +28,11 @@ from ..schedule.simulate import simulate
 from ..schedule.timeline import Timeline
 from .contest import Contest, Round, blocks_of, contest
 from .executors import Request
+from .html_target import Page
+from .outputs import check_outputs, write_outputs
 from .quiet import awake
-from .report import write_json
 from .scenarios import with_work
-from .tables import check_json, print_paragraph, print_table
+from .tables import print_paragraph, print_table
 
 __all__ = ["MODEL_OF", "run"]
 
@@ -159,8 +160,10 @@ def _median(rows: Sequence[dict[str, Any]], executor: str, field: str) -> float:
     return float(np.median([row[field] for row in rows if row["executor"] == executor]))
 
 
-def run(request: Request, counts: Sequence[int], json_path: Path | None = None) -> list[dict[str, Any]]:
-    """Measure, simulate, show, and write JSON if asked.
+def run(
+    request: Request, counts: Sequence[int], json_path: Path | None = None, page: Page | None = None
+) -> list[dict[str, Any]]:
+    """Measure, simulate, show, and write JSON and page if asked.
 
     Parameters
     ----------
@@ -169,6 +172,7 @@ def run(request: Request, counts: Sequence[int], json_path: Path | None = None) 
     counts : sequence of int
         Numbers of workers; those that the machine has cores for are measured too.
     json_path : Path, optional
+    page : Page, optional
 
     Raises
     ------
@@ -176,7 +180,7 @@ def run(request: Request, counts: Sequence[int], json_path: Path | None = None) 
         On bad arguments or input, or if a result differs from serial execution.
     """
     replace(request, workers=1).check()
-    check_json(json_path, request.inputs)
+    check_outputs(json_path, page, request.inputs)
     cores = _cores()
     results: list[dict[str, Any]] = []
     blocks = dict(blocks_of(request.cases, request.n_tx, request.corpus, request.seed))
@@ -195,6 +199,5 @@ def run(request: Request, counts: Sequence[int], json_path: Path | None = None) 
         f"{_median(results, 'waves', 'barrier_ns'):,.0f} ns for each barrier of waves. "
         f"Measured: medians of quiet rounds on this machine's {cores} cores, each result compared with serial execution."
     )
-    if json_path is not None:
-        write_json(json_path, results)
+    write_outputs(json_path, page, results)
     return results

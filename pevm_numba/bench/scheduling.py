@@ -24,8 +24,10 @@ from ..schedule.index import KeyIndex
 from ..schedule.plan import Schedule
 from ..schedule.policies import schedule
 from .graphs import CASES, first_wave_is_maximal, make_access
+from .html_target import Page
+from .outputs import check_outputs, write_outputs
 from .rounds import Spread, interleaved, peak_growth
-from .tables import check_json, check_range, figure, print_paragraph, print_table
+from .tables import check_range, figure, print_paragraph, print_table
 
 __all__ = ["BENCH_GRAPH_LIMIT", "Request", "measure_case", "run"]
 
@@ -248,18 +250,16 @@ _EXPLAINED: Final = (
 )
 
 
-def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]:
-    """Measure, show, and write JSON if asked.
+def run(request: Request, json_path: Path | None = None, page: Page | None = None) -> list[dict[str, Any]]:
+    """Measure, show, and write JSON and page if asked.
 
     Raises
     ------
     PevmError
         On bad arguments, or if a result is wrong; no figure of it is shown or written then.
     """
-    from .report import write_json
-
     request.check()
-    check_json(json_path)
+    check_outputs(json_path, page)
     results: list[dict[str, Any]] = []
     for place, case in enumerate(CASES, 1):
         rows: list[dict[str, Any]] = []
@@ -271,8 +271,7 @@ def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]
     print_paragraph(*_EXPLAINED)
     if request.peers:
         results += _peers(request)
-    if json_path is not None:
-        write_json(json_path, results)
+    write_outputs(json_path, page, results)
     return results
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._kernels.jit import most_threads
 from ..access.oracles import ORACLES
@@ -20,14 +20,21 @@ from ..generate import PRESETS
 from ..io.any_block import any_block_numbers
 from ..io.evm_tables import is_evm_folder
 from ..schedule.policies import POLICIES
-from .report import comparison_line, show, write_json
+from .html_target import Page
+from .outputs import check_outputs, write_outputs
+from .report import comparison_line, show, summary_lines
 from .scenarios import DEFAULT_PRESETS, Scenario, from_path, from_presets, kind_name
-from .tables import check_json
-from .timing import Options, compare_graphs, measure, warm_up
+from .timing import Options, compare_graphs, measure, timeline_of, warm_up
+
+if TYPE_CHECKING:
+    from .html_figures import Timed
 
 __all__ = ["Request", "measure_all", "run"]
 
 log = logging.getLogger("pevm_numba")
+
+#: Transactions of the largest block of which a page shows when each ran.
+_MOST_BARS = 1000
 
 
 @dataclass(frozen=True)
@@ -103,11 +110,11 @@ def measure_all(request: Request, blocks: Sequence[AnyBlock], source: Path) -> l
     """
     evm = [isinstance(block, EvmBlock) for block in blocks]
     names = [f"{'evm' if one else kind_name(source)} {block.number}" for one, block in zip(evm, blocks)]
-    return _measured(request.options(), map(Scenario, names, blocks), len(blocks), any(evm), None)
+    return _measured(request.options(), map(Scenario, names, blocks), len(blocks), any(evm))
 
 
-def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]:
-    """Measure, show, and write JSON if asked.
+def run(request: Request, json_path: Path | None = None, page: Page | None = None) -> list[dict[str, Any]]:
+    """Measure, show, and write JSON and page if asked.
 
     Raises
     ------
@@ -115,31 +122,52 @@ def run(request: Request, json_path: Path | None = None) -> list[dict[str, Any]]
         On bad arguments or input, or if any result differs from serial execution; nothing is shown or written then.
     """
     wanted = request.options()
-    check_json(json_path, request.inputs)
+    check_outputs(json_path, page, request.inputs)
     scenarios, total = request.scenarios()
-    return _measured(wanted, scenarios, total, any(map(is_evm_folder, request.inputs)), json_path)
+    return _measured(wanted, scenarios, total, any(map(is_evm_folder, request.inputs)), json_path, page)
 
 
 def _measured(
-    wanted: list[Options], scenarios: Iterable[Scenario], total: int, evm: bool, json_path: Path | None
+    wanted: list[Options],
+    scenarios: Iterable[Scenario],
+    total: int,
+    evm: bool,
+    json_path: Path | None = None,
+    page: Page | None = None,
 ) -> list[dict[str, Any]]:
     with status("compiling or loading kernels"):
         warm = warm_up(_warming(wanted), evm)
     log.info("kernels ready in %.0f ms, %d compiled", warm.compile_ms, warm.kernels_compiled)
     results: list[dict[str, Any]] = []
     graphs: list[str] = []
+    example: tuple[float, Scenario, Options] | None = None
     for scenario in progress(scenarios, "measuring", total):
         for options in wanted:
             row = measure(scenario, options, warm)
             results.append(row)
             counts = row["executor"], row["rounds_quiet"], row["rounds"], row["parallel_waves"], row["waves"]
+            if page is not None and _is_example(row, -1.0 if example is None else example[0]):
+                example = row["serial_time_ms"], scenario, options
             log.info("%s by %s: %d of %d rounds quiet, %d of %d waves on several threads", scenario.name, *counts)
         compared = compare_graphs(scenario.block) if scenario.block.n_tx >= 1000 else None
         if compared is not None:
             graphs.append(comparison_line(scenario.name, *compared))
     if not results:
         raise BlockError("nothing to measure: the input holds no block")
-    if json_path is not None:
-        write_json(json_path, results)
-    show(results, [*graphs[:5], f"Kernels ready in {warm.compile_ms / 1e3:.1f} s ({warm.kernels_compiled} compiled)."])
+    notes = [*graphs[:5], f"Kernels ready in {warm.compile_ms / 1e3:.1f} s ({warm.kernels_compiled} compiled)."]
+    timed = None if example is None else _timed(*example[1:])
+    said = [line.replace(" (red)", "") for line in summary_lines(results)]  # a page has a mark for that, not only a colour
+    write_outputs(json_path, page, results, notes=[*said, *notes], timed=timed)
+    show(results, notes)
     return results
+
+
+def _is_example(row: dict[str, Any], longest: float) -> bool:
+    """Whether a page shows when each transaction of this block ran: the longest that still has bars that can be seen."""
+    return row["executor"] != "serial" and 0 < row["n_tx"] <= _MOST_BARS and row["serial_time_ms"] > longest
+
+
+def _timed(scenario: Scenario, options: Options) -> Timed:
+    from .html_figures import Timed
+
+    return Timed(scenario.name, options.executor, timeline_of(scenario, options))

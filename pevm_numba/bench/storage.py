@@ -14,11 +14,13 @@ from ..io.paths import check_target
 from ..plot.storage import storage_comparison
 from ..plot.style import need_matplotlib, save
 from ..storage.opening import BACKENDS
+from .html_target import Page
+from .outputs import check_outputs, write_outputs
 from .storage_cells import OPERATIONS, Stores, load_rows, workload_rows
 from .storage_chain import KINDS, backend_rows, delay_rows, in_parts
 from .storage_direct import against_rows
 from .storage_load import DISTRIBUTIONS
-from .tables import check_json, check_range, figure, print_paragraph, print_table
+from .tables import check_range, figure, print_paragraph, print_table
 
 __all__ = ["Request", "run"]
 
@@ -77,7 +79,7 @@ class Request(NamedTuple):
         return made
 
 
-def run(asked: Request, json: Path | None = None) -> list[dict[str, Any]]:
+def run(asked: Request, json: Path | None = None, page: Page | None = None) -> list[dict[str, Any]]:
     """Measure and print all tables.
 
     Raises
@@ -85,7 +87,7 @@ def run(asked: Request, json: Path | None = None) -> list[dict[str, Any]]:
     PevmError
         If the folder has no such blocks, a store gives what was not put there, or there is no room.
     """
-    check_json(json, [] if asked.path is None else [asked.path])
+    check_outputs(json, page, [] if asked.path is None else [asked.path])
     if asked.path is not None:
         chosen_numbers(asked.path, asked.blocks)
     if asked.chart is not None:
@@ -105,10 +107,7 @@ def run(asked: Request, json: Path | None = None) -> list[dict[str, Any]]:
         rows += against_rows(folder, asked.backends, size, min(10_000, size // 4), asked.rounds)
         _show_stores(rows)
         rows += _chains(asked, folder)
-    if json is not None:
-        from .report import write_json
-
-        write_json(json, rows)
+    write_outputs(json, page, rows)
     if asked.chart is not None:
         save(storage_comparison(rows)[0], asked.chart)
     return rows

@@ -8,7 +8,6 @@ from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import door
 from .._kernels.jit import was_compiled
@@ -19,15 +18,17 @@ from ..block import Block
 from ..errors import BlockError, ExecutionError, TooLargeError
 from ..evm.block import AnyBlock
 from ..execute.machines import machine_of
+from ..execute.result import TxTimes
 from ..execute.run import execute
 from ..generate import generate
 from ..metrics import Rounds, describe_machine, percentiles_ms, time_fields, versions
 from ..schedule.bounds import critical_path_cost, speedup_bound
 from ..schedule.conflicts import all_pairs_graph, conflict_counts, conflict_graph
 from ..schedule.policies import GRAPH_POLICIES, schedule
+from ..schedule.timeline import Timeline
 from .scenarios import Scenario, add_noops, nanoseconds_per_step, tiny_evm_block
 
-__all__ = ["Options", "WarmUp", "compare_graphs", "measure", "warm_up"]
+__all__ = ["Options", "WarmUp", "compare_graphs", "measure", "timeline_of", "warm_up"]
 
 
 #: Counters of a run that are reported as they are.
@@ -179,15 +180,15 @@ class _Subject:
         self.result.check_equal(self.reference)
         rounds.verify.append(perf_counter_ns() - start)
 
-    def latencies(self) -> NDArray[np.int64]:
-        """(n_tx,) nanoseconds from start to end of each transaction in one more run that takes these times, compared too."""
+    def timed_run(self) -> TxTimes:
+        """When each transaction ran, in one more run that takes these times; it is compared, too."""
         given = self.hints | {"schedule": self.job.schedule, "access": self.job.access}
         timed = self.machine.job(self.block, self.executor, workers=self.options.workers, timed=True, **given)
         timed.plan()
         result = timed.collect(*timed.run())
         result.check_equal(self.reference)
         assert result.times is not None
-        return result.times.end - result.times.start
+        return result.times
 
 
 def measure(scenario: Scenario, options: Options, warm: WarmUp) -> dict[str, Any]:
@@ -205,11 +206,7 @@ def measure(scenario: Scenario, options: Options, warm: WarmUp) -> dict[str, Any
     BlockError
         If an option is out of range.
     """
-    block = scenario.block
-    if options.work_us:
-        if not isinstance(block, Block):
-            raise BlockError(f"work = {options.work_us:g} us: is added as micro-ops, which an EVM block has none of")
-        block = add_noops(block, max(1, round(options.work_us * 1e3 / nanoseconds_per_step())))
+    block = _with_work(scenario.block, options.work_us)
     door.integer("repeat", options.repeat, 1, 10**6)
     subject = _Subject(block, options)
     rounds = Rounds.empty()
@@ -241,6 +238,30 @@ def measure(scenario: Scenario, options: Options, warm: WarmUp) -> dict[str, Any
     return fields
 
 
+def _with_work(block: AnyBlock, work_us: float) -> AnyBlock:
+    """The block, with so many microseconds of work added to every transaction."""
+    if not work_us:
+        return block
+    if not isinstance(block, Block):
+        raise BlockError(f"work = {work_us:g} us: is added as micro-ops, which an EVM block has none of")
+    return add_noops(block, max(1, round(work_us * 1e3 / nanoseconds_per_step())))
+
+
+def timeline_of(scenario: Scenario, options: Options) -> Timeline:
+    """When each transaction ran, in nanoseconds, in one warm run by the executor that `measure` measures.
+
+    Raises
+    ------
+    ExecutionError
+        If its result differs from serial execution.
+    BlockError
+        As `measure`.
+    """
+    subject = _Subject(_with_work(scenario.block, options.work_us), options)
+    subject.run_round(Rounds.empty())
+    return subject.timed_run().timeline()
+
+
 def _graph_time(subject: _Subject) -> int | None:
     """Time of the conflict graph where the policy needs one: taken apart, since the policy builds it inside."""
     if not subject.scheduled or subject.options.policy not in GRAPH_POLICIES:
@@ -262,6 +283,7 @@ def _block_fields(subject: _Subject, fields: dict[str, Any]) -> dict[str, Any]:
     workers = subject.workers
     bound = speedup_bound(ordered, cost[order], workers) if block.n_tx else None
     execute_s = fields["execute_time_ms"] / 1e3
+    times = subject.timed_run()
     return {
         "waves": n_waves,
         "parallel_waves": subject.counters["parallel_waves"],
@@ -277,7 +299,7 @@ def _block_fields(subject: _Subject, fields: dict[str, Any]) -> dict[str, Any]:
         "bound_gas": speedup_bound(ordered, reference.gas_used[order], workers) if block.n_tx else None,
         "bound_share": fields["speedup_execute"] / bound if bound else None,
         **percentiles_ms(cost, "tx_latency"),
-        **percentiles_ms(subject.latencies(), "tx_parallel_latency"),
+        **percentiles_ms(times.end - times.start, "tx_parallel_latency"),
         "work_per_tx_us": fields["serial_time_ms"] * 1e3 / block.n_tx if block.n_tx else None,
         "iops": reference.observed.n_accesses / execute_s if block.n_tx else None,
         "total_gas": int(reference.gas_used.sum()),
