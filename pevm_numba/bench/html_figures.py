@@ -29,6 +29,8 @@ _WIDTH: Final = 5.0
 _LINE, _AROUND = 0.19, 1.1
 #: More lines than this carry no names.
 _MOST_NAMED: Final = 100
+#: From more lines than this on the axis is at the top, too.
+_MOST_SEEN: Final = 20
 #: Slices of the time of a run whose parallelism is drawn.
 _SLICES: Final = 100
 #: What texts and frames are drawn with; becomes the page's colour of ink. No other colour of a figure is this one.
@@ -103,7 +105,10 @@ def _points(chart: Chart, rows: Sequence[Mapping[str, Any]]) -> list[_Point]:
     """The values of a chart; serial execution over itself, and rows without a value, are none."""
     found = list[_Point]()
     for row in rows:
-        label = ", ".join(_label(name, row[name]) for name in chart.labels)
+        words = [_label(name, row[name]) for name in chart.labels]
+        if not all(words):
+            continue  # an empty name says that there is nothing to compare with
+        label = ", ".join(words)
         inner = row.get(chart.series)
         for name, one in inner.items() if isinstance(inner, Mapping) else [(shown(chart.series, inner), row)]:
             value = one.get(chart.value)
@@ -147,7 +152,8 @@ def _chart(chart: Chart, points: Sequence[_Point], key: str, bound: str) -> Pict
         ax.set_ylim(len(labels) - 0.5, -0.5)
         ax.grid(axis="y", lw=0.4, color=_INK, alpha=0.15)
         _value_axis(ax, chart)
-        ax.figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small", handletextpad=0.3)
+        ax.tick_params(axis="x", labeltop=len(labels) > _MOST_SEEN, top=len(labels) > _MOST_SEEN)
+        ax.figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize="small", handletextpad=0.3)
         what = f"{chart.title}: {len(points):,} {'value' if len(points) == 1 else 'values'}"
         svg = _svg(ax, key, what)
     caption = f"{chart.axis[0].upper()}{chart.axis[1:]}, by {_and([name.replace('_', ' ') for name in chart.labels])}."
@@ -215,8 +221,7 @@ def _timed(timed: Timed, number: int) -> list[Picture]:
         running, edges = running_in(line, _SLICES)
         ax.stairs(running, edges, fill=True, color=COLOURS[0], alpha=0.85)
         ax.axhline(running.mean(), color=_INK, lw=0.8, ls=(0, (4, 3)))
-        ax.annotate(f"mean {running.mean():.2f}", (1, running.mean()), xycoords=("axes fraction", "data"),
-                    xytext=(-2, 3), textcoords="offset points", ha="right")  # fmt: skip
+        ax.set_title(f"mean {running.mean():.2f} of {line.n_workers}", loc="left", fontsize="medium")
         ax.set_xlim(0, edges[-1])
         ax.set_ylim(0, max(line.n_workers, 1) * 1.05)
         ax.locator_params(axis="y", integer=True)

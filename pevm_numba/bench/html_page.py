@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ..errors import BlockError, ExecutionError
 from ..fields import TABLES
@@ -21,6 +21,10 @@ from .html_specs import MAIN, definitions_of, spec_of
 from .html_table import tables_of
 
 __all__ = ["page_of", "write_page"]
+
+
+#: Tables whose names are abbreviations.
+_ACRONYMS: Final = ("bal", "evm")
 
 
 def write_page(
@@ -125,7 +129,7 @@ def _title(tables: Mapping[str, Any]) -> str:
 
 
 def _heading(table: str) -> str:
-    return "Results" if table == MAIN else table[0].upper() + table[1:]
+    return "Results" if table == MAIN else table.upper() if table in _ACRONYMS else table[0].upper() + table[1:]
 
 
 def _compared_html(tables: Mapping[str, Sequence[Any]]) -> str:

@@ -145,12 +145,12 @@ _SPECS: Final[dict[str, Spec]] = {
     "workers": Spec(("block_number", "workers"), compared=_SIMULATED),
     "workers summary": Spec(
         ("workers", "way"), compared=_SIMULATED,
-        chart=_over("Simulated speed-up of all blocks by workers", ("workers",), "way", "total"),
+        chart=_over("Simulated speed-up of all blocks by waves and lists", ("workers",), "way", "total"),
     ),
     "models": Spec(("block_number", "model", "workers"), ("speedup",), compared=_SIMULATED),
     "models summary": Spec(
         ("model", "workers"), ("total",), compared=_SIMULATED,
-        chart=_over("Simulated speed-up of all blocks by workers", ("workers",), "model", "total"),
+        chart=_over("Simulated speed-up of all blocks by each model", ("workers",), "model", "total"),
     ),
     "executors": Spec(
         ("case", "work_us", "executor", "workers"), (*_SPEEDS, "speedup_given", "speedup_computed"),

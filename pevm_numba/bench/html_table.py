@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
+import numpy as np
+
 from .html_specs import Spec, definitions_of, spec_of
 from .tables import figure
 
@@ -45,6 +47,11 @@ class Column:
         """Whether all values that there are, at least one, are numbers."""
         there = [value for value in self.values if value is not None]
         return bool(there) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in there)
+
+    @property
+    def above(self) -> str:
+        """Name of the object that the field is in; empty: of the row itself."""
+        return self.name.rpartition(".")[0]
 
     @property
     def constant(self) -> bool:
@@ -127,28 +134,29 @@ def tables_of(table: str, rows: Sequence[Mapping[str, Any]], number: int) -> str
     left = [column for column in columns if column not in keys and column not in shared]
     out = list[str]()
     for title, part in _parts(spec, left):
-        out.append(_table_html(title or table, spec, [*keys, *part], f"t{number}p{len(out)}", len(keys)))
+        out.append(_table_html(title or table, spec, [*keys, *part], f"t{number}p{len(out)}"))
     if shared:
         out.append(_shared_html(shared, f"t{number}s", len(rows)))
     return "".join(out)
 
 
 def _parts(spec: Spec, columns: Sequence[Column]) -> list[tuple[str, list[Column]]]:
-    """Columns by part; those that no part names, `_WIDTH` at a time. One part without columns if there are none."""
+    """Columns by part; those that no part names some at a time, those of an object together. At least one part."""
     parts = [(title, [column for column in columns if column.name in names]) for title, names in spec.parts]
     for (title, names), (_, found) in zip(spec.parts, parts):
         assert len(set(names)) == len(names), title
         found.sort(key=lambda column: names.index(column.name))
     taken = {name for _, names in spec.parts for name in names}
     rest = [column for column in columns if column.name not in taken]
-    pieces = max(1, math.ceil(len(rest) / _WIDTH))
-    size = math.ceil(len(rest) / pieces)
-    for start in range(0, len(rest), max(1, size)):
-        parts.append((f"part {start // size + 1} of {pieces}" if pieces > 1 else "", rest[start : start + size]))
+    plain = [column for column in rest if "." not in column.name]
+    pieces = math.ceil(len(plain) / _WIDTH)
+    parts += [("", [plain[i] for i in piece]) for piece in np.array_split(np.arange(len(plain)), max(1, pieces))]
+    for above in dict.fromkeys(column.above for column in rest if column.above):
+        parts.append((above, [column for column in rest if column.above == above]))
     return [part for part in parts if part[1]] or [("", [])]
 
 
-def _table_html(title: str, spec: Spec, columns: Sequence[Column], key: str, n_keys: int) -> str:
+def _table_html(title: str, spec: Spec, columns: Sequence[Column], key: str) -> str:
     heads = "".join(
         f'<th scope="col" data-kind="{"number" if column.numeric else "text"}">'
         f'<span class="name">{_breakable(column.name)}</span>{_below(column, f"{key}c{place}")}</th>'
@@ -161,8 +169,8 @@ def _table_html(title: str, spec: Spec, columns: Sequence[Column], key: str, n_k
     popups = "".join(_popup(column, f"{key}c{place}") for place, column in enumerate(columns))
     caption = f"{escape(title)}, {len(lines):,} {'row' if len(lines) == 1 else 'rows'}"
     return (
-        f'<div class="scroll" tabindex="0" role="group" aria-label="{caption}">\n'
-        f'<table class="sortable keys{min(n_keys, 2)}"><caption>{caption}</caption>\n'
+        f'<h3 id="{key}">{caption}</h3>\n<div class="scroll" tabindex="0" role="group" aria-labelledby="{key}">\n'
+        f'<table class="sortable" aria-labelledby="{key}">\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{chr(10).join(lines)}\n</tbody></table>\n</div>\n{popups}\n"
     )
 
@@ -228,7 +236,7 @@ def _exact(value: float) -> str:
 
 
 def _slower(spec: Spec, name: str, value: float) -> bool:
-    last = name.rsplit(".", 1)[-1]
+    last = name.rpartition(".")[2]
     return (last in spec.gains and value < 1) or (last in spec.costs and value > 1)
 
 
