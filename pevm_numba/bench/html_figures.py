@@ -144,7 +144,7 @@ def _chart(chart: Chart, points: Sequence[_Point], key: str, bound: str) -> Pict
                 ax.plot(*zip(*limits), ls="", marker="|", ms=7, mew=2, color=_INK, alpha=0.45, label=label)
             colour = COLOURS[place % len(COLOURS)]
             ax.plot([point.value for point in mine], lines, ls="", marker=_MARKERS[place % len(_MARKERS)], ms=4.5,
-                    color=colour, label=name, clip_on=False, zorder=3)  # fmt: skip
+                    color=colour, label=_plain(name), clip_on=False, zorder=3)  # fmt: skip
         if chart.one:
             ax.axvline(1, color=_INK, lw=0.8, ls=(0, (4, 3)), label=f"1: {chart.one}")
         named = len(labels) <= _MOST_NAMED

@@ -144,7 +144,7 @@ _SPECS: Final[dict[str, Spec]] = {
     "definitions summary": Spec(("definition",), compared="Over the rows of definitions, whose schedules were checked."),
     "workers": Spec(("block_number", "workers"), compared=_SIMULATED),
     "workers summary": Spec(
-        ("workers", "way"), compared=_SIMULATED,
+        ("workers", "way"), ("total", "mean", "median", "least", "most"), compared=_SIMULATED,
         chart=_over("Simulated speed-up of all blocks by waves and lists", ("workers",), "way", "total"),
     ),
     "models": Spec(("block_number", "model", "workers"), ("speedup",), compared=_SIMULATED),

@@ -142,10 +142,8 @@ def tables_of(table: str, rows: Sequence[Mapping[str, Any]], number: int) -> str
 
 def _parts(spec: Spec, columns: Sequence[Column]) -> list[tuple[str, list[Column]]]:
     """Columns by part; those that no part names some at a time, those of an object together. At least one part."""
-    parts = [(title, [column for column in columns if column.name in names]) for title, names in spec.parts]
-    for (title, names), (_, found) in zip(spec.parts, parts):
-        assert len(set(names)) == len(names), title
-        found.sort(key=lambda column: names.index(column.name))
+    named = {column.name: column for column in columns}
+    parts = [(title, [named[name] for name in names if name in named]) for title, names in spec.parts]
     taken = {name for _, names in spec.parts for name in names}
     rest = [column for column in columns if column.name not in taken]
     plain = [column for column in rest if "." not in column.name]
