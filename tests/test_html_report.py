@@ -24,7 +24,7 @@ from pevm_numba.bench import __main__ as main
 from pevm_numba.bench import corpus, html_page, session
 from pevm_numba.bench.html_figures import Timed, pictures_of, running_in
 from pevm_numba.bench.html_page import page_of
-from pevm_numba.bench.html_specs import MAIN, definitions_of, spec_of
+from pevm_numba.bench.html_specs import MAIN, definitions_of, meaning_of, spec_of
 from pevm_numba.bench.html_table import columns_of, flat
 from pevm_numba.bench.html_target import Page
 from pevm_numba.bench.outputs import check_outputs
@@ -154,6 +154,19 @@ def test_every_column_of_every_table_has_its_own_definition():
         assert {name for name in fields if name not in ("versions", "machine", "table")} <= set(popups.values()), table
         for name, (_, text) in fields.items():
             assert (text[0].upper() + text[1:]) in page.said("dd"), name
+
+
+def test_a_definition_that_refers_to_another_field_brings_its_definition_along():
+    speedup = "speedup: serial / execution time, median over the rounds"
+    assert meaning_of("executors", "high") == f"upper quartile of the same ({speedup})"
+    assert meaning_of("store against", "ratio_high").startswith("its upper quartile (ratio: time of the store")
+    assert FIELDS["requeued"][1] in meaning_of("misses", "requeued")
+    assert meaning_of("chain", "ms_low") == "least"
+    for table in [MAIN, *TABLES]:
+        for name, (_, text) in definitions_of(table).items():
+            refers = text.startswith("the same") or text.endswith("of the same") or "likewise" in text
+            assert (meaning_of(table, name) != text) >= refers, (table, name)
+    assert meaning_of("executors", "regret") == TABLES["executors"][1]["regret"][1], "the same of another is no reference"
 
 
 def test_specs_name_fields_that_there_are():
@@ -293,6 +306,14 @@ def test_figures_hold_their_texts_as_text_in_the_page_s_colours():
 def test_serial_rows_and_empty_blocks_are_no_dots():
     rows = [row_of(executor="serial"), row_of(n_tx=0, speedup_execute=None)]
     assert pictures_of({MAIN: rows}) == []
+
+
+def test_one_value_far_off_does_not_press_the_others_together():
+    near = [row_of(scenario=f"block {n}", speedup_execute=1.0 + n / 10) for n in range(5)]
+    (picture, _) = pictures_of({MAIN: [*near, row_of(speedup_execute=500.0)]})
+    dots = re.findall(r'<use href="#f0-m\w+" x="([\d.]+)" y="[\d.]+" style="fill: var\(--c0\)', picture.svg)
+    places = sorted({float(dot) for dot in dots})
+    assert places[-2] - places[0] > 10, "of 360 units"
 
 
 def test_figures_leave_matplotlib_as_it_was():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..plot import COLOURS, gantt
 from ..schedule.timeline import Timeline
-from .html_specs import MAIN, Chart, definitions_of, spec_of
+from .html_specs import MAIN, Chart, definitions_of, meaning_of, spec_of
 from .html_table import shown
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ _LINE, _AROUND = 0.19, 1.1
 _MOST_NAMED: Final = 100
 #: From more lines than this on the axis is at the top, too.
 _MOST_SEEN: Final = 20
+#: Times the median from which on a value makes the axis logarithmic.
+_FAR: Final = 10.0
 #: Slices of the time of a run whose parallelism is drawn.
 _SLICES: Final = 100
 #: What texts and frames are drawn with; becomes the page's colour of ink. No other colour of a figure is this one.
@@ -93,12 +95,17 @@ def pictures_of(tables: Mapping[str, Sequence[Mapping[str, Any]]], timed: Timed 
         chart = spec_of(table).chart
         points = [] if chart is None else _points(chart, rows)
         if chart is not None and points:
-            found.append(_chart(chart, points, f"f{len(found)}", definitions_of(table).get("bound", ("", ""))[1]))
+            found.append(_chart(chart, points, f"f{len(found)}", _bound(table)))
         if table == MAIN:
             found += _times(rows, f"f{len(found)}")
     if timed is not None:
         found += _timed(timed, len(found))
     return found
+
+
+def _bound(table: str) -> str:
+    """What the field `bound` of a table means; empty if it has none."""
+    return meaning_of(table, "bound") if "bound" in definitions_of(table) else ""
 
 
 def _points(chart: Chart, rows: Sequence[Mapping[str, Any]]) -> list[_Point]:
@@ -123,11 +130,12 @@ def _points(chart: Chart, rows: Sequence[Mapping[str, Any]]) -> list[_Point]:
 
 def _label(name: str, value: Any) -> str:
     """A value as part of a line's name, with what it counts where the bare number would not say."""
-    text = shown(name, value)
+    text = f"{value:g}" if isinstance(value, float) else shown(name, value)
     if name == "seen":
         return "seen before" if value else "any"
-    return {"work_us": f"{text} us", "workers": f"{text} workers", "miss_rate": f"{text} missed", "keys": f"{text} keys",
-            "delay_us": f"{text} us a read"}.get(name, text)  # fmt: skip
+    units = {"work_us": "us", "miss_rate": "missed", "keys": "keys", "delay_us": "us a read"}
+    units["workers"] = "worker" if value == 1 else "workers"
+    return f"{text} {units[name]}" if name in units else text
 
 
 def _chart(chart: Chart, points: Sequence[_Point], key: str, bound: str) -> Picture:
@@ -151,23 +159,24 @@ def _chart(chart: Chart, points: Sequence[_Point], key: str, bound: str) -> Pict
         ax.set_yticks(range(len(labels)) if named else [], [_plain(label) for label in labels] if named else [])
         ax.set_ylim(len(labels) - 0.5, -0.5)
         ax.grid(axis="y", lw=0.4, color=_INK, alpha=0.15)
-        _value_axis(ax, chart)
+        if chart.log or _far_apart([point.value for point in points]):
+            ax.set_xscale("log")
+        else:
+            ax.set_xlim(left=0)
+        ax.set_xlabel(chart.axis)
         ax.tick_params(axis="x", labeltop=len(labels) > _MOST_SEEN, top=len(labels) > _MOST_SEEN)
         ax.figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize="small", handletextpad=0.3)
         what = f"{chart.title}: {len(points):,} {'value' if len(points) == 1 else 'values'}"
         svg = _svg(ax, key, what)
-    caption = f"{chart.axis[0].upper()}{chart.axis[1:]}, by {_and([name.replace('_', ' ') for name in chart.labels])}."
+    caption = f"One line for each {_and([name.removesuffix('_us').replace('_', ' ') for name in chart.labels])}."
     if any(point.bound is not None for point in points):
         caption += f" The bars are bounds: {bound}."
     return Picture(chart.title, svg, caption)
 
 
-def _value_axis(ax: Axes, chart: Chart) -> None:
-    if chart.log:
-        ax.set_xscale("log")
-    else:
-        ax.set_xlim(left=0)
-    ax.set_xlabel(chart.axis)
+def _far_apart(values: Sequence[float]) -> bool:
+    """Whether one value, such as that of a disturbed run, would press all others together on an axis that begins at 0."""
+    return min(values) > 0 and max(values) > _FAR * float(np.median(values))
 
 
 def _and(words: Sequence[str]) -> str:

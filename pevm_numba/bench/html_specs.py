@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from ..fields import FIELDS, TABLES
 
-__all__ = ["MAIN", "Chart", "Spec", "definitions_of", "spec_of"]
+__all__ = ["MAIN", "Chart", "Spec", "definitions_of", "meaning_of", "spec_of"]
 
 #: Name, within a page, of the rows of the main benchmark, which carry no `table`.
 MAIN: Final = ""
+
+
+#: Words by which a definition refers to that of a field before it, and to the main benchmark's field of its name.
+_REFERS: Final = re.compile(r"^the same\b|\bof the same$|\blikewise\b|^its (lower|upper)\b")
+_MAIN_HAS: Final = "see above"
 
 
 @dataclass(frozen=True)
@@ -163,6 +169,7 @@ _SPECS: Final[dict[str, Spec]] = {
         ("preset", "executor", "miss_rate"), costs=("to_serial",),
         chart=Chart(
             "Time with a share of accesses missed", ("preset", "miss_rate"), "executor", "to_serial", "times serial time",
+            log=True,
         ),
     ),
     "break-even": Spec(("case", "executor")),
@@ -237,3 +244,25 @@ def definitions_of(table: str) -> dict[str, tuple[str, str]]:
     ('', 'serial_time_ms / parallel_time_ms')
     """
     return FIELDS if table == MAIN else TABLES[table][1]
+
+
+def meaning_of(table: str, name: str) -> str:
+    """The definition of a field by itself: with that of the field which it refers to.
+
+    Examples
+    --------
+    >>> meaning_of("", "bound_share"), meaning_of("", "tx_latency_p99_ms")[:67]
+    ('speedup_execute / bound', '99th percentile of the same (tx_latency_p50_ms: start to end of a t')
+    """
+    fields = definitions_of(table)
+    text = fields[name][1]
+    if _MAIN_HAS in text:
+        return f"{text} ({FIELDS[name][1]})"
+    if not _REFERS.search(text):
+        return text
+    names = list(fields)
+    for earlier in reversed(names[: names.index(name)]):
+        first = fields[earlier][1]
+        if not _REFERS.search(first):
+            return f"{text} ({earlier}: {first})"
+    return text

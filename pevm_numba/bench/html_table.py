@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .html_specs import Spec, definitions_of, spec_of
+from .html_specs import Spec, definitions_of, meaning_of, spec_of
 from .tables import figure
 
 __all__ = ["Column", "columns_of", "flat", "tables_of"]
@@ -95,10 +95,10 @@ def columns_of(table: str, rows: Sequence[Mapping[str, Any]]) -> list[Column]:
     flats = [flat({name: value for name, value in row.items() if name not in _ELSEWHERE}) for row in rows]
     place = {name: i for i, name in enumerate(defined)}
     names = dict.fromkeys(sorted((name for row in flats for name in row), key=lambda name: place[name.split(".")[0]]))
+    fields = {name: name.split(".")[0] for name in names if not _only_a_gap(name, names)}
     return [
-        Column(name, *defined[name.split(".")[0]], tuple(row.get(name) for row in flats))
-        for name in names
-        if not _only_a_gap(name, names)
+        Column(name, defined[field][0], meaning_of(table, field), tuple(row.get(name) for row in flats))
+        for name, field in fields.items()
     ]
 
 
