@@ -316,6 +316,16 @@ def test_one_value_far_off_does_not_press_the_others_together():
     assert places[-2] - places[0] > 10, "of 360 units"
 
 
+def test_a_chart_of_very_many_blocks_stays_a_picture():
+    rows = [row_of(scenario=f"block {n}") for n in range(400)]
+    svg = pictures_of({MAIN: rows})[0].svg
+    box = re.match(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    assert box is not None
+    assert float(box[2]) <= 8 * float(box[1])
+    assert "block 7<" not in svg
+    assert "400 values" in svg
+
+
 def test_figures_leave_matplotlib_as_it_was():
     import matplotlib as mpl
 

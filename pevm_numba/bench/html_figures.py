@@ -27,6 +27,8 @@ __all__ = ["Picture", "Timed", "pictures_of", "running_in"]
 _WIDTH: Final = 5.0
 #: Inches of a line of a chart, and what is around the lines.
 _LINE, _AROUND = 0.19, 1.1
+#: Inches of the tallest chart.
+_TALLEST: Final = 40.0
 #: More lines than this carry no names.
 _MOST_NAMED: Final = 100
 #: From more lines than this on the axis is at the top, too.
@@ -141,7 +143,8 @@ def _label(name: str, value: Any) -> str:
 def _chart(chart: Chart, points: Sequence[_Point], key: str, bound: str) -> Picture:
     """Dots by label and series; ids of the SVG begin with `key`, and the caption says what a bound is."""
     labels, names = (list(dict.fromkeys(getattr(point, field) for point in points)) for field in ("label", "series"))
-    with _axes(_AROUND + _LINE * max(4, len(labels) * (1 + 0.25 * (len(names) - 1)))) as ax:
+    height = _AROUND + _LINE * max(4, len(labels) * (1 + 0.25 * (len(names) - 1)))
+    with _axes(min(height, _TALLEST)) as ax:
         for place, name in enumerate(names):
             shift = (place - (len(names) - 1) / 2) * 0.7 / len(names)
             mine = [point for point in points if point.series == name]
