@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .execute.chain import ChainStep as ChainStep
     from .execute.chain import run_chain as run_chain
     from .execute.costs import transaction_costs as transaction_costs
+    from .execute.difference import ExecutionDiff as ExecutionDiff
+    from .execute.difference import Unequal as Unequal
     from .execute.evm_result import EvmExecution as EvmExecution
     from .execute.result import Execution as Execution
     from .execute.result import TxTimes as TxTimes
@@ -97,6 +99,8 @@ if TYPE_CHECKING:
     from .survey.result import Survey as Survey
     from .survey.result import read_survey as read_survey
     from .survey.run import survey as survey
+    from .tabular import to_arrow as to_arrow
+    from .tabular import to_pandas as to_pandas
     from .workload import OpMix as OpMix
 
 __version__ = "0.1.0"
@@ -118,6 +122,7 @@ _HOMES = {
     "EvmBlock": "evm.block",
     "EvmExecution": "execute.evm_result",
     "Execution": "execute.result",
+    "ExecutionDiff": "execute.difference",
     "Field": "machine.ops",
     "GasSchedule": "machine.gas",
     "Header": "block",
@@ -135,13 +140,14 @@ _HOMES = {
     "Simulation": "schedule.simulate",
     "StateChange": "keys",
     "StateStore": "storage.base",
+    "Status": "machine.ops",
     "Store": "storage.store",
     "StoreMetrics": "storage.latency",
     "StoreReport": "storage.checking",
-    "Status": "machine.ops",
     "Survey": "survey.result",
     "Timeline": "schedule.timeline",
     "TxTimes": "execute.result",
+    "Unequal": "execute.difference",
     "Unlike": "storage.checking",
     "access_sets": "access.oracles",
     "accuracy": "access.quality",
@@ -186,6 +192,8 @@ _HOMES = {
     "sets_of_list": "access.eip7928_sets",
     "simulate": "schedule.simulate",
     "survey": "survey.run",
+    "to_arrow": "tabular",
+    "to_pandas": "tabular",
     "transaction_costs": "execute.costs",
     "verify_store": "storage.checking",
     "write_blocks": "io.files",

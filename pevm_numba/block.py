@@ -19,7 +19,6 @@ from . import programs as plain
 from .errors import BlockError
 from .keys import name_of
 from .machine.gas import gas_schedule
-from .machine.ops import Op
 from .metadata import Header, concat_meta, hash_meta, meta_table
 
 if TYPE_CHECKING:
@@ -411,9 +410,4 @@ class Block:
         return f"<Block {self.number}: {self.n_tx:,} txs, {self.n_ops:,} ops, {self.n_keys:,} keys, {self.fork}>"
 
     def _repr_html_(self) -> str:
-        counts = np.bincount(self.op_code, minlength=len(Op))
-        ops = ", ".join(f"{counts[op]:,} {op.name}" for op in Op if counts[op]) or "none"
-        numbers = (f"{n:,}" for n in (self.n_tx, self.n_keys, len(self.footprint_keys)))
-        rows = [*zip(("transactions", "keys", "accesses"), numbers), ("ops", ops), ("fork", self.fork)]
-        body = "".join(f"<tr><th style='text-align:left'>{name}</th><td>{text}</td></tr>" for name, text in rows)
-        return f"<table><caption>Block {self.number}</caption>{body}</table>"
+        return plain.html_of(self)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from . import door
+from . import door, html
 from .errors import BlockError
 from .machine.ops import MAX_COUNT, TOP, Op
 
 if TYPE_CHECKING:
     from .block import Block
 
-__all__ = ["columns", "key_tuple", "limbs", "op_counts", "programs_of", "state_of"]
+__all__ = ["columns", "html_of", "key_tuple", "limbs", "op_counts", "programs_of", "state_of"]
 
 _PER_TX: Final = ("senders", "nonces", "gas_limits", "access_lists", "declared_reads", "declared_writes")
 
@@ -224,3 +224,23 @@ def state_of(block: Block, values: NDArray[np.uint64]) -> dict[tuple[bytes, int,
     """The non-zero keys of `values` (n_keys, 4) as a dict."""
     known = np.flatnonzero(values.any(axis=1))
     return {block.key(int(k)): value for k, value in zip(known, integers(values[known]))}
+
+
+def html_of(block: Block) -> str:
+    """The block at a glance, for notebooks: sizes, ops, the hottest key, and its first transactions."""
+    ops = np.bincount(block.op_code, minlength=len(Op))
+    facts: list[tuple[str, Any]] = [
+        ("transactions", block.n_tx), ("keys", block.n_keys), ("accesses", len(block.footprint_keys)),
+        ("ops", ", ".join(f"{ops[op]:,} {op.name}" for op in Op if ops[op]) or "none"), ("fork", block.fork),
+    ]  # fmt: skip
+    if len(block.footprint_keys):
+        uses = np.bincount(block.footprint_keys)
+        hot = int(uses.argmax())
+        facts.append(("hottest key", f"{block.key_name(hot)}: {uses[hot]:,} transactions"))
+    rows = (
+        (t, f"0x{block.sender[t].tobytes().hex()}", int(block.nonce[t]), int(block.gas_limit[t]),
+         int(block.op_indptr[t + 1] - block.op_indptr[t]))
+        for t in range(block.n_tx)
+    )  # fmt: skip
+    heads = ("transaction", "sender", "nonce", "gas limit", "ops")
+    return html.table(f"Block {block.number}", facts, heads, rows, block.n_tx, "transactions")

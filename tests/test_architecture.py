@@ -20,7 +20,7 @@ STAGES = [
     ("errors",),
     ("machine", "evm/forks", "evm/opcodes", "evm/prices"),
     ("_kernels",),
-    ("door", "patience", "keys", "parts", "metadata", "joining", "programs", "block"),
+    ("html", "tabular", "door", "patience", "keys", "parts", "metadata", "joining", "programs", "block"),
     ("evm",),
     ("workload", "generate"),
     ("access",),

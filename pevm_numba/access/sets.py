@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import door
+from .. import door, html
 from ..block import Block
 from ..errors import BlockError
 from ..evm.block import AnyBlock
 from ..keys import Keys, KeyTable
 from ..machine.ops import Field, Mode
+from ..tabular import Tabular
 
 __all__ = ["AccessSets", "need_access"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AccessSets:
+class AccessSets(Tabular):
     """Access sets of a block's transactions, in block order. Make one with `access_sets` or `AccessSets.from_arrays`.
 
     Parameters
@@ -190,6 +191,30 @@ class AccessSets:
         names = self.names(block)
         return f"{k}" if names is None else f"{k} ({names.key_name(k)})"
 
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """One row for each access: transaction, key id, how; what the key is, if that is known.
+
+        Returns
+        -------
+        dict
+            ``tx_index`` uint32, ``key`` int32, ``read``, ``write`` and ``credit`` bool; with names ``address`` (n, 20),
+            ``field`` uint8 (`Field`) and ``slot`` (n, 32) uint8. Of whole accounts only the address is a name.
+
+        Examples
+        --------
+        >>> AccessSets.from_dicts([{0: 2}, {0: 1, 2: 3}], n_keys=3).to_arrow().to_pydict()["write"]
+        [True, False, True]
+        """
+        tx = np.repeat(np.arange(self.n_tx, dtype=np.uint32), np.diff(self.indptr))
+        bits = {mode.name.lower(): (self.modes & mode) > 0 for mode in Mode if mode.name}
+        made = {"tx_index": tx, "key": self.keys, **bits}
+        names = self.names(self.exact_for)
+        if names is not None:
+            made["address"] = names.key_address[self.keys]
+            if not (isinstance(names, KeyTable) and names.whole):
+                made |= {"field": names.key_field[self.keys], "slot": names.key_slot[self.keys]}
+        return made
+
     def __len__(self) -> int:
         return self.n_tx
 
@@ -213,6 +238,20 @@ class AccessSets:
         )
 
     __hash__ = None  # type: ignore[assignment]  # arrays compare by content
+
+    def _repr_html_(self) -> str:
+        modes = [int(np.count_nonzero(self.modes & mode)) for mode in Mode]
+        facts = [("transactions", self.n_tx), ("accesses", self.n_accesses), ("keys", self.n_keys)]
+        facts += zip(("read", "written", "credited"), modes)
+        used, uses = np.unique(self.keys, return_counts=True)
+        hot = np.argsort(-uses, kind="stable")[: html.MOST_ROWS].tolist()
+        how = [self.modes[self.keys == used[i]] for i in hot]
+        rows = (
+            (self.key_label(int(used[i]), self.exact_for), int(uses[i]), *(int(np.count_nonzero(bits & m)) for m in Mode))
+            for i, bits in zip(hot, how)
+        )
+        heads = ("hottest keys", "transactions", "read", "write", "credit")
+        return html.table("Access sets", facts, heads, rows, len(used), "keys")
 
     def __repr__(self) -> str:
         return f"<AccessSets: {self.n_tx:,} txs, {self.n_accesses:,} accesses, {self.n_keys:,} keys>"

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import html
 from ..block import Block
 from ..door import freeze, instance, integer, items, shown
 from ..errors import BlockError
@@ -124,6 +125,21 @@ class EvmBlock:
 
     __hash__ = None  # type: ignore[assignment]  # states compare by content
 
+    def _repr_html_(self) -> str:
+        slots = sum(len(account.storage) for account in self.state.values())
+        facts: list[tuple[str, Any]] = [
+            ("fork", self.fork), ("transactions", self.n_tx), ("accounts before", len(self.state)), ("slots before", slots),
+            ("gas limits", sum(tx.gas_limit for tx in self.transactions)),
+        ]  # fmt: skip
+        if self.env.gas_used is not None:
+            facts.append(("gas used, by the header", self.env.gas_used))
+        rows = (
+            (t, tx.type, _hex(tx.sender), "creation" if tx.to is None else _hex(tx.to), tx.gas_limit, tx.value, len(tx.data))
+            for t, tx in enumerate(self.transactions)
+        )
+        heads = ("transaction", "type", "sender", "to", "gas limit", "value (wei)", "bytes of data")
+        return html.table(f"EVM block {self.number}", facts, heads, rows, self.n_tx, "transactions")
+
     def __repr__(self) -> str:
         return f"<EvmBlock {self.number}: {self.fork}, {self.n_tx:,} txs, {len(self.state):,} accounts>"
 
@@ -136,6 +152,10 @@ def need_block(name: str, value: Any) -> None:
     """A BlockError that names `value` unless it is a block of either kind."""
     if not isinstance(value, AnyBlock):
         raise BlockError(f"{name} = {shown(value)}: must be a Block or an EvmBlock")
+
+
+def _hex(given: bytes | None) -> str:
+    return f"0x{(given or b'').hex()}"
 
 
 def _checked(name: str, state: World) -> dict[bytes, AccountState]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import door
+from .. import door, html
 from ..access.eip7928 import Eip7928List
 from ..access.eip7928_build import list_of_evm
 from ..access.eip7928_compare import differences
@@ -26,13 +27,15 @@ from ..evm.trie import world_root
 from ..evm.world import AccountState
 from ..keys import KeyTable, StateChange
 from ..schedule.plan import Schedule
+from ..tabular import Tabular
+from .difference import ExecutionDiff, evm_diff
 from .result import TxTimes
 
 __all__ = ["EvmExecution"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EvmExecution:
+class EvmExecution(Tabular):
     """Receipts, state, counters and times of one execution of an EVM block; made by `execute`.
 
     Parameters
@@ -226,6 +229,48 @@ class EvmExecution:
         found = self.difference(other)
         if found is not None:
             raise ExecutionError(f"block {self.block.number}: {self.executor} and {other.executor} differ: {found}")
+
+    def diff(self, other: EvmExecution) -> ExecutionDiff:
+        """All receipts, accesses, list entries and keys in which another execution differs; false if there are none.
+
+        Raises
+        ------
+        BlockError
+            If `other` is no execution of this block.
+        """
+        door.instance("other", other, EvmExecution)
+        return evm_diff(self, other)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """One row for each transaction: its receipt, and when it ran.
+
+        Returns
+        -------
+        dict
+            ``tx_index`` uint32, ``type`` uint8, ``success`` bool, ``gas_used`` int64, ``n_logs`` int64, and those of
+            `TxTimes.columns`.
+        """
+        made: dict[str, NDArray[Any]] = {"tx_index": np.arange(self.block.n_tx, dtype=np.uint32)}
+        made["type"] = np.array([tx.type for tx in self.block.transactions], np.uint8)
+        made |= {"success": self.success, "gas_used": self.gas_used}
+        made["n_logs"] = np.array([len(logs) for logs in self.logs], np.int64)
+        return made | self.times.columns()
+
+    def _repr_html_(self) -> str:
+        facts: list[tuple[str, Any]] = [
+            ("executor", self.executor), ("reason", self.reason), ("fork", self.block.fork),
+            ("transactions", self.block.n_tx), ("failed", int(np.count_nonzero(~self.success))),
+            ("gas used", int(self.gas_used.sum())), ("logs", sum(map(len, self.logs))), ("keys accessed", len(self.keys)),
+            ("time", f"{self.timings.get('execute_ns', 0) / 1e6:.3f} ms"),
+        ]  # fmt: skip
+        facts += [(name, count) for name, count in self.counters.items() if count]
+        rows = (
+            (t, "success" if self.success[t] else "failed", int(self.gas_used[t]), len(self.logs[t]), int(self.times.runs[t]))
+            for t in range(self.block.n_tx)
+        )
+        heads = ("transaction", "status", "gas used", "logs", "runs")
+        caption = f"Execution of EVM block {self.block.number}"
+        return html.table(caption, [one for one in facts if one[1] != ""], heads, rows, self.block.n_tx, "transactions")
 
     def __repr__(self) -> str:
         ms = self.timings.get("execute_ns", 0) / 1e6

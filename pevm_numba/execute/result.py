@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import door, programs
+from .. import door, html, programs
 from .._kernels import interpreter
 from .._kernels.jit import inputs
 from ..access.block_list import BlockAccessList
@@ -19,8 +19,11 @@ from ..access.eip7928_build import list_of_block
 from ..access.sets import AccessSets
 from ..block import Block, KeyTuple
 from ..errors import BlockError, ExecutionError
+from ..machine.ops import Status
 from ..schedule.plan import Schedule
 from ..schedule.timeline import Timeline
+from ..tabular import Tabular, big_endian
+from .difference import ExecutionDiff, micro_op_diff
 
 __all__ = ["Changes", "Execution", "TxTimes"]
 
@@ -45,7 +48,7 @@ class Changes:
 
 
 @dataclass(frozen=True, eq=False)
-class TxTimes:
+class TxTimes(Tabular):
     """When each transaction ran, measured: reading the clock takes some 20 ns before it and after it.
 
     Parameters
@@ -65,6 +68,11 @@ class TxTimes:
     worker: NDArray[np.int32]
     runs: NDArray[np.int32]
     n_workers: int
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """One row for each transaction: ``tx_index``, ``worker``, ``start_ns``, ``end_ns`` and ``runs``."""
+        made: dict[str, NDArray[Any]] = {"tx_index": np.arange(len(self.start), dtype=np.uint32), "worker": self.worker}
+        return made | {"start_ns": self.start, "end_ns": self.end, "runs": self.runs}
 
     def timeline(self) -> Timeline:
         """As a timeline in nanoseconds, for Gantt charts and parallelism profiles."""
@@ -90,7 +98,7 @@ class TxTimes:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Execution:
+class Execution(Tabular):
     """Receipts, state, counters and times of one execution; made by `execute`.
 
     Parameters
@@ -260,14 +268,60 @@ class Execution:
         if text is not None:
             raise ExecutionError(f"block {self.block.number}: {self.executor} differs from {other.executor}: {text}")
 
+    def diff(self, other: Execution) -> ExecutionDiff:
+        """All transactions, accesses and keys in which another execution of the block differs; false if there are none.
+
+        Raises
+        ------
+        BlockError
+            If `other` is no execution of this block.
+
+        Examples
+        --------
+        >>> from pevm_numba.execute.run import execute
+        >>> block = Block.from_programs([[("SSTORE", (1, 0, 0), 5)]])
+        >>> execute(block, "serial").diff(execute(block, "waves"))
+        <ExecutionDiff of block 0, serial and waves: no difference>
+        """
+        door.instance("other", other, Execution)
+        return micro_op_diff(self, other)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """One row for each transaction: its receipt; when it ran, where times were recorded.
+
+        Returns
+        -------
+        dict
+            ``tx_index`` uint32, ``status`` uint8, ``success`` bool, ``gas_used`` and ``refund`` int64, ``output`` (n_tx, 32)
+            uint8 big-endian, ``digest`` uint64; with times those of `TxTimes.columns`.
+
+        Examples
+        --------
+        >>> from pevm_numba.execute.run import execute
+        >>> execute(Block.from_programs([[], []]), "serial").to_arrow()["gas_used"].to_pylist()
+        [21000, 21000]
+        """
+        made: dict[str, NDArray[Any]] = {"tx_index": np.arange(self.block.n_tx, dtype=np.uint32)}
+        made |= {"status": self.status, "success": self.success, "gas_used": self.gas_used, "refund": self.refund}
+        made["output"] = big_endian(self.output)
+        made["digest"] = self.digest
+        return made if self.times is None else made | self.times.columns()
+
     def _repr_html_(self) -> str:
-        rows: list[tuple[str, Any]] = [
-            ("executor", self.executor), ("transactions", f"{self.block.n_tx:,}"),
-            ("failed", int(np.count_nonzero(self.status))), ("gas used", f"{int(self.gas_used.sum()):,}"),
+        facts: list[tuple[str, Any]] = [
+            ("executor", self.executor), ("reason", self.reason), ("transactions", self.block.n_tx),
+            ("failed", int(np.count_nonzero(self.status))), ("gas used", int(self.gas_used.sum())),
             ("time", f"{self.timings.get('execute_ns', 0) / 1e6:.3f} ms"),
         ]  # fmt: skip
-        body = "".join(f"<tr><th style='text-align:left'>{name}</th><td>{text}</td></tr>" for name, text in rows)
-        return f"<table><caption>Execution of block {self.block.number}</caption>{body}</table>"
+        facts += [(name, count) for name, count in self.counters.items() if count]
+        rows = (
+            (t, Status(self.status[t]).name, int(self.gas_used[t]), int(self.refund[t]),
+             f"0x{programs.integers(self.output[t])[0]:x}")
+            for t in range(self.block.n_tx)
+        )  # fmt: skip
+        heads = ("transaction", "status", "gas used", "refund", "output")
+        caption = f"Execution of block {self.block.number}"
+        return html.table(caption, [one for one in facts if one[1] != ""], heads, rows, self.block.n_tx, "transactions")
 
     def __repr__(self) -> str:
         failed, gas = int(np.count_nonzero(self.status)), int(self.gas_used.sum())

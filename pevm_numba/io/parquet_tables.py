@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .. import metadata
 from ..errors import TooLargeError
 from ..machine.ops import TOP, Field, Op
+from ..tabular import big_endian
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -115,11 +116,6 @@ def _spread(rows: NDArray[np.uint8], where: NDArray[np.bool_]) -> pa.Array:
     return fixed_binaries(out, where)
 
 
-def _big_endian(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """Limbs (n, 4) uint64 as big-endian words (n, 32) uint8."""
-    return np.ascontiguousarray(words[:, ::-1].astype(">u8")).view(np.uint8).reshape(-1, 32)
-
-
 def _lists(offsets: NDArray[np.int64], items: pa.Array, known: NDArray[np.bool_] | None = None) -> pa.Array:
     import pyarrow as pa
 
@@ -165,7 +161,7 @@ def _program_lists(block: Block, a: int, b: int) -> pa.Array:
         _spread(block.key_address[used], has_key),
         pa.array(kinds),
         _spread(block.key_slot[key[storage]], storage),
-        _spread(_big_endian(block.words[arg[literal]]), literal),
+        _spread(big_endian(block.words[arg[literal]]), literal),
         pa.array(np.where(counted, arg, 0).astype(np.uint64)),
         pa.Array.from_buffers(pa.binary(), len(code), binary, int(np.count_nonzero(~hashed))),
     ]
@@ -251,6 +247,6 @@ def state_tables(block: Block) -> Iterator[pa.Table]:
             "address": fixed_binaries(block.key_address[part]),
             "field": pa.array(block.key_field[part]),
             "slot": fixed_binaries(block.key_slot[part]),
-            "value": fixed_binaries(_big_endian(block.pre_values[part])),
+            "value": fixed_binaries(big_endian(block.pre_values[part])),
         }
         yield pa.table(columns, schema=state_schema())

@@ -127,6 +127,11 @@ class Bounds:
             return bound / reached
         return 1.0 if bound == 0 else float("inf")
 
+    def row(self) -> dict[str, float]:
+        """All figures, as plain values for a table of several bounds."""
+        worked_out = ("makespan", "makespan_order_free", "max_speedup")
+        return {name: getattr(self, name) for name in (*self.__dataclass_fields__, *worked_out)}
+
     def rows(self) -> list[tuple[str, float, str]]:
         """For tables: (name, value, what it is or where it comes from), the strongest statements last."""
         return [

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import door
+from .. import door, html
 from ..errors import BlockError
+from ..tabular import Tabular
 from .timeline import Timeline
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["Schedule"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Schedule:
+class Schedule(Tabular):
     """Transactions grouped in waves that run one after the other; within a wave all may run at once.
 
     Schedules are equal if policy, waves, order and timeline are.
@@ -157,6 +158,31 @@ class Schedule:
         """Whether the promised order is that of the block."""
         return bool((self.serial_order == np.arange(self.n_tx)).all())
 
+    @property
+    def serial_position(self) -> NDArray[np.int32]:
+        """(n_tx,) int32: the place of each transaction in `serial_order`, by block position."""
+        out = np.empty(self.n_tx, np.int32)
+        out[self.serial_order] = np.arange(self.n_tx, dtype=np.int32)
+        return out
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """One row for each transaction, under the names of a schedule file.
+
+        Returns
+        -------
+        dict
+            ``tx_index`` uint32, ``wave`` and ``serial_position`` int32; with a timeline ``worker`` int32, ``start`` and
+            ``end`` float64.
+
+        Examples
+        --------
+        >>> Schedule.from_waves("by hand", [[0, 2], [1]]).to_arrow()["wave"].to_pylist()
+        [0, 1, 0]
+        """
+        made: dict[str, NDArray[Any]] = {"tx_index": np.arange(self.n_tx, dtype=np.uint32), "wave": self.wave_of}
+        made["serial_position"] = self.serial_position
+        return made if self.timeline is None else made | self.timeline.columns()
+
     def waves(self) -> list[list[int]]:
         """The waves as lists."""
         return [part.tolist() for part in np.split(self.wave_tx, self.wave_indptr[1:-1])] if self.n_tx else []
@@ -172,6 +198,25 @@ class Schedule:
         )
 
     __hash__ = None  # type: ignore[assignment]  # arrays compare by content
+
+    def _repr_html_(self) -> str:
+        sizes = np.diff(self.wave_indptr)
+        facts: list[tuple[str, Any]] = [
+            ("policy", self.policy), ("transactions", self.n_tx), ("waves", self.n_waves),
+            ("largest wave", int(sizes.max(initial=0))), ("order", "block order" if self.block_order else "own order"),
+        ]  # fmt: skip
+        if self.timeline is not None:
+            line = self.timeline
+            facts += [("workers", line.n_workers), ("makespan", f"{line.makespan:,.12g}, {line.idle_share:.1%} idle")]
+        rows = ((w, int(sizes[w]), self._first_of(w)) for w in range(self.n_waves))
+        heads = ("wave", "size", "transactions")
+        return html.table("Schedule", facts, heads, rows, self.n_waves, "waves")
+
+    def _first_of(self, wave: int) -> str:
+        """The first transactions of a wave, in words."""
+        start, end = int(self.wave_indptr[wave]), int(self.wave_indptr[wave + 1])
+        named = ", ".join(map(str, self.wave_tx[start : min(end, start + 12)].tolist()))
+        return named + (", …" if end > start + 12 else "")
 
     def __repr__(self) -> str:
         order = "block order" if self.block_order else "own order"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .. import door
 from ..errors import BlockError, TooLargeError
+from ..tabular import Tabular
 
 __all__ = ["Timeline"]
 
@@ -19,7 +20,7 @@ _MOST_LISTED: Final = 2**24
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Timeline:
+class Timeline(Tabular):
     """Start, end and worker of each transaction, by block position.
 
     Timelines are equal if all that they hold is. Whether one fits a block's conflicts, and whether every worker runs one
@@ -141,6 +142,12 @@ class Timeline:
         step = np.repeat([1, -1], lasting.sum())
         at, place = np.unique(times, return_inverse=True)
         return at, np.cumsum(np.bincount(place, step, len(at)).astype(np.int64))
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """One row for each transaction: ``tx_index`` uint32, ``worker`` int32, ``start`` and ``end`` float64."""
+        return {"tx_index": np.arange(self.n_tx, dtype=np.uint32)} | {
+            name: getattr(self, name) for name in ("worker", "start", "end")
+        }
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Timeline):
