@@ -18,11 +18,11 @@ from .. import door
 from ..errors import BlockError, FileFormatError
 from ..schedule.costs import costs
 from ..schedule.plan import Schedule
-from ..schedule.timeline import Timeline
-from .columns import Column, column
+from .columns import column
 from .parquet_file import SCHEDULE_SCHEMA, SUFFIX, open_parquet
 from .parquet_tables import SCHEMA_KEY
 from .paths import existing, reading, replacing
+from .schedule_columns import MAKESPAN, TIMES, WORKERS, metadata_text, timeline, waves
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,12 +33,11 @@ log = logging.getLogger("pevm_numba")
 
 #: What the metadata of a schedule file says it is.
 SCHEMA: Final = SCHEDULE_SCHEMA.decode()
-_POLICY, _WORKERS, _MAKESPAN = b"policy", b"n_workers", b"makespan"
+_POLICY: Final = b"policy"
 #: Facts of a schedule itself, which `about` cannot gainsay.
 _OWN: Final = ("schema", "block_number", "n_tx", "policy", "n_workers", "makespan")
 _REQUIRED: Final = ("block_number", "tx_index", "wave", "serial_position")
-_TIMES: Final = ("worker", "start", "end")
-_ARRAYS: Final = ("serial_order", "wave", *_TIMES, "cost")
+_ARRAYS: Final = ("serial_order", "wave", *TIMES, "cost")
 _JSON: Final = ".json"
 #: What a file without our metadata, say one rewritten by another program, is taken to hold.
 _NO_POLICY: Final = "unknown"
@@ -138,7 +137,7 @@ def _object(schedule: Schedule, number: int, cost: NDArray[np.float64], facts: M
     whole |= facts
     whole |= {"serial_order": schedule.serial_order.tolist(), "wave": schedule.wave_of.tolist()}
     if line is not None:
-        whole |= {name: getattr(line, name).tolist() for name in _TIMES}
+        whole |= {name: getattr(line, name).tolist() for name in TIMES}
     whole["cost"] = cost.tolist()
     lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in whole.items())
     return f"{{\n{lines}\n}}\n"
@@ -156,7 +155,7 @@ def _table(
     named = {name.encode(errors="replace"): text.encode(errors="replace") for name, text in texts.items()}
     named |= {SCHEMA_KEY: SCHEMA.encode(), _POLICY: policy}
     if line is not None:
-        named |= {_WORKERS: str(line.n_workers).encode(), _MAKESPAN: repr(float(line.makespan)).encode()}
+        named |= {WORKERS: str(line.n_workers).encode(), MAKESPAN: repr(float(line.makespan)).encode()}
     whole, real = pa.uint32(), pa.float64()
     required: dict[str, tuple[pa.DataType, NDArray[Any]]] = {
         "block_number": (pa.uint64(), np.full(n_tx, block_number, np.uint64)),
@@ -223,12 +222,12 @@ def read_schedule(path: str | os.PathLike[str]) -> Schedule:
     table, named = _read_json(where) if is_json else _read_parquet(where)
     rows = np.arange(len(table))
     given = {name: column(where, table, name, rows) for name in _REQUIRED}
-    given |= {name: column(where, table, name, rows) for name in _TIMES if name in table.column_names}
-    policy = _text(where, named, _POLICY, _NO_POLICY)
-    wave_indptr, wave_tx, order = _waves(given)
-    timeline = _timeline(where, given, named)
+    given |= {name: column(where, table, name, rows) for name in TIMES if name in table.column_names}
+    policy = metadata_text(where, named, _POLICY, _NO_POLICY)
+    wave_indptr, wave_tx, order = waves(given)
+    line = timeline(where, given, named)
     with reading(where, "not a schedule"):
-        return Schedule(policy, wave_indptr, wave_tx, order, timeline)
+        return Schedule(policy, wave_indptr, wave_tx, order, line)
 
 
 def _read_parquet(where: Path) -> tuple[pa.Table, dict[bytes, bytes]]:
@@ -240,7 +239,7 @@ def _read_parquet(where: Path) -> tuple[pa.Table, dict[bytes, bytes]]:
             raise FileFormatError(f"{where}: schema {said!r}: must be {SCHEMA}")
         names = file.schema_arrow.names
         with reading(where, "damaged"):
-            table = file.read(columns=[name for name in dict.fromkeys(names) if name in _REQUIRED + _TIMES])
+            table = file.read(columns=[name for name in dict.fromkeys(names) if name in _REQUIRED + TIMES])
             table.validate(full=True)
         if len(table) != file.metadata.num_rows:
             raise FileFormatError(f"{where}: {len(table)} rows: must be {file.metadata.num_rows}, as the file says")
@@ -255,7 +254,7 @@ def _read_json(where: Path) -> tuple[pa.Table, dict[bytes, bytes]]:
         whole = json.loads(where.read_bytes())
     if whole.get("schema", SCHEMA) != SCHEMA:
         raise FileFormatError(f"{where}: schema {door.shown(whole['schema'], 80)}: must be {SCHEMA}")
-    lists = {name: whole[name] for name in ("wave", "serial_order", *_TIMES) if whole.get(name) is not None}
+    lists = {name: whole[name] for name in ("wave", "serial_order", *TIMES) if whole.get(name) is not None}
     columns: dict[str, pa.Array] = {}
     n_tx = len(lists["wave"]) if isinstance(lists.get("wave"), list) else 0
     for name in ("wave", "serial_order"):
@@ -278,98 +277,9 @@ def _read_json(where: Path) -> tuple[pa.Table, dict[bytes, bytes]]:
         number = pa.array([given] * n_tx, kind)
     columns |= {"serial_position": pa.array(places), "tx_index": pa.array(np.arange(n_tx)), "block_number": number}
     named: dict[bytes, bytes] = {}
-    for key in (_POLICY, _WORKERS, _MAKESPAN):
+    for key in (_POLICY, WORKERS, MAKESPAN):
         value = whole.get(key.decode())
         if value is not None:
             text = value if isinstance(value, str) else json.dumps(value)
             named[key] = text.encode(errors="replace")
     return pa.table(columns), named
-
-
-def _text(path: Path, named: dict[bytes, bytes], key: bytes, default: str) -> str:
-    try:
-        return named[key].decode() if key in named else default
-    except UnicodeDecodeError:
-        raise FileFormatError(f"{path}: metadata {key.decode()} = {door.shown(named[key], 80)}: must be UTF-8 text") from None
-
-
-def _waves(given: dict[str, Column]) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """Wave offsets, transactions by wave, and serial order."""
-    n = len(given["tx_index"])
-    number = given["block_number"].required()
-    numbers = number.integers(np.uint64, 0, 2**64 - 1)
-    if n:
-        number.reject(numbers != numbers[0], f"must be {numbers[0]} in all rows: one file holds the schedule of one block")
-    index = given["tx_index"].required()
-    wrong = index.integers(np.int64, 0, 2**32 - 1) != np.arange(n)
-    index.reject(wrong, "tx_index counts 0, 1, 2, ...: sorted, no gap, no row twice")
-
-    waves = given["wave"].required()
-    wave = waves.integers(np.int64, 0, max(n - 1, 0))
-    sizes = np.bincount(wave, minlength=int(wave.max(initial=-1)) + 1)
-    if (sizes == 0).any():
-        empty = int(np.argmin(sizes))
-        waves.reject(wave > empty, f"wave {empty} has no transaction: waves count 0, 1, 2, ... without a gap")
-    positions = given["serial_position"].required()
-    position = positions.integers(np.int64, 0, max(n - 1, 0))
-    first = np.full(n, n, np.int64)
-    np.minimum.at(first, position, np.arange(n))
-    positions.reject(first[position] != np.arange(n), "another row has that place: each place in serial order once")
-    order = np.argsort(position).astype(np.int32)
-    return np.concatenate([[0], np.cumsum(sizes)]), np.argsort(wave, kind="stable").astype(np.int32), order
-
-
-def _timeline(path: Path, given: dict[str, Column], named: dict[bytes, bytes]) -> Timeline | None:
-    """The timeline, if the file has one: all three columns known in every row, or none in any."""
-    n, columns = len(given["tx_index"]), [given[name] for name in _TIMES if name in given]
-    known = [part.known() for part in columns]
-    if not any(there.any() for there in known) and (n or not {_WORKERS, _MAKESPAN} & set(named)):
-        return None
-    if len(columns) < len(_TIMES):
-        missing = next(name for name in _TIMES if name not in given)
-        raise FileFormatError(f"{path}: column {missing}: missing: a timeline needs {', '.join(_TIMES)}")
-    for part, there in zip(columns, known):
-        part.reject(~there, "must not be null where other rows or columns have a timeline")
-    worker = given["worker"].integers(np.int64, 0, 2**31 - 2)
-    start, end = _real(given["start"]), _real(given["end"])
-    given["end"].reject(end < start, "must not be before start")
-    n_workers, makespan = _whole(path, named), _makespan(path, named, float(end.max(initial=0.0)))
-    if n_workers is None:
-        n_workers = int(worker.max(initial=0)) + 1
-    given["worker"].reject(worker >= n_workers, f"must be below n_workers = {n_workers}")
-    given["end"].reject(end > makespan, f"must not be after makespan = {makespan:.17g}")
-    return Timeline(n_workers, worker.astype(np.int32), start, end, makespan)
-
-
-def _real(given: Column) -> NDArray[np.float64]:
-    """Finite numbers that are not negative; none is null here."""
-    import pyarrow as pa
-
-    kind = given.values.type
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
-        raise given.wrong_type("floats, finite and not negative")
-    if given.is_null():
-        return np.zeros(0)
-    values: NDArray[np.float64] = given.values.to_numpy(zero_copy_only=False).astype(np.float64)
-    given.reject(~(np.isfinite(values) & (values >= 0)), "must be finite and not negative")
-    return values
-
-
-def _whole(path: Path, named: dict[bytes, bytes]) -> int | None:
-    text = _text(path, named, _WORKERS, "")
-    if not text and _WORKERS not in named:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= 2**31 - 1):
-        raise FileFormatError(f"{path}: metadata n_workers = {door.shown(text, 80)}: must be an integer in [1, {2**31 - 1}]")
-    return int(text)
-
-
-def _makespan(path: Path, named: dict[bytes, bytes], default: float) -> float:
-    text = _text(path, named, _MAKESPAN, repr(default))
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise FileFormatError(f"{path}: metadata makespan = {door.shown(text, 80)}: must be a finite number, not negative")
-    return value
