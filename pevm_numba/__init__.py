@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from .generate import generate as generate
     from .io.access_lists import read_block_list as read_block_list
     from .io.evm_tables import read_evm_blocks as read_evm_blocks
+    from .io.execution_file import read_execution as read_execution
+    from .io.execution_file import write_execution as write_execution
     from .io.files import read_block as read_block
     from .io.files import read_blocks as read_blocks
     from .io.files import write_blocks as write_blocks
@@ -181,6 +183,7 @@ _HOMES = {
     "read_block_list": "io.access_lists",
     "read_blocks": "io.files",
     "read_evm_blocks": "io.evm_tables",
+    "read_execution": "io.execution_file",
     "read_node_block": "io.node_json",
     "read_patterns": "io.pattern_file",
     "read_schedule": "io.schedule_file",
@@ -197,6 +200,7 @@ _HOMES = {
     "transaction_costs": "execute.costs",
     "verify_store": "storage.checking",
     "write_blocks": "io.files",
+    "write_execution": "io.execution_file",
     "write_node_block": "io.node_json_write",
     "write_patterns": "io.pattern_file",
     "write_schedule": "io.schedule_file",

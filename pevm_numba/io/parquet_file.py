@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["SCHEDULE_SCHEMA", "SUFFIX", "RowIndex", "TableFile", "companion", "file_kind", "open_parquet"]
+__all__ = [
+    "EXECUTION_SCHEMA", "SCHEDULE_SCHEMA", "SUFFIX", "RowIndex", "TableFile", "companion", "file_kind", "open_parquet",
+]  # fmt: skip
 
-#: What a schedule file says it is: a file beside block files, never one of them.
+#: What schedule and execution files say they are: files beside block files, never one of them.
 SCHEDULE_SCHEMA = b"pevm_numba.schedule/1"
+EXECUTION_SCHEMA = b"pevm_numba.execution/1"
 
 log = logging.getLogger("pevm_numba")
 
@@ -80,7 +83,7 @@ def _kind(path: Path, file: pq.ParquetFile) -> str | None:
         for kind in _REQUIRED:
             if named == f"pevm_numba.{kind}/1".encode():
                 return kind
-        if named == SCHEDULE_SCHEMA:
+        if named in (SCHEDULE_SCHEMA, EXECUTION_SCHEMA):
             return None
         known = ", ".join(f"pevm_numba.{kind}/1" for kind in _REQUIRED)
         raise FileFormatError(f"{path}: schema {named.decode(errors='replace')!r} is unknown: one of {known}")
