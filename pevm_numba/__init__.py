@@ -103,6 +103,8 @@ if TYPE_CHECKING:
     from .survey.run import survey as survey
     from .tabular import to_arrow as to_arrow
     from .tabular import to_pandas as to_pandas
+    from .versions import show_versions as show_versions
+    from .versions import versions as versions
     from .workload import OpMix as OpMix
 
 __version__ = "0.1.0"
@@ -193,12 +195,14 @@ _HOMES = {
     "schedule": "schedule.policies",
     "select": "access.view",
     "sets_of_list": "access.eip7928_sets",
+    "show_versions": "versions",
     "simulate": "schedule.simulate",
     "survey": "survey.run",
     "to_arrow": "tabular",
     "to_pandas": "tabular",
     "transaction_costs": "execute.costs",
     "verify_store": "storage.checking",
+    "versions": "versions",
     "write_blocks": "io.files",
     "write_execution": "io.execution_file",
     "write_node_block": "io.node_json_write",
@@ -207,7 +211,7 @@ _HOMES = {
     "write_state": "io.state_file",
 }
 
-__all__ = [*_HOMES, "__version__"]
+__all__ = sorted([*_HOMES, "__version__"])
 
 
 class _Package(ModuleType):
@@ -221,13 +225,15 @@ class _Package(ModuleType):
 sys.modules[__name__].__class__ = _Package
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # or type checkers would take any name for one of the package
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return list(__all__)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -14,9 +15,12 @@ from .cli_state import state
 from .cli_survey import survey
 from .errors import UsageError
 
+#: The name of the console script, the only one that shells can complete.
+PROGRAM: Final = "pevm-numba"
+
 app = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True,
-    help="A laboratory for parallel EVM execution.",
+    add_completion=Path(sys.argv[0]).name == PROGRAM, pretty_exceptions_enable=False, rich_markup_mode=None,
+    no_args_is_help=True, help="A laboratory for parallel EVM execution.",
 )  # fmt: skip
 
 _Cost = Annotated[
@@ -245,6 +249,22 @@ def convert(
     wanted = block_numbers(input) if number is None else [number]
     write_blocks(output, con.progress(read_blocks(input, wanted), "converting", len(wanted)))
     print(f"{output}: blocks: {len(wanted):,}")
+
+
+@app.command()
+def versions(
+    json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Versions of packages, machine, threads and the folder of compiled kernels, for a report of a problem."""
+    from .versions import show_versions
+    from .versions import versions as found
+
+    if json:
+        from json import dumps
+
+        print(dumps(found(), indent=2))
+    else:
+        show_versions()
 
 
 evm = typer.Typer(

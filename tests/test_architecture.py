@@ -17,7 +17,7 @@ MODULES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path i
 
 #: Stages of DESIGN §1, first to last; a module imports from its own stage or an earlier one.
 STAGES = [
-    ("errors",),
+    ("errors", "deprecation"),
     ("machine", "evm/forks", "evm/opcodes", "evm/prices"),
     ("_kernels",),
     ("html", "tabular", "door", "patience", "keys", "parts", "metadata", "joining", "programs", "block"),
@@ -28,7 +28,7 @@ STAGES = [
     ("storage",),
     ("execute",),
     ("io",),
-    ("fields_access", "fields_storage", "fields", "metrics", "plot", "inspection", "console", "screens", "survey"),
+    ("fields_access", "fields_storage", "fields", "metrics", "versions", "plot", "inspection", "console", "screens", "survey"),
     (
         "bench", "commands", "commands_execute", "commands_evm", "commands_access", "commands_state", "cli_options",
         "cli_access", "cli_state", "cli_survey", "commands_survey", "cli", "__main__", "plot/pictures", "plot/gallery",
