@@ -82,6 +82,7 @@ def test_the_lines_of_a_picture_are_the_source_that_makes_it() -> None:
 def test_the_page_in_docs_is_of_the_pictures_as_they_are() -> None:
     page = (ROOT / "docs" / "gallery.md").read_text()
     for one in pictures.PICTURES:
+        assert one.caption in page, f"run: python -m pevm_numba.plot.gallery ({one.name})"
         assert f"```python\n{one.lines}\n```" in page, f"run: python -m pevm_numba.plot.gallery ({one.name})"
         for suffix in ("", "-dark"):
             assert (ROOT / "docs" / "gallery" / f"{one.name}{suffix}.png").exists()

@@ -103,5 +103,5 @@ def _ticks(ax: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     marks = [2.0**e for e in range(-30, 12) if min(gains) / 1.1 <= 2.0**e <= 1.1 * max(gains)]
     step = -(-len(marks) // 7)
     ax.set_xticks(places, [f"{place:,.12g}" for place in places])
-    ax.set_yticks(marks[::step], [f"{mark:,.4g}" for mark in marks[::step]])
+    ax.set_yticks(marks[::step], [f"{mark:,.3g}" for mark in marks[::step]])
     ax.minorticks_off()
