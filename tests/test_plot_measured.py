@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -17,7 +19,8 @@ from matplotlib.figure import Figure
 
 import pevm_numba as pn
 from pevm_numba import plot
-from pevm_numba.errors import BlockError
+from pevm_numba.bench import executors
+from pevm_numba.errors import BlockError, PevmError
 from pevm_numba.plot import style
 from pevm_numba.schedule.timeline import Timeline
 
@@ -119,6 +122,8 @@ def test_break_even_has_two_panels_a_case_and_draws_the_most_workers_but_no_pick
     for ax, share in zip(axes, (1, 2, 1, 2), strict=True):
         assert [line.get_label() for line in ax.lines[:3]] == ["waves", "dataflow", "bound"]
         assert ax.lines[0].get_xydata().tolist() == [[0.5, 0.5 / share], [5.0, 5.0 / share]]
+    slow = plot.break_even([cell("low", "waves", us, gain) for us, gain in ((0.1, 0.001), (9.0, 1.9))])[0]
+    assert "1" in [text.get_text() for text in slow.get_yticklabels()]  # where a line crosses is what the picture is for
 
 
 # -------------------------------------------------------------------- latencies, predictions, stores
@@ -206,6 +211,27 @@ def test_pictures_of_several_panels_are_drawn_in_the_figure_given() -> None:
         mine = Figure()
         assert all(ax.figure is mine for ax in draw(mine))
     assert not plt.get_fignums()
+
+
+def test_without_matplotlib_every_picture_names_the_extra(monkeypatch: pytest.MonkeyPatch, block: pn.Block) -> None:
+    access = pn.access_sets(block)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    for draw in (
+        lambda: plot.gantt_pair(LINE, LINE), lambda: plot.break_even(CELLS), lambda: plot.storage_comparison(LOADS),
+        lambda: plot.conflict_spy(access), lambda: plot.conflict_network(access), lambda: plot.hot_keys(access),
+        lambda: plot.dependency_chain(access), lambda: plot.speedup_lines(CELLS), lambda: plot.speedup_surface({(1, 0): 1}),
+        lambda: plot.latency_distribution({"a": [1]}), lambda: plot.prediction_quality({1: (1, 1)}),
+    ):  # fmt: skip
+        with pytest.raises(PevmError, match=r'pip install "pevm-numba\[plot\]"'):
+            draw()
+
+
+def test_a_chart_is_refused_before_anything_is_measured_without_matplotlib(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(PevmError, match="plots need matplotlib"):
+        executors.Request.parse(None, 50, "1", "low", chart=tmp_path / "even.png").check()
 
 
 @pytest.mark.parametrize(

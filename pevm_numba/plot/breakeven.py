@@ -100,8 +100,8 @@ def _ticks(ax: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     works = [row["serial_ns_per_tx"] / 1e3 for row in rows]
     gains = [row[name] for row in rows for name in (*_WAYS, "path_bound")]
     places = [m * 10.0**e for e in range(-6, 6) for m in (1, 2, 5) if min(works) / 1.3 <= m * 10.0**e <= 1.3 * max(works)]
-    marks = [2.0**e for e in range(-30, 12) if min(gains) / 1.1 <= 2.0**e <= 1.1 * max(gains)]
-    step = -(-len(marks) // 7)
+    powers = [e for e in range(-30, 12) if min(gains) / 1.1 <= 2.0**e <= 1.1 * max(gains)]
+    marks = [2.0**e for e in powers if e % -(-len(powers) // 7) == 0]  # 1 is always among them
     ax.set_xticks(places, [f"{place:,.12g}" for place in places])
-    ax.set_yticks(marks[::step], [f"{mark:,.3g}" for mark in marks[::step]])
+    ax.set_yticks(marks, [f"{mark:,.3g}" for mark in marks])
     ax.minorticks_off()
