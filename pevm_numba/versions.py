@@ -17,10 +17,12 @@ REQUIRED: Final = ("numba", "llvmlite", "numpy", "scipy", "pyarrow", "rich", "ty
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "access": ("rlp",),
     "evm": ("coincurve", "cryptography", "mclbn256", "py-arkworks-bls12381"),
+    "distributed": ("dask", "fsspec"),
+    "docs": ("sphinx", "furo", "myst-parser", "numpydoc"),
     "exact": ("ortools",),
     "notebook": ("nbclient", "nbformat", "ipykernel", "matplotlib"),
     "peers": ("networkx", "rustworkx", "igraph", "networkit"),
-    "plot": ("matplotlib",),
+    "plot": ("matplotlib", "pillow"),
     "storage": ("rocksdict", "lmdb"),
     "data frames": ("pandas",),
 }

@@ -28,7 +28,8 @@ STAGES = [
     ("storage",),
     ("execute",),
     ("io",),
-    ("fields_access", "fields_storage", "fields", "metrics", "versions", "plot", "inspection", "console", "screens", "survey"),
+    ("fields_access", "fields_storage", "fields", "metrics", "versions", "plot", "inspection", "console", "screens"),
+    ("survey",),
     (
         "bench", "commands", "commands_execute", "commands_evm", "commands_access", "commands_state", "cli_options",
         "cli_access", "cli_state", "cli_survey", "commands_survey", "cli", "__main__", "plot/pictures", "plot/gallery",

@@ -22,8 +22,8 @@ PROJECT = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml")
 
 
 def name_of(requirement: str) -> str:
-    """``numba`` of ``numba>=0.61``."""
-    return requirement.split(">")[0].strip()
+    """``numba`` of ``numba>=0.61``, ``dask`` of ``dask[distributed]>=1``."""
+    return requirement.split(">")[0].split("[")[0].strip()
 
 
 # -------------------------------------------------------------------- versions

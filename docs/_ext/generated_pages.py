@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from importlib.util import resolve_name
 from pathlib import Path
@@ -230,6 +231,12 @@ def module_of(_app: Sphinx, module: str, name: str) -> str | None:
     return "pevm_numba" if home.removeprefix("pevm_numba.") in MODULES else None
 
 
+def copy_gallery(app: Sphinx, error: Exception | None) -> None:
+    """Pictures of the gallery, which its page names in HTML, light and dark; Sphinx copies only those in Markdown."""
+    if error is None and app.builder.format == "html":
+        shutil.copytree(DOCS / "gallery", Path(app.outdir) / "gallery", dirs_exist_ok=True)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("builder-inited", make_pages)
@@ -238,4 +245,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", absolute_imports, priority=400)  # before numpydoc's
     app.connect("doctree-read", number_citations)
     app.connect("viewcode-follow-imported", module_of)
+    app.connect("build-finished", copy_gallery)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -54,12 +54,15 @@ SUBJECTS: Final = (
         "prediction", "Prediction", "Accesses told before executing; see [Access lists](../../access_lists.md).",
         ("access.asking", "access.pattern_library", "access.patterns", "access.prediction", "io.pattern_file"),
     ),
+    Subject("survey", "Many blocks", "One analysis over thousands; see [Thousands of blocks](../../survey.md).", ("survey",)),
+    Subject("results", "Tables, versions", "Results for other tools, and what there is to run on.", ("tabular", "versions")),
     Subject("state", "State", "Stores of state; see [State that lasts](../../storage.md).", ("storage", "io.state_file")),
 )  # fmt: skip
 
 #: Modules that pages and the README name, without ``pevm_numba.``, each with what one comes for.
 MODULES: Final = {
     "plot": "Pictures, with the extra `plot`.",
+    "survey.metrics": "What a survey tells of each block.",
     "errors": "Every error that the package raises on purpose.",
     "machine.spec": "The micro-op machine in plain Python: what all kernels are tested against.",
     "evm.forks": "Names and beginnings of Ethereum's rules.",
