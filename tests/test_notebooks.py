@@ -41,7 +41,10 @@ for cell in notebook.cells:
 
 
 def test_the_notebooks_are_there():
-    assert [path.name for path in NOTEBOOKS][:2] == ["01_first_block.ipynb", "02_scheduling.ipynb"]
+    assert [path.name for path in NOTEBOOKS][:6] == [
+        "01_first_block.ipynb", "02_scheduling.ipynb", "03_access_lists.ipynb", "04_executors.ipynb", "05_storage.ipynb",
+        "06_study.ipynb",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -58,11 +61,14 @@ def test_a_notebook_is_committed_without_outputs(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
+def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, request):
+    if path.stem == "06_study":
+        request.getfixturevalue("shared")  # a study of real blocks
     script = tmp_path / "execute.py"
     script.write_text(EXECUTE)
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    env = os.environ | {"PYTHONPATH": paths, "IPYTHONDIR": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path)}
+    few = {"PEVM_NUMBA_EVERY": "8"}  # the study takes all blocks, and minutes, otherwise
+    env = os.environ | few | {"PYTHONPATH": paths, "IPYTHONDIR": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, str(script), str(path)], env=env, capture_output=True, text=True, timeout=300, check=False
     )
