@@ -40,7 +40,7 @@ def check_outputs(json: Path | None, page: Page | None, inputs: Sequence[Path] =
             raise UsageError(f"--html {page.path}: lies inside the input {given}")
     if json is not None and target_of(json) == target_of(page.path):
         raise UsageError(f"--html {page.path}: is the file of --json, too")
-    from .storage_chart import need_matplotlib
+    from ..plot.style import need_matplotlib
 
     need_matplotlib()
 
