@@ -168,10 +168,23 @@ def test_empty_blocks_keep_fork_and_header(tmp_path: Path) -> None:
 def test_a_block_cut_into_many_row_groups_comes_back_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pevm_numba.io.parquet_tables._GROUP_ROWS", 3)
     monkeypatch.setattr("pevm_numba.io.parquet_tables._GROUP_OPS", 4)
+    monkeypatch.setattr(parquet, "_GROUP_BYTES", 1)
     block = Block.concat([full_block(), small_block(12, 10), full_block()], fork="london")
     parquet.write_blocks(tmp_path / "b.parquet", block)
     assert pq.ParquetFile(tmp_path / "b.parquet").num_row_groups > 5
     assert parquet.read_block(tmp_path / "b.parquet") == block
+
+
+def test_small_blocks_share_row_groups_and_large_ones_have_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = [small_block(n) for n in range(6)]
+    parquet.write_blocks(tmp_path / "b.parquet", blocks)
+    for name in ("b.parquet", "b.state.parquet"):
+        assert pq.ParquetFile(tmp_path / name).num_row_groups == 1
+    size = pq.read_table(tmp_path / "b.parquet").nbytes / 6
+    monkeypatch.setattr(parquet, "_GROUP_BYTES", int(2.5 * size))
+    parquet.write_blocks(tmp_path / "b.parquet", blocks)
+    assert pq.ParquetFile(tmp_path / "b.parquet").num_row_groups == 3
+    assert list(parquet.read_blocks(tmp_path / "b.parquet")) == blocks
 
 
 def test_many_ops_that_share_keys_words_and_payloads_come_back_equal(tmp_path: Path) -> None:
@@ -216,6 +229,7 @@ def test_only_the_row_groups_of_the_blocks_asked_for_are_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, loaded = tmp_path / "b.parquet", []
+    monkeypatch.setattr(parquet, "_GROUP_BYTES", 1)
     parquet.write_blocks(path, [small_block(n) for n in range(20)])
     original = TableFile._group
 

@@ -164,7 +164,11 @@ class Column:
             if values.null_count == n:
                 return np.zeros((n, width), np.uint8)
             rows = data.reshape(n, width)
-            return rows if not values.null_count else np.where(self.known()[:, None], rows, np.uint8(0))
+            if not values.null_count:
+                return rows
+            rows = rows.copy()
+            rows[~self.known()] = 0
+            return rows
         offsets, data = self.binaries()
         known = self.known()
         self.reject(known & (offsets[1:] - offsets[:-1] != width), f"must be {width} bytes")

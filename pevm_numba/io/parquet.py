@@ -32,6 +32,8 @@ __all__ = ["BlockFile", "block_numbers", "chosen", "only", "read_block", "read_b
 
 log = logging.getLogger("pevm_numba")
 
+#: Bytes in memory of a row group, about; a block that has more has groups of its own. Reading one block loads its group.
+_GROUP_BYTES: Final = 1 << 22
 _COMPANIONS: Final = (".blocks.parquet", ".state.parquet")
 
 
@@ -93,28 +95,61 @@ def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
 
 
+class _Groups:
+    """Writes tables as row groups of several small ones, none split: a group costs as much to find as a block to read."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path, self._schema = path, schema
+        self._writer: pq.ParquetWriter | None = None
+        self._held: list[pa.Table] = []
+        self._size = 0
+
+    def __enter__(self) -> _Groups:
+        return self
+
+    def add(self, table: pa.Table) -> None:
+        """Write a table, now or with those after it; the first makes the file."""
+        if self._size + table.nbytes > _GROUP_BYTES:
+            self.flush()
+        self._held.append(table)
+        self._size += table.nbytes
+
+    def flush(self) -> None:
+        """Write what is held, and make the file if there is none."""
+        import pyarrow as pa
+
+        self._writer = self._writer or _writer(self._path, self._schema)
+        if self._held:
+            table = pa.concat_tables(self._held).combine_chunks()
+            self._writer.write_table(table, row_group_size=len(table))
+        self._held, self._size = [], 0
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        try:
+            if kind is None and self._held:
+                self.flush()
+        finally:
+            if self._writer is not None:
+                self._writer.close()
+
+
 def _write(
     target: Path, blocks: Iterable[Block], block_file: Path, state_file: Path
 ) -> list[tuple[int, str, Header]]:
     """Write rows and state of each block; returns what the blocks file holds."""
     headers: list[tuple[int, str, Header]] = []
-    state = None
-    try:
-        with _writer(block_file, tables.block_schema()) as rows:
-            for block in blocks:
-                number = _a_block(block).number
-                if headers and number <= headers[-1][0]:
-                    rule = "no number twice" if number == headers[-1][0] else "ascending numbers (a list is sorted)"
-                    raise FileFormatError(f"{target}: block {number} after block {headers[-1][0]}: must have {rule}")
-                headers.append((number, block.fork, block.header))
-                for table in tables.block_tables(block):
-                    rows.write_table(table, row_group_size=len(table))
-                for table in tables.state_tables(block):
-                    state = state or _writer(state_file, tables.state_schema())
-                    state.write_table(table, row_group_size=len(table))
-    finally:
-        if state is not None:
-            state.close()
+    with _Groups(block_file, tables.block_schema()) as rows, _Groups(state_file, tables.state_schema()) as state:
+        rows.flush()  # there is a block file, even if no block has a transaction
+        for block in blocks:
+            number = _a_block(block).number
+            if headers and number <= headers[-1][0]:
+                rule = "no number twice" if number == headers[-1][0] else "ascending numbers (a list is sorted)"
+                raise FileFormatError(f"{target}: block {number} after block {headers[-1][0]}: must have {rule}")
+            headers.append((number, block.fork, block.header))
+            for table in tables.block_tables(block):
+                rows.add(table)
+            for table in tables.state_tables(block):
+                state.add(table)
     if not headers:
         raise FileFormatError(f"{target}: no block to write: must be at least one")
     return headers
@@ -129,6 +164,8 @@ class BlockFile:
     Parameters
     ----------
     path : Path
+    state : bool
+        Whether the state file is looked at; without, `blocks` gives none.
 
     Attributes
     ----------
@@ -140,7 +177,7 @@ class BlockFile:
         Rows of each block.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, state: bool = True) -> None:
         self.path = path
         self.headers: dict[int, tuple[str, Header]] = {}
         with closing(TableFile(path, "block")) as file:
@@ -152,7 +189,7 @@ class BlockFile:
         self.numbers = sorted({*self.index.numbers, *self.headers})
         self.state_path = companion(path, "state")
         self.state_index = None
-        if self.state_path.exists():
+        if state and self.state_path.exists():
             with closing(TableFile(self.state_path, "state")) as file:
                 self.state_index = self._state_index(file)
         log.debug("%s: %d blocks, %d transactions", path, len(self.numbers), len(self.index.order))

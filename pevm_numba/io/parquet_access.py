@@ -74,7 +74,7 @@ def read_accesses(path: Path, numbers: Sequence[int]) -> Iterator[Accesses]:
     FileFormatError
         Naming file, column, row, value and rule.
     """
-    blocks = BlockFile(path)
+    blocks = BlockFile(path, state=False)
     with closing(TableFile(path, "block")) as file:
         columns = _columns(file)
         for some in _parts(file, blocks, numbers):

@@ -162,6 +162,8 @@ class TableFile:
             if len(rows) == len(table):
                 return table
             begins = np.cumsum(sizes) - sizes
+            if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+                return table.slice(rows[0] - self.ends[groups[0]], len(rows))
             inside = rows - np.repeat(self.ends[groups] - begins, np.diff(np.searchsorted(rows, [*self.ends[groups], 2**62])))
             return table.take(pa.array(inside))
 

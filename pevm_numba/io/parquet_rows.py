@@ -131,14 +131,20 @@ def _program_keys(items: Column, code: NDArray[np.uint8], takes: NDArray[np.bool
     address, kind, slot = items.member("address"), items.member("field"), items.member("slot")
     addresses, kinds, slots = address.fixed(20), kind.integers(np.uint8, 0, max(Field)), slot.fixed(32)
     address.reject(takes & ~address.known(), "SLOAD, SSTORE, TOUCH and CREDIT need an address")
-    address.reject(~takes & addresses.any(axis=1), "an op without a key has null or zero")
+    address.reject(_not_zero(addresses, ~takes & address.known()), "an op without a key has null or zero")
     kind.reject(takes & ~kind.known(), "SLOAD, SSTORE, TOUCH and CREDIT need a field")
     kind.reject((code == Op.CREDIT) & (kinds != CREDIT_FIELD), "CREDIT names a balance (field 1)")
     kind.reject(~takes & (kinds != 0), "an op without a key has null or zero")
-    has_slot = np.asarray(slots.any(axis=1))
-    slot.reject(~takes & has_slot, "an op without a key has null or zero")
-    _no_stray_slot(slot, kinds, has_slot)
+    slot.reject(_not_zero(slots, ~takes & slot.known()), "an op without a key has null or zero")
+    _no_stray_slot(slot, kinds, _not_zero(slots, (kinds != Field.STORAGE) & slot.known()))
     return keys.add(addresses[takes], kinds[takes], slots[takes])
+
+
+def _not_zero(rows: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which rows have a byte that is not 0, of those that `where` asks for, which are few."""
+    out = where.copy()
+    out[where] = rows[where].any(axis=1)
+    return out
 
 
 def _no_stray_slot(slot: Column, kinds: NDArray[np.uint8], has_slot: NDArray[np.bool_]) -> None:
