@@ -6,6 +6,7 @@ from typing import Final
 
 from .fields_access import ACCESS_TABLES
 from .fields_storage import STORAGE_TABLES
+from .fields_survey import SURVEY_TABLES
 
 __all__ = ["FIELDS", "TABLES"]
 
@@ -382,4 +383,5 @@ TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
     ),
     **ACCESS_TABLES,
     **STORAGE_TABLES,
+    **SURVEY_TABLES,
 }

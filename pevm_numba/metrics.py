@@ -136,7 +136,7 @@ def fields_page() -> str:
     Examples
     --------
     >>> print(fields_page().splitlines()[-1])
-    | `verified` |  | all accounts are those that the same blocks leave in memory |
+    | `verified` |  | all rows are those of one thread |
     """
     head = (
         "# Fields of a measurement\n\n"

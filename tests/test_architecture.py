@@ -28,7 +28,10 @@ STAGES = [
     ("storage",),
     ("execute",),
     ("io",),
-    ("fields_access", "fields_storage", "fields", "metrics", "versions", "plot", "inspection", "console", "screens"),
+    (
+        "fields_access", "fields_storage", "fields_survey", "fields", "metrics", "versions", "plot", "inspection", "console",
+        "screens",
+    ),
     ("survey",),
     (
         "bench", "commands", "commands_execute", "commands_evm", "commands_access", "commands_state", "cli_options",

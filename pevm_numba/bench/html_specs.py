@@ -173,6 +173,13 @@ _SPECS: Final[dict[str, Spec]] = {
         ),
     ),
     "break-even": Spec(("case", "executor")),
+    "survey": Spec(
+        ("source", "way", "workers"),
+        chart=Chart(
+            "Blocks a second, reading and counting", ("source", "workers"), "way", "blocks_per_s", "blocks a second",
+            log=True, one="",
+        ),
+    ),
     "scaling": Spec(
         ("case", "work_us", "executor", "workers"), ("predicted", "measured", "low", "high"),
         chart=_over("Predicted speed-up", ("case", "work_us", "workers"), "executor", "predicted", bound="bound"),
