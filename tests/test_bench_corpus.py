@@ -272,8 +272,27 @@ def test_the_command_shows_three_tables_of_a_small_folder(bench, shared, tmp_pat
         assert max(map(len, narrow.splitlines())) <= width
 
 
+@pytest.mark.corpus
+def test_blocks_of_any_kind_are_read_without_a_folder_around_them(bench, shared, tmp_path):
+    number = 930196
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for file in (shared / "corpus" / "cryo").glob(f"*__{number:08d}_to_{number:08d}.parquet"):
+        (mine / file.name).symlink_to(file)
+    said = bench("corpus", mine, "--json", tmp_path / "cryo.json")
+    assert (said.code, said.err) == (0, "")
+    assert "cryo, 1 blocks with transactions, by which dependencies count" in said.out
+    pn.write_blocks(tmp_path / "same.parquet", list(pn.read_blocks(mine)))
+    again = bench("corpus", tmp_path / "same.parquet", "--json", tmp_path / "same.json")
+    assert "block files, 1 blocks with transactions" in again.out
+    rows = json.loads((tmp_path / "cryo.json").read_text())
+    assert {row["table"] for row in rows} >= {"definitions", "workers", "models"}
+    assert {row["block_number"] for row in rows if "block_number" in row} == {number}
+    assert rows == json.loads((tmp_path / "same.json").read_text())
+
+
 def test_a_folder_without_either_is_bad_input(bench, tmp_path):
-    one_line(bench("corpus", tmp_path), 1, "must hold bal/eip7928_accesses.parquet or")
+    one_line(bench("corpus", tmp_path), 1, "must be blocks, or a folder that holds bal/eip7928_accesses.parquet or")
     one_line(bench("corpus", tmp_path / "no"), 1, "no such file or folder")
 
 

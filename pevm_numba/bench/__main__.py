@@ -91,7 +91,7 @@ def schedule_command(
 
 @app.command("corpus")
 def corpus_command(
-    path: Annotated[Path, typer.Argument(help="Folder with op_trace, or bal/eip7928_accesses.parquet, or that file.")],
+    path: Annotated[Path, typer.Argument(help="Blocks (as a folder of cryo files), or a folder with op_trace or bal.")],
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
     html: _Html = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Every block, and log.")] = 0,

@@ -12,7 +12,7 @@ from ..access.oracles import access_sets
 from ..block import Block
 from ..console import progress
 from ..errors import ExecutionError, FileFormatError
-from ..io.files import block_numbers, read_blocks
+from ..io.files import block_numbers, kind_of, read_blocks
 from ..io.paths import existing
 from ..schedule.dependencies import dependencies
 from ..schedule.listing import list_timeline, priority_order, wave_timeline
@@ -175,7 +175,7 @@ def _show_bal(rows: Sequence[dict[str, Any]], verbose: bool) -> None:
     print_paragraph(f"{alone:,} of all {n_tx:,} transactions are isolated: {100 * alone / max(1, n_tx):.1f} %.")
 
 
-def _show_every(rows: Sequence[dict[str, Any]]) -> None:
+def _show_every(rows: Sequence[dict[str, Any]], source: str) -> None:
     headings = ["block, dependencies", "path", "txs/path", "gas/path", "levels", "mis", "pairs", "misordered"]
     fields = ("path_txs", "work_span_txs", "work_span_gas", "levels_waves", "mis_waves", "pairs", "misordered")
     body: list[list[str]] = []
@@ -185,12 +185,10 @@ def _show_every(rows: Sequence[dict[str, Any]]) -> None:
             body += [[], [f"{row['block_number']}, {row['n_tx']:,} transactions"]]
         last = row["block_number"]
         body.append([f"  {row['definition']}", *(_cell(row[name]) for name in fields)])
-    print_table("op_trace, every block, by which dependencies count", headings, body[1:], [3, 4])
+    print_table(f"{source}, every block, by which dependencies count", headings, body[1:], [3, 4])
 
 
-def _show_definitions(rows: Sequence[dict[str, Any]], summary: Sequence[dict[str, Any]], verbose: bool) -> None:
-    if verbose:
-        _show_every(rows)
+def _show_definitions(summary: Sequence[dict[str, Any]], source: str) -> None:
     headings = [
         "dependencies", "path", "median", "most", "levels", "mis", "txs/path", "median", "gas/path", "median",
         "pairs", "misordered", "in blocks",
@@ -204,7 +202,7 @@ def _show_definitions(rows: Sequence[dict[str, Any]], summary: Sequence[dict[str
             for fields in (("levels_waves", "mis_waves"), ("pairs", "misordered", "blocks_misordered"))
         )
         body.append([one["definition"], *path, *waves, *spans, *pairs])
-    title = f"op_trace, {summary[0]['blocks']} blocks with transactions, by which dependencies count"
+    title = f"{source}, {summary[0]['blocks']} blocks with transactions, by which dependencies count"
     print_table(title, headings, body, [3, 2, 4, 3])
     print_paragraph(
         "path: critical path in transactions, mean, median and most over the blocks.",
@@ -219,7 +217,7 @@ def _cell(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else figure(value)
 
 
-def _show_workers(summary: Sequence[dict[str, Any]]) -> None:
+def _show_workers(summary: Sequence[dict[str, Any]], source: str) -> None:
     names = {"waves": "waves (levels)", "list": "list, longest path", "bound": "bound"}
     body: list[list[str]] = []
     for one in summary:
@@ -231,7 +229,7 @@ def _show_workers(summary: Sequence[dict[str, Any]]) -> None:
         body.append([f"  {names[one['way']]}", *cells])
     headings = ["", "in all", "mean", "median", "least", "most", "% bound", "at bound"]
     title = (
-        f"op_trace, {summary[0]['blocks']} blocks: speed-up over one worker, simulated, cost = gas; every dependency, "
+        f"{source}, {summary[0]['blocks']} blocks: speed-up over one worker, simulated, cost = gas; every dependency, "
         "credits commute"
     )
     print_table(title, headings, body[1:], [5, 2])
@@ -278,6 +276,44 @@ def _lists(path: Path) -> Path:
     return direct if direct.exists() else path / "bal" / _LISTS
 
 
+def _sources(path: Path) -> tuple[Path | None, Path | None]:
+    """The file of decoded lists, and the blocks, each if it is there: blocks are in a folder of the path, or are the path."""
+    lists, traces = _lists(path), path / _TRACES
+    if lists.exists() or traces.exists():
+        return lists if lists.exists() else None, traces if traces.exists() else None
+    try:
+        kind_of(path)
+    except FileFormatError as cause:
+        rule = f"must be blocks, or a folder that holds bal/{_LISTS} or {_LISTS} or {_TRACES}"
+        raise FileFormatError(f"{path}: {rule}; as blocks: {cause}") from cause
+    return None, path
+
+
+def _block_tables(path: Path, verbose: bool) -> list[dict[str, Any]]:
+    """Show and give what is known of blocks: by definition of dependencies, and where gas is known by simulated workers."""
+    rows: list[dict[str, Any]] = []
+    simulated: list[dict[str, Any]] = []
+    models: list[dict[str, Any]] = []
+    source = kind_of(path).value
+    for block in _blocks(path):
+        rows += [definition_row(block, definition) for definition in DEFINITIONS]
+        if block.n_tx and block.chain_gas_used is not None:
+            simulated += worker_rows(block)
+            models += model_rows(block)
+    summary = definition_summary(rows)
+    if any(one["blocks"] for one in summary):
+        if verbose:
+            _show_every(rows, source)
+        _show_definitions(summary, source)
+    results = [*rows, *summary]
+    if simulated:
+        speeds, ways = worker_summary(simulated), model_summary(models)
+        _show_workers(speeds, source)
+        _show_models(ways)
+        results += [*simulated, *speeds, *models, *ways]
+    return results
+
+
 def run(
     path: Path, json_path: Path | None = None, page: Page | None = None, *, verbose: bool = False
 ) -> list[dict[str, Any]]:
@@ -286,7 +322,8 @@ def run(
     Parameters
     ----------
     path : Path
-        Folder with ``bal/eip7928_accesses.parquet`` or ``op_trace`` or both; or the folder ``bal``, or its file.
+        Blocks, such as a folder of cryo datasets or op_trace files; or a folder that has ``op_trace``,
+        ``bal/eip7928_accesses.parquet`` or both; or the folder ``bal``, or its file.
     json_path : Path, optional
         For a list of objects, told apart by `table`.
     page : Page, optional
@@ -301,30 +338,12 @@ def run(
     """
     check_outputs(json_path, page, [path])
     existing(path)
-    lists, traces = _lists(path), path / _TRACES
-    if not lists.exists() and not traces.exists():
-        raise FileFormatError(f"{path}: must hold bal/{_LISTS} or {_LISTS} or {_TRACES}")
+    lists, blocks = _sources(path)
     results: list[dict[str, Any]] = []
-    if lists.exists():
+    if lists is not None:
         results += bal_table(lists)
         _show_bal(results, verbose)
-    if traces.exists():
-        rows: list[dict[str, Any]] = []
-        simulated: list[dict[str, Any]] = []
-        models: list[dict[str, Any]] = []
-        for block in _blocks(traces):
-            rows += [definition_row(block, definition) for definition in DEFINITIONS]
-            if block.n_tx and block.chain_gas_used is not None:
-                simulated += worker_rows(block)
-                models += model_rows(block)
-        summary = definition_summary(rows)
-        if any(one["blocks"] for one in summary):
-            _show_definitions(rows, summary, verbose)
-        results += [*rows, *summary]
-        if simulated:
-            speeds, ways = worker_summary(simulated), model_summary(models)
-            _show_workers(speeds)
-            _show_models(ways)
-            results += [*simulated, *speeds, *models, *ways]
+    if blocks is not None:
+        results += _block_tables(blocks, verbose)
     write_outputs(json_path, page, results)
     return results
