@@ -93,7 +93,10 @@ def read_input(
         raise UsageError("--prestate, --fork: a folder of tables has both")
     if evm and path.is_dir() and not tables:
         needed = "state/…__headers.parquet and cryo/…__transactions__….parquet"
-        raise UsageError(f"{path}: has not both tables that blocks are executed from: {needed}")
+        raise UsageError(
+            f"{path}: has not both tables that blocks are executed from: {needed}; without them blocks run as micro-ops: "
+            "python -m pevm_numba execute"
+        )
     if prestate is None and not tables and (evm or fork is not None):
         raise UsageError(f"{path}: a block without state: give --prestate, what a node's prestateTracer says of it")
     if is_schedule_file(path):

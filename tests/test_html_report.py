@@ -326,6 +326,15 @@ def test_a_chart_of_very_many_blocks_stays_a_picture():
     assert "400 values" in svg
 
 
+def test_models_are_drawn_block_by_block_only_while_the_blocks_are_few():
+    row = dict.fromkeys(TABLES["models"][1], 1) | {"table": "models", "model": "list", "speedup": 1.5}
+    rows = [row | {"block_number": 19_000_000 + n, "workers": p} for n in range(12) for p in (8, 16)]
+    (picture,) = pictures_of({"models": rows})
+    assert ">19000011, 16 workers<" in picture.svg
+    assert picture.caption == "One line for each block and number of workers."
+    assert pictures_of({"models": [*rows, row | {"block_number": 20_000_000}]}) == []
+
+
 def test_figures_leave_matplotlib_as_it_was():
     import matplotlib as mpl
 

@@ -40,6 +40,8 @@ _SLICES: Final = 100
 #: What texts and frames are drawn with; becomes the page's colour of ink. No other colour of a figure is this one.
 _INK: Final = "#010203"
 _MARKERS: Final = "osD^vPX"
+#: What a caption calls fields whose names are not what a line is of.
+_LINES: Final = {"block_number": "block", "workers": "number of workers"}
 #: The font that matplotlib brings and lays texts out by; wider than most, so that others fit where it does.
 _MEASURED_BY: Final = "DejaVu Sans"
 
@@ -96,7 +98,7 @@ def pictures_of(tables: Mapping[str, Sequence[Mapping[str, Any]]], timed: Timed 
     for table, rows in tables.items():
         chart = spec_of(table).chart
         points = [] if chart is None else _points(chart, rows)
-        if chart is not None and points:
+        if chart is not None and points and (chart.most is None or len({point.label for point in points}) <= chart.most):
             found.append(_chart(chart, points, f"f{len(found)}", _bound(table)))
         if table == MAIN:
             found += _times(rows, f"f{len(found)}")
@@ -171,7 +173,8 @@ def _chart(chart: Chart, points: Sequence[_Point], key: str, bound: str) -> Pict
         ax.figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize="small", handletextpad=0.3)
         what = f"{chart.title}: {len(points):,} {'value' if len(points) == 1 else 'values'}"
         svg = _svg(ax, key, what)
-    caption = f"One line for each {_and([name.removesuffix('_us').replace('_', ' ') for name in chart.labels])}."
+    named_by = [_LINES.get(name, name.removesuffix("_us").replace("_", " ")) for name in chart.labels]
+    caption = f"One line for each {_and(named_by)}."
     if any(point.bound is not None for point in points):
         caption += f" The bars are bounds: {bound}."
     return Picture(chart.title, svg, caption)

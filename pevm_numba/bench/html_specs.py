@@ -42,6 +42,8 @@ class Chart:
         Logarithmic axis.
     one : str
         What a value of 1 means, drawn as a line; empty: no line.
+    most : int, optional
+        With more lines than this it is not drawn, because another chart has their sums.
     """
 
     title: str
@@ -53,6 +55,7 @@ class Chart:
     share: str = ""
     log: bool = False
     one: str = "serial"
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,16 @@ class Spec:
 
 
 def _over(
-    title: str, labels: tuple[str, ...], series: str, value: str, bound: str = "", share: str = ""
+    title: str,
+    labels: tuple[str, ...],
+    series: str,
+    value: str,
+    bound: str = "",
+    share: str = "",
+    most: int | None = None,
 ) -> Chart:
     """A chart of serial time over other times."""
-    return Chart(title, labels, series, value, "speed-up over serial execution", bound, share)
+    return Chart(title, labels, series, value, "speed-up over serial execution", bound, share, most=most)
 
 
 _SIMULATED: Final = "Nothing was executed: makespans are simulated, with gas for time, and lie within their bounds."
@@ -153,7 +162,12 @@ _SPECS: Final[dict[str, Spec]] = {
         ("workers", "way"), ("total", "mean", "median", "least", "most"), compared=_SIMULATED,
         chart=_over("Simulated speed-up of all blocks by waves and lists", ("workers",), "way", "total"),
     ),
-    "models": Spec(("block_number", "model", "workers"), ("speedup",), compared=_SIMULATED),
+    "models": Spec(
+        ("block_number", "model", "workers"), ("speedup",), compared=_SIMULATED,
+        chart=_over(
+            "Simulated speed-up of each block by each model", ("block_number", "workers"), "model", "speedup", most=24
+        ),
+    ),
     "models summary": Spec(
         ("model", "workers"), ("total",), compared=_SIMULATED,
         chart=_over("Simulated speed-up of all blocks by each model", ("workers",), "model", "total"),
