@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from . import console as con
 from .access.pattern_library import built_in_patterns
 from .access.prediction import predict
-from .errors import ExecutionError, StoreError, UsageError
+from .errors import BlockError, ExecutionError, FileFormatError, StoreError, UsageError
 from .evm.block import EvmBlock
 from .execute.chain import ChainStep, run_chain
 from .execute.machine import EXECUTORS
@@ -55,7 +55,13 @@ def run_load(
             else:
                 put_before(store, block)
         with open_store(made, "r") as store, con.status("verifying"):
-            found = verify_store(store)
+            try:
+                found = verify_store(store)
+            except BlockError as cause:
+                if block is None or isinstance(block, EvmBlock):
+                    raise
+                needed = "a folder of tables with state, or a node's block with --prestate"
+                raise FileFormatError(f"{input}: says hashes of codes only ({cause}): --input must be {needed}") from cause
     size = sum(item.stat().st_size for item in ([output] if output.is_file() else output.rglob("*")))
     print_pairs([
         ("store", f"{output}: {backend}, {size:,} bytes"),

@@ -146,7 +146,7 @@ def test_mistakes_are_one_line_and_leave_nothing(command: Command, files: tuple[
         (("run", store, "--input", files[0], "--delay", "-1"), 2, "--delay -1"),
         (("run", store, "--input", files[0], "--blocks", "9" * 5000), 2, "must be numbers with commas"),
         (("run", store, "--input", files[0], "--no-prefetch", "--patterns", "built-in"), 2, "nothing is read ahead"),
-        (("load", "--input", tmp_path / "code.parquet", "--output", tmp_path / "x"), 1, "has no code of hash 0x"),
+        (("load", "--input", tmp_path / "code.parquet", "--output", tmp_path / "x"), 1, "--input must be a folder of tables"),
     ):  # fmt: skip
         found = command("state", *words)
         assert found.code == code, (words, found)

@@ -284,8 +284,9 @@ def _sources(path: Path) -> tuple[Path | None, Path | None]:
     try:
         kind_of(path)
     except FileFormatError as cause:
+        reason = str(cause).removeprefix(f"{path}: ")
         rule = f"must be blocks, or a folder that holds bal/{_LISTS} or {_LISTS} or {_TRACES}"
-        raise FileFormatError(f"{path}: {rule}; as blocks: {cause}") from cause
+        raise FileFormatError(f"{path}: {rule}; as blocks: {reason}") from cause
     return None, path
 
 
