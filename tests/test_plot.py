@@ -154,6 +154,13 @@ def test_wave_sizes_are_those_of_the_schedules(block: pn.Block) -> None:
     assert drawn(plot.wave_sizes({"none": Schedule.from_waves("none", [])}))
 
 
+def test_waves_drawn_on_the_same_axes_stay_in_sight() -> None:
+    ax = plot.wave_sizes({"wide": Schedule.from_waves("wide", [list(range(100))])}, ax=plt.figure().subplots())
+    plot.wave_sizes({"long": Schedule.from_waves("long", [[0], [1], [2]])}, ax=ax)
+    assert (ax.get_xlim(), ax.get_ylim()) == ((1.0, 4.0), (0.8, 125.0))
+    assert ax.get_yticks().tolist() == [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_shared_time_axis_shows_all_of_the_longest_timeline_in_either_order(turned: bool) -> None:
     short, long = Timeline(1, [0], [0], [2], 2), Timeline(1, [0], [0], [9], 9)

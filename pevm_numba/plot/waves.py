@@ -48,6 +48,8 @@ def wave_sizes(schedules: Mapping[str, Schedule], *, ax: Axes | None = None) -> 
     """
     given = named("schedules", schedules, Schedule)
     ax = axes_of(ax)
+    from matplotlib.patches import StepPatch
+
     shown = shown_before(ax)
     for i, (name, plan) in enumerate(given):
         sizes = np.diff(plan.wave_indptr)
@@ -56,8 +58,9 @@ def wave_sizes(schedules: Mapping[str, Schedule], *, ax: Axes | None = None) -> 
             sizes, np.arange(1, plan.n_waves + 2), baseline=None, label=f"{name}: {plan.n_waves:,} waves",
             color=style["color"], ls=style["ls"], lw=style["lw"],
         )  # fmt: skip
-    most = max([1, *(plan.n_waves for _, plan in given)])
-    widest = max([1, *(int(np.diff(plan.wave_indptr).max(initial=1)) for _, plan in given)])
+    drawn = [step.get_data() for step in ax.patches if isinstance(step, StepPatch)]  # those drawn before, too
+    most = max(1, *(len(values) for values, _, _ in drawn))
+    widest = max(1, *(int(values.max(initial=1)) for values, _, _ in drawn))
     log_counts(ax, "x", most + 1)
     log_counts(ax, "y", widest)
     reach(ax, shown, 1.0, most + 1.0)
