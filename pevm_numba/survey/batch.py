@@ -168,5 +168,5 @@ def _one(block: AnyBlock) -> tuple[AccessSets, Keys, NDArray[np.float64] | None,
         assert names is not None  # what an execution observed has a table
         return access, names, done.gas_used.astype(np.float64), block.env.fee_recipient
     gas = block.chain_gas_used
-    known = None if gas is None else gas.astype(np.float64)
+    known = None if gas is None or (gas < 0).any() else gas.astype(np.float64)
     return exact_sets(block), block, known, block.header.fee_recipient

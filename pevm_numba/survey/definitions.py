@@ -113,7 +113,7 @@ def definition_row(block: Block, definition: Definition) -> dict[str, Any]:
     Returns
     -------
     dict
-        `path_txs`, `path_gas` (critical paths; gas null where the chain's is unknown), `work_span_txs`,
+        `path_txs`, `path_gas` (critical paths; gas null where the chain's is unknown of any transaction), `work_span_txs`,
         `work_span_gas` (totals over them), and for ``edges="all"`` `levels_waves`, `mis_waves`, `pairs` (conflicting),
         `misordered` (of these, run in the wrong order if the block were validated by mis).
 
@@ -125,6 +125,8 @@ def definition_row(block: Block, definition: Definition) -> dict[str, Any]:
     access = definition.access(block)
     deps = dependencies(access, edges=definition.edges)
     gas = block.chain_gas_used
+    if gas is not None and (gas < 0).any():
+        gas = None  # of some transactions it is not known, so neither is that of a path
     path, heaviest = deps.critical_path()[0], None if gas is None else deps.critical_path(gas)[0]
     row: dict[str, Any] = {
         "table": "definitions", "definition": definition.name, "block_number": block.number, "n_tx": block.n_tx,
