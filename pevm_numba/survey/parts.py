@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import __version__, door
 from ..errors import FileFormatError
+from ..io.parquet_file import SURVEY_SCHEMA
 from ..io.parquet_tables import SCHEMA_KEY
 from ..io.paths import nameable, reading, replacing
-from .metrics import schema_of
+from .metrics import columns_of, schema_of
 from .partitions import Partition, file_system, is_remote, survey_partition
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["SURVEY_SCHEMA", "Parts", "do_partition"]
+__all__ = ["Parts", "do_partition"]
 
 log = logging.getLogger("pevm_numba")
 
-#: What a file of a survey says it is.
-SURVEY_SCHEMA: Final = b"pevm_numba.survey/1"
 _ABOUT: Final = b"pevm_numba.survey"
 
 
@@ -80,15 +79,19 @@ class Parts:
         Raises
         ------
         FileFormatError
-            If a file is of other metrics, or of no partition of these: two surveys in one folder would be added up.
+            If a file is of other metrics, or of no partition of these: two surveys in one folder would be added up, and so
+            would be blocks that a source had once and those that it has now.
         """
         wanted = {part.name: part for part in partitions}
+        sources = {part.source for part in partitions}
         done = []
         for name in self.names():
-            if name not in wanted:
-                rule = "each survey needs a folder of its own"
-                raise FileFormatError(f"{self._address(name)}: is of no partition of this survey: {rule}")
             about = self.about(name)
+            if name not in wanted:
+                source, rule = about["of"]["source"], "each survey needs a folder of its own"
+                if source in sources:
+                    rule = f"{source} has other blocks now, so remove the file, or choose another folder"
+                raise FileFormatError(f"{self._address(name)}: is of no partition of this survey: {rule}")
             if about["metrics"] != list(self.metrics):
                 text = f"is of the metrics {', '.join(about['metrics'])}, not {', '.join(self.metrics)}"
                 raise FileFormatError(f"{self._address(name)}: {text}: each survey needs a folder of its own")
@@ -118,6 +121,9 @@ class Parts:
                 raise FileFormatError(f"{address}: not a file of a survey: must have the schema {SURVEY_SCHEMA.decode()}")
             about = json.loads(known[_ABOUT])
             door.instance("metrics", about["metrics"], list)
+            columns_of(about["metrics"])  # a newer version may have written others
+            door.instance("of", about["of"], dict)
+            door.text("source", about["of"]["source"])
             return {key: about[key] for key in ("metrics", "of", "version")}
 
     def write(self, partition: Partition, table: pa.Table) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import FileFormatError
+from ..tabular import pandas_frame
 from .metrics import METRICS, Measure, schema_of
 from .parts import Parts
 
@@ -73,12 +73,7 @@ class Survey:
         PevmError
             If pandas is not installed.
         """
-        from ..errors import PevmError
-
-        try:
-            return self._table.to_pandas()
-        except ImportError:
-            raise PevmError("to_pandas needs pandas: pip install pandas") from None
+        return pandas_frame(self._table)
 
     def summary(self) -> list[dict[str, Any]]:
         """Of each column: blocks that have a value, sum, mean, and percentiles 5, 50, 95 and the largest.
@@ -124,7 +119,7 @@ def read_survey(path: str | os.PathLike[str]) -> Survey:
     found = Parts(path, ())
     names = found.names()
     if not names:
-        raise FileFormatError(f"{Path(found.place) if not found.remote else found.place}: has no file of a survey")
+        raise FileFormatError(f"{found.place}: has no file of a survey")
     metrics = {tuple(found.about(name)["metrics"]) for name in names}
     if len(metrics) > 1:
         raise FileFormatError(f"{found.place}: files of surveys of different metrics: each needs a folder of its own")
