@@ -31,7 +31,7 @@ from pevm_numba.survey import metrics as measures
 from pevm_numba.survey import partitions as parts_module
 from pevm_numba.survey import parts as parts_files
 from pevm_numba.survey.batch import Batch
-from pevm_numba.survey.definitions import DEFINITIONS, net_access
+from pevm_numba.survey.definitions import DEFINITIONS, definition_row, net_access
 from pevm_numba.survey.metrics import METRICS, columns_of, measure
 from pevm_numba.survey.partitions import partitions_of
 
@@ -264,11 +264,81 @@ def test_a_folder_of_another_survey_is_refused(folder, tmp_path):
     pn.survey(folder, "size", output=tmp_path / "out")
     with pytest.raises(FileFormatError, match="is of the metrics size, not conflicts"):
         pn.survey(folder, "conflicts", output=tmp_path / "out")
-    with pytest.raises(FileFormatError, match="is of no partition of this survey"):
+    with pytest.raises(FileFormatError, match="is of no partition of this survey: each survey needs a folder of its own"):
         pn.survey(folder / "b0.parquet", "size", output=tmp_path / "out")
     (tmp_path / "file").write_text("x")
     with pytest.raises(FileFormatError, match="must be a folder"):
         pn.survey(folder, output=tmp_path / "file")
+
+
+def test_a_source_that_has_other_blocks_than_before_is_named(folder, tmp_path):
+    pn.survey(folder, "size", output=tmp_path / "out")
+    pn.write_blocks(folder / "b1.parquet", many(5)[2:])
+    with pytest.raises(FileFormatError, match=r"part-b1-102_103.*b1\.parquet has other blocks now, so remove the file"):
+        pn.survey(folder, "size", output=tmp_path / "out")
+    next((tmp_path / "out").glob("part-b1-*")).unlink()
+    assert pn.survey(folder, "size", output=tmp_path / "out").resumed == 2
+
+
+def test_results_may_lie_beside_the_blocks_and_are_none(folder):
+    first = pn.survey(folder, output=folder)
+    assert pn.survey(folder, output=folder).resumed == 3
+    assert [block.number for block in pn.read_blocks(folder)] == first.to_arrow()["block_number"].to_pylist()
+
+
+@pytest.mark.corpus
+def test_an_output_inside_a_folder_that_is_read_as_one_is_refused(shared, tmp_path):
+    cryo = tmp_path / "cryo"  # a copy: the folder of all must stay as it is if this fails
+    cryo.mkdir()
+    for path in (shared / "corpus" / "cryo").glob("*__00046147_to_00046147.parquet"):
+        (cryo / path.name).write_bytes(path.read_bytes())
+    assert len(pn.survey(cryo, "size")) == 1
+    with pytest.raises(BlockError, match=r"output = .*found.*: must not lie inside the input .*cryo"):
+        pn.survey(cryo, "size", output=cryo / "found")
+    assert not (cryo / "found").exists()
+
+
+def test_what_a_result_says_of_itself_is_doubted(folder, tmp_path):
+    import pyarrow.parquet as pq
+
+    pn.survey(folder, "size", output=tmp_path)
+    path = sorted(tmp_path.glob("part-*.parquet"))[0]
+    table = pq.read_table(path)
+    known = dict(table.schema.metadata)
+    about = json.loads(known[b"pevm_numba.survey"])
+    for wrong in ({"metrics": ["size", "newer"]}, {"metrics": [["size"]]}, {"metrics": "size"}, {"metrics": []}, {"of": None},
+                  {"of": {"source": 3}}):  # fmt: skip
+        known[b"pevm_numba.survey"] = json.dumps({**about, **wrong}).encode()
+        pq.write_table(table.replace_schema_metadata(known), path)
+        with pytest.raises(FileFormatError, match=path.name):
+            pn.read_survey(tmp_path)
+
+
+def test_gas_that_is_not_known_of_every_transaction_is_not_known_of_the_block(tmp_path):
+    import pyarrow as pa
+
+    gas = [[21000, 30000], [21000, None], [None, None]]
+    rows = [[("SSTORE", (1, 0, 0), 1)], [("SLOAD", (1, 0, 0))]]
+    made = [
+        Block.from_programs(rows, number=i, meta={"chain_gas_used": pa.array(one, pa.uint64())})
+        for i, one in enumerate(gas)
+    ]
+    pn.write_blocks(tmp_path / "b.parquet", made)
+    table = pn.survey(tmp_path / "b.parquet", ALL).to_arrow()
+    assert table["gas"].to_pylist() == table["path_gas"].to_pylist() == [51000, None, None]
+    assert measure(Batch.of_blocks(made), ALL).equals(table)
+    assert [definition_row(one, DEFINITIONS[-1])["path_gas"] for one in made] == [51000, None, None]
+
+
+def test_after_an_error_no_thread_is_left(folder, monkeypatch):
+    def refused(one: Any, names: Any) -> Any:
+        raise FileFormatError("the file is bad")
+
+    monkeypatch.setattr(parts_files, "survey_partition", refused)
+    with pytest.raises(FileFormatError, match="the file is bad") as held:
+        pn.survey(folder, workers=2)
+    assert held.value.__traceback__ is not None  # it holds the frames of the survey
+    assert not [one.name for one in threading.enumerate() if one.name.startswith("survey")]
 
 
 def test_a_damaged_result_is_an_error(folder, tmp_path):
@@ -317,6 +387,10 @@ def test_paths_may_be_files_folders_and_several(folder, tmp_path):
         pn.survey([])
     pn.write_blocks(tmp_path / "one.json.gz", Block.from_programs([[("SSTORE", (1, 0, 0), 1)]]))
     assert len(pn.survey([tmp_path / "one.json.gz", files[0]])) == 3
+    (tmp_path / "again").mkdir()
+    pn.write_blocks(tmp_path / "again" / "b0.parquet", many(1, 10))
+    two = pn.survey([files[0], tmp_path / "again"]).to_arrow()
+    assert two["block_number"].to_pylist() == [100, 101, 100]
 
 
 def test_wrong_arguments_are_named(folder):
@@ -357,6 +431,9 @@ def test_addresses_are_read_and_written_through_fsspec(folder):
     assert found.to_arrow().equals(pn.survey(folder).to_arrow())
     assert pn.survey("memory://bucket/in/b*.parquet", output="memory://bucket/out").resumed == 3
     assert pn.read_survey("memory://bucket/out").to_arrow().num_rows == 6
+    changed = (folder / "b0.blocks.parquet").read_bytes()
+    memory.pipe_file("/bucket/in/b0.blocks.parquet", changed)  # fee recipients are in it
+    assert pn.survey("memory://bucket/in/b*.parquet", output="memory://bucket/out").resumed == 2
     assert not [name for name in memory.ls("/bucket/out", detail=False) if not name.endswith(".parquet")]
     with pytest.raises(FileFormatError, match="nothing there"):
         pn.survey("memory://bucket/none/*.parquet")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ def connected(client: Any) -> Any:
 
 def on_cluster(
     client: Any, partitions: Sequence[Partition], metrics: Sequence[str], parts: Parts | None, retries: int
-) -> Iterator[Callable[[], tuple[str, pa.Table | None]]]:
+) -> Generator[Callable[[], tuple[str, pa.Table | None]], None, None]:
     """Partitions as they are done, in any order: what waits for each, as `do_partition` gives it.
 
     Notes

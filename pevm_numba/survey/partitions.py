@@ -165,10 +165,15 @@ def _remote(address: str) -> list[Partition]:
     names = [name for name in names if not name.endswith((".blocks.parquet", ".state.parquet"))]
     if not names or not all(system.exists(name) for name in names):
         raise FileFormatError(f"{address}: nothing there")
-    facts = [{key: str(value) for key, value in system.info(name).items()} for name in names]
+    return [Partition(system.unstrip_protocol(name), None, _remote_stamp(system, name)) for name in names]
+
+
+def _remote_stamp(system: Any, name: str) -> str:
+    """What the system tells of a file by which a change shows, and of the blocks file beside it."""
     kept = ("size", "ETag", "mtime", "LastModified", "updated", "created")
-    stamps = [repr([(key, about[key]) for key in kept if key in about]) for about in facts]
-    return [Partition(system.unstrip_protocol(name), None, stamp) for name, stamp in zip(names, stamps)]
+    beside = str(companion(Path(name), "blocks"))
+    facts = [system.info(one) for one in (name, beside) if one == name or system.exists(one)]
+    return repr([[(key, str(about[key])) for key in kept if key in about] for about in facts])
 
 
 # -------------------------------------------------------------------- doing one

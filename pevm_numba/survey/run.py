@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import door
 from ..console import Ticks
-from ..errors import FileFormatError, PevmError
+from ..errors import BlockError, FileFormatError, PevmError
 from .metrics import columns_of
-from .partitions import Partition, partitions_of
+from .partitions import Partition, is_remote, partitions_of
 from .parts import Parts, do_partition
 from .result import Survey
 
@@ -42,6 +44,7 @@ def survey(
     paths : path or address, or iterable of these
         Block files or folders of them, op_trace files or folders, a folder of cryo datasets, a folder of blocks with state
         (which are executed), PEVM-OPT-2 JSON. Addresses such as ``s3://bucket/*.parquet`` are read through fsspec.
+        Of blocks of one number in several files each has a row.
     metrics : str or iterable of str
         Groups of columns: "size", "conflicts", "dependencies", "definitions"; see `pevm_numba.survey.metrics.METRICS`.
     client : distributed.Client or str, optional
@@ -49,7 +52,8 @@ def survey(
         and to write `output`.
     output : path or address, optional
         Folder for the result, a Parquet file for each partition, each put there when it is whole. What is there of this
-        survey already, of sources that have not changed since, is not done again. Default: kept in memory.
+        survey already, of sources that have not changed since, is not done again. Not inside a folder of cryo datasets or of
+        blocks with state that is among the paths. Default: kept in memory.
     workers : int, optional
         Threads; default one for each core. Not with a client.
     retries : int in [0, 100]
@@ -65,7 +69,8 @@ def survey(
     Raises
     ------
     PevmError
-        If the input of a partition is bad. With an `output` all others are done first, and kept.
+        If a path has nothing that can be read as blocks, before anything is done; or if the input of a partition turns out
+        to be bad. With an `output` all others are done first then, and kept.
     BlockError
         If an argument is not as described.
 
@@ -91,6 +96,7 @@ def survey(
     parts = None if output is None else Parts(output, chosen)
     done: list[Partition] = []
     if parts is not None:
+        _need_outside(parts, partitions)
         parts.create()
         done = parts.finished(partitions)
     known = {part.name for part in done}
@@ -104,9 +110,18 @@ def survey(
         from .cluster import on_cluster
 
         made = on_cluster(client, todo, chosen, parts, retries)
-    tables = _collect(made, len(todo), parts, progress)
+    with closing(made):  # ends its threads, or its tasks, now, not when the last reference to an error goes
+        tables = _collect(made, len(todo), parts, progress)
     order = [part.name for part in partitions]
     return Survey(chosen, order, resumed=len(done), parts=parts, tables=tables)
+
+
+def _need_outside(parts: Parts, partitions: Sequence[Partition]) -> None:
+    """Refuse an output within a folder that is read as one: all files below it tell whether it has changed."""
+    where = None if parts.remote else Path(os.path.realpath(parts.place))
+    for source in dict.fromkeys(part.source for part in partitions if not is_remote(part.source)):
+        if where is not None and where.is_relative_to(source):
+            raise BlockError(f"output = {door.shown(parts.place, 200)}: must not lie inside the input {source}")
 
 
 def _collect(made: Iterator[Outcome], total: int, parts: Parts | None, progress: bool) -> dict[str, pa.Table]:
@@ -133,7 +148,7 @@ def _collect(made: Iterator[Outcome], total: int, parts: Parts | None, progress:
 
 def _here(
     partitions: Sequence[Partition], metrics: Sequence[str], parts: Parts | None, threads: int, retries: int
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """On threads of this process: as many partitions at a time, so that memory is bounded."""
     waiting = iter(partitions)
     with ThreadPoolExecutor(threads, thread_name_prefix="survey") as pool:
