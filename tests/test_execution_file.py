@@ -150,6 +150,18 @@ def test_only_executions_of_micro_ops_are_written_and_only_under_a_parquet_name(
         read_execution(tmp_path / "x.parquet", 5)  # type: ignore[arg-type]  # the point of the test
 
 
+@pytest.mark.parametrize("kind", ["blocks", "state"])
+def test_no_companion_of_a_block_file_is_replaced(kind: str, tmp_path: Path) -> None:
+    block = pn.Block.from_programs([[("SSTORE", A, 1)]], {A: 3})
+    pn.write_blocks(tmp_path / "b.parquet", block)
+    name, done = tmp_path / f"b.{kind}.parquet", pn.execute(block, "serial")
+    with pytest.raises(FileFormatError, match=r"an execution file is named NAME\.parquet \(not \.blocks\.parquet or"):
+        pn.write_execution(name, done)
+    with pytest.raises(FileFormatError, match=r"NAME\.json \(not \.blocks\.parquet or \.state\.parquet\)"):
+        pn.write_schedule(name, pn.schedule(block, "levels"), block_number=0)
+    assert pn.read_block(tmp_path / "b.parquet") == block
+
+
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "done.parquet"
     done = example()

@@ -28,7 +28,7 @@ from ..tabular import arrow_table, big_endian
 from .columns import Column, column
 from .parquet_file import EXECUTION_SCHEMA, SUFFIX, open_parquet
 from .parquet_tables import SCHEMA_KEY
-from .paths import existing, nameable, reading, replacing
+from .paths import COMPANIONS, existing, nameable, reading, replacing
 from .schedule_columns import MAKESPAN, TIMES, WORKERS, timeline, waves
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def write_execution(path: str | os.PathLike[str], execution: Execution) -> None:
     Parameters
     ----------
     path : path
-        Ends in ``.parquet``; a file of that name is replaced.
+        Ends in ``.parquet``, not as a companion of a block file does; a file of that name is replaced.
     execution : Execution
 
     Raises
@@ -97,8 +97,8 @@ def write_execution(path: str | os.PathLike[str], execution: Execution) -> None:
     None
     """
     target = nameable(path)
-    if not target.name.endswith(SUFFIX):
-        raise FileFormatError(f"{target}: an execution file is named NAME{SUFFIX}")
+    if not target.name.endswith(SUFFIX) or target.name.endswith(COMPANIONS):
+        raise FileFormatError(f"{target}: an execution file is named NAME{SUFFIX} (not {' or '.join(COMPANIONS)})")
     door.instance("execution", execution, Execution, " of micro-ops, as execute(Block) makes it")
     import pyarrow.parquet as pq
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from . import parquet_tables as tables
 from .columns import column
 from .parquet_file import SUFFIX, RowIndex, TableFile, companion, file_kind
 from .parquet_rows import KeyParts, state_columns, transaction_columns
-from .paths import existing, replacing
+from .paths import COMPANIONS, existing, replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,8 +34,6 @@ log = logging.getLogger("pevm_numba")
 
 #: Bytes in memory of a row group, about; a block that has more has groups of its own. Reading one block loads its group.
 _GROUP_BYTES: Final = 1 << 22
-_COMPANIONS: Final = (".blocks.parquet", ".state.parquet")
-
 
 # -------------------------------------------------------------------- writing
 
@@ -70,7 +68,7 @@ def write_blocks(path: str | os.PathLike[str], blocks: Block | Iterable[Block]) 
     True
     """
     target = Path(path)
-    if not target.name.endswith(SUFFIX) or target.name.endswith(_COMPANIONS):
+    if not target.name.endswith(SUFFIX) or target.name.endswith(COMPANIONS):
         raise FileFormatError(f"{target}: a block file is named NAME.parquet (not .blocks.parquet or .state.parquet)")
     if isinstance(blocks, Block):
         blocks = [blocks]
@@ -279,7 +277,7 @@ def _catalogue(path: str | os.PathLike[str]) -> dict[int, BlockFile]:
     """Block numbers, ascending, to the block file that holds each: of one file, or of all block files in a folder."""
     where = existing(path)
     if where.is_dir():
-        found = sorted(p for p in where.glob(f"*{SUFFIX}") if p.is_file() and not p.name.endswith(_COMPANIONS))
+        found = sorted(p for p in where.glob(f"*{SUFFIX}") if p.is_file() and not p.name.endswith(COMPANIONS))
         files = [BlockFile(p) for p in found if file_kind(p) == "block"]
         if not files:
             raise FileFormatError(f"{where}: no block file in this folder: at least one NAME.parquet expected")

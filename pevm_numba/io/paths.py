@@ -12,10 +12,10 @@ from pathlib import Path
 from .. import door
 from ..errors import BlockError, FileFormatError, PevmError, UsageError
 
-__all__ = ["check_target", "existing", "nameable", "reading", "replacing", "target_of"]
+__all__ = ["COMPANIONS", "check_target", "existing", "nameable", "reading", "replacing", "target_of"]
 
 #: What stands beside a block file and is read with it.
-_COMPANIONS = (".blocks.parquet", ".state.parquet")
+COMPANIONS = (".blocks.parquet", ".state.parquet")
 _OP_TRACE = "__op_trace__"
 
 #: What pyarrow, gzip and json raise for a damaged file; `pyarrow.ArrowException` children are all among these.
@@ -118,7 +118,7 @@ def check_target(option: str, path: Path, sources: Iterable[Path], endings: tupl
         raise UsageError(f"{option} {path}: must be {' or '.join(f'NAME{ending}' for ending in endings)}")
     where = target_of(path)
     for name in {path.name.lower(), where.name.lower()}:
-        if name.endswith(_COMPANIONS):
+        if name.endswith(COMPANIONS):
             raise UsageError(f"{option} {path}: a file of that name is read as companion of a block file: choose another")
     for source in sources:
         if source.exists():
@@ -141,7 +141,7 @@ def _opened(source: Path) -> tuple[list[Path], list[Path]]:
     real = Path(os.path.realpath(source))
     if real.is_file() and _OP_TRACE not in source.name:
         base = source.name.removesuffix(".parquet")
-        return [real, *(Path(os.path.realpath(source.with_name(base + ending))) for ending in _COMPANIONS)], []
+        return [real, *(Path(os.path.realpath(source.with_name(base + ending))) for ending in COMPANIONS)], []
     files, folder = ([real], Path(os.path.realpath(source.parent))) if real.is_file() else ([], real)
     traced = bool(files) or any(_OP_TRACE in item.name for item in folder.iterdir())
     beside = [Path(os.path.realpath(folder.parent / name)) for name in ("state", "cryo")] if traced else []

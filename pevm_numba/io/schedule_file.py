@@ -21,7 +21,7 @@ from ..schedule.plan import Schedule
 from .columns import column
 from .parquet_file import SCHEDULE_SCHEMA, SUFFIX, open_parquet
 from .parquet_tables import SCHEMA_KEY
-from .paths import existing, reading, replacing
+from .paths import COMPANIONS, existing, reading, replacing
 from .schedule_columns import MAKESPAN, TIMES, WORKERS, metadata_text, timeline, waves
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def write_schedule(
     Parameters
     ----------
     path : path
-        Ends in ``.parquet`` or ``.json``; a file of that name is replaced.
+        Ends in ``.parquet`` or ``.json``, not as a companion of a block file does; a file of that name is replaced.
     schedule : Schedule
     block_number : int
     cost : (n_tx,) integers or floats, optional
@@ -93,8 +93,9 @@ def write_schedule(
     <Schedule by hand: 3 txs in 2 waves, own order>
     """
     target = Path(path)
-    if not target.name.endswith((SUFFIX, _JSON)):
-        raise FileFormatError(f"{target}: a schedule file is named NAME{SUFFIX} or NAME{_JSON}")
+    if not target.name.endswith((SUFFIX, _JSON)) or target.name.endswith(COMPANIONS):
+        rule = f"a schedule file is named NAME{SUFFIX} or NAME{_JSON} (not {' or '.join(COMPANIONS)})"
+        raise FileFormatError(f"{target}: {rule}")
     door.instance("schedule", schedule, Schedule)
     number = door.integer("block_number", block_number, 0, 2**64 - 1)
     weight, facts = costs(cost, schedule.n_tx), _facts(about)

@@ -20,7 +20,7 @@ from ..io.evm_tables import is_evm_folder
 from ..io.files import FileKind, kind_of
 from ..io.parquet_access import read_accesses
 from ..io.parquet_file import companion, file_kind
-from ..io.paths import existing
+from ..io.paths import COMPANIONS, existing
 from .batch import Batch
 from .metrics import measure, schema_of
 
@@ -162,7 +162,7 @@ def _stamp(path: Path) -> str:
 def _remote(address: str) -> list[Partition]:
     system, path = file_system(address)
     names = sorted(system.glob(path)) if any(mark in path for mark in "*?[") else [path]
-    names = [name for name in names if not name.endswith((".blocks.parquet", ".state.parquet"))]
+    names = [name for name in names if not name.endswith(COMPANIONS)]
     if not names or not all(system.exists(name) for name in names):
         raise FileFormatError(f"{address}: nothing there")
     return [Partition(system.unstrip_protocol(name), None, _remote_stamp(system, name)) for name in names]
