@@ -240,6 +240,22 @@ def test_what_is_done_is_not_done_again_unless_its_source_changed(folder, tmp_pa
     assert changed.to_arrow().equals(pn.survey(folder).to_arrow())
 
 
+def test_what_another_version_made_or_another_blocks_file_told_is_done_again(folder, tmp_path, monkeypatch):
+    pn.survey(folder, "size", output=tmp_path / "out")
+    os.utime(folder / "b0.blocks.parquet", ns=(1, 1))  # fee recipients are in it
+    assert pn.survey(folder, "size", output=tmp_path / "out").resumed == 2
+    monkeypatch.setattr(parts_files, "__version__", "0.0.1")
+    assert pn.survey(folder, "size", output=tmp_path / "out").resumed == 0
+
+
+def test_a_summary_has_the_percentiles_it_names(tmp_path):
+    pn.write_blocks(tmp_path / "b.parquet", [Block.from_programs([[]] * n, number=n) for n in range(101)])
+    row = pn.survey(tmp_path / "b.parquet", "size").summary()[0]
+    assert {name: row[name] for name in ("p5", "median", "p95", "most", "mean", "sum", "blocks")} == {
+        "p5": 5, "median": 50, "p95": 95, "most": 100, "mean": 50, "sum": 5050, "blocks": 101,
+    }  # fmt: skip
+
+
 def test_bad_input_does_not_stop_the_others_where_there_is_an_output(folder, tmp_path):
     import pyarrow.parquet as pq
 
