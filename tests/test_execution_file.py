@@ -138,15 +138,15 @@ def test_the_readers_of_blocks_pass_by_execution_files(tmp_path: Path) -> None:
 # -------------------------------------------------------------------- arguments
 
 
-def test_only_executions_of_micro_ops_are_written_and_only_under_a_parquet_name(tmp_path: Path) -> None:
-    with pytest.raises(BlockError, match="execution = 5: must be an Execution of micro-ops"):
+def test_only_executions_are_written_and_only_under_a_parquet_name(tmp_path: Path) -> None:
+    with pytest.raises(BlockError, match="execution = 5: must be an Execution or an EvmExecution"):
         write_execution(tmp_path / "x.parquet", 5)  # type: ignore[arg-type]  # the point of the test
     with pytest.raises(FileFormatError, match=r"x\.json: an execution file is named NAME\.parquet"):
         write_execution(tmp_path / "x.json", example())
     with pytest.raises(FileFormatError, match="no such file"):
         read_execution(tmp_path / "x.parquet", example().block)
     write_execution(tmp_path / "x.parquet", example())
-    with pytest.raises(BlockError, match="block = 5: must be a Block"):
+    with pytest.raises(BlockError, match="block = 5: must be a Block or an EvmBlock"):
         read_execution(tmp_path / "x.parquet", 5)  # type: ignore[arg-type]  # the point of the test
 
 

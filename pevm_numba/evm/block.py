@@ -115,7 +115,11 @@ class EvmBlock:
         return nonces
 
     def digest(self) -> str:
-        """SHA-256 of environment, transactions and state before the block in hexadecimal: equal for equal blocks."""
+        """SHA-256 of environment, transactions and state before the block in hexadecimal: equal for equal blocks.
+
+        What the header promises is of the environment; `after` and `source` do not count. The file of an execution names its
+        block by it.
+        """
         env = {name: getattr(self.env, name) for name in self.env.__dataclass_fields__}
         env |= {"fork": self.fork, "block_hashes": sorted(self.env.block_hashes.items())}
         sha = hashlib.sha256(repr((sorted(env.items()), self.transactions)).encode())

@@ -17,7 +17,7 @@ from .engine import Engine
 from .hashing import EMPTY_HASH
 from .world import key_table, replaced
 
-__all__ = ["EvmAccessList", "Observation", "access_list", "observe", "state_change", "table_of"]
+__all__ = ["CHANGES", "EvmAccessList", "Observation", "access_list", "observe", "state_change", "table_of"]
 
 _CREDIT: Final = 2
 
@@ -99,7 +99,8 @@ class Observation(NamedTuple):
     codes: tuple[bytes, ...]
 
 
-_CHANGE: Final = np.dtype([("tx", "i8"), ("key", "i8"), ("kind", "i8"), ("value", "u1", (32,))])
+#: Changes as `Observation` has them.
+CHANGES: Final = np.dtype([("tx", "i8"), ("key", "i8"), ("kind", "i8"), ("value", "u1", (32,))])
 
 
 def table_of(engine: Engine, used: NDArray[np.int64]) -> tuple[KeyTable, NDArray[np.int64]]:
@@ -136,7 +137,7 @@ def observe(engine: Engine) -> Observation:
     merged = np.zeros(len(pairs), np.uint8)
     np.bitwise_or.at(merged, which, modes)
     indptr = np.searchsorted(pairs, np.arange(n_tx + 1) * max(1, len(keys)))
-    changes = np.empty(len(cells), _CHANGE)
+    changes = np.empty(len(cells), CHANGES)
     changes["tx"], changes["key"], changes["kind"] = change_tx, ids[len(reads) :], cells["kind"]
     changes["value"] = cells["value"]
     before = np.zeros((len(keys), 32), np.uint8)

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 __all__ = [
-    "EXECUTION_SCHEMA", "SCHEDULE_SCHEMA", "SUFFIX", "SURVEY_SCHEMA", "RowIndex", "TableFile", "companion", "file_kind",
-    "open_parquet",
+    "EVM_EXECUTION_SCHEMA", "EXECUTION_SCHEMA", "SCHEDULE_SCHEMA", "SUFFIX", "SURVEY_SCHEMA", "RowIndex", "TableFile",
+    "companion", "file_kind", "open_parquet",
 ]  # fmt: skip
 
 #: What files of schedules, executions and surveys say they are: files beside block files, never one of them.
 SCHEDULE_SCHEMA = b"pevm_numba.schedule/1"
 EXECUTION_SCHEMA = b"pevm_numba.execution/1"
 SURVEY_SCHEMA = b"pevm_numba.survey/1"
+EVM_EXECUTION_SCHEMA = b"pevm_numba.evm_execution/1"
 
 log = logging.getLogger("pevm_numba")
 
@@ -85,7 +86,7 @@ def _kind(path: Path, file: pq.ParquetFile) -> str | None:
         for kind in _REQUIRED:
             if named == f"pevm_numba.{kind}/1".encode():
                 return kind
-        if named in (SCHEDULE_SCHEMA, EXECUTION_SCHEMA, SURVEY_SCHEMA):
+        if named in (SCHEDULE_SCHEMA, EXECUTION_SCHEMA, EVM_EXECUTION_SCHEMA, SURVEY_SCHEMA):
             return None
         known = ", ".join(f"pevm_numba.{kind}/1" for kind in _REQUIRED)
         raise FileFormatError(f"{path}: schema {named.decode(errors='replace')!r} is unknown: one of {known}")
