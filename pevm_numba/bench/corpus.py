@@ -18,7 +18,7 @@ from ..schedule.dependencies import dependencies
 from ..schedule.listing import list_timeline, priority_order, wave_timeline
 from ..schedule.policies import schedule
 from ..schedule.simulate import compare
-from ..survey.definitions import DEFINITIONS, definition_row
+from ..survey.definitions import DEFINITIONS, chain_gas, definition_row
 from .bal import bal_table
 from .html_target import Page
 from .outputs import check_outputs, write_outputs
@@ -86,7 +86,7 @@ def worker_rows(block: Block, workers: Sequence[int] = WORKERS) -> list[dict[str
     ExecutionError
         If a makespan lies outside of what theory allows.
     """
-    access, gas = access_sets(block), block.chain_gas_used
+    access, gas = access_sets(block), chain_gas(block)
     if gas is None or not block.n_tx:
         raise FileFormatError(f"block {block.number}: has no transactions, or the chain's gas is not known")
     deps, levels = dependencies(access), schedule(access)
@@ -298,7 +298,7 @@ def _block_tables(path: Path, verbose: bool) -> list[dict[str, Any]]:
     source = kind_of(path).value
     for block in _blocks(path):
         rows += [definition_row(block, definition) for definition in DEFINITIONS]
-        if block.n_tx and block.chain_gas_used is not None:
+        if block.n_tx and chain_gas(block) is not None:
             simulated += worker_rows(block)
             models += model_rows(block)
     summary = definition_summary(rows)

@@ -18,6 +18,7 @@ from ..io.paths import existing
 from ..schedule.building import build_block
 from ..schedule.exact import EXACT_LIMIT
 from ..schedule.optimality import optimality
+from ..survey.definitions import chain_gas
 from .html_target import Page
 from .outputs import check_outputs, write_outputs
 from .tables import check_range, figure, print_paragraph, print_table
@@ -59,7 +60,7 @@ def _ratios(blocks: Iterable[tuple[str, Block]], workers: int, time_limit: float
 
 def _built(block: Block, workers: int) -> Iterator[dict[str, Any]]:
     """The block's transactions as a pool: half of its gas to fill, rewards per gas spread log-normally (seed 0)."""
-    gas, access = block.chain_gas_used, access_sets(block)
+    gas, access = chain_gas(block), access_sets(block)
     if gas is None:
         return
     reward = gas * np.random.default_rng(0).lognormal(0, 1, block.n_tx)
@@ -174,7 +175,7 @@ def run(
         small = _real(path, seen)
         rows += _ratios(progress(small, "real blocks", len(block_numbers(path))), workers, time_limit)
         with status("building blocks"):
-            known = [block for block in read_blocks(path) if block.chain_gas_used is not None]
+            known = [block for block in read_blocks(path) if chain_gas(block) is not None]
             built = list(_built(max(known, key=lambda block: block.n_tx), workers)) if known else []
     write_outputs(json_path, page, [*rows, *built])
     _show_ratios(rows, seen)

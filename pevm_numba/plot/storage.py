@@ -118,7 +118,7 @@ def _draw_chains(panels: Sequence[Axes], rows: Sequence[Mapping[str, Any]]) -> l
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     times, gains = panels[0], panels[1]
     for i, kind in enumerate(kinds):
-        style = {**line_style(times, i), "marker": MARKERS[i], "ms": 4, "lw": 1.4, "label": kind}
+        style = {**line_style(times, i), "marker": MARKERS[i % len(MARKERS)], "ms": 4, "lw": 1.4, "label": kind}
         pairs = [_pairs(rows, delay, kind, kinds[0]) for delay in delays]
         times.plot(range(len(delays)), [np.median([ms for ms, _ in some]) for some in pairs], **style)
         gains.plot(range(len(delays)), [np.median([slow / ms for ms, slow in some]) for some in pairs], **style)

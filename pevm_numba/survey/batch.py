@@ -19,6 +19,7 @@ from ..execute.run import execute
 from ..io.parquet_access import Accesses
 from ..keys import Keys
 from ..machine.ops import Field
+from .definitions import chain_gas
 
 __all__ = ["Batch"]
 
@@ -167,6 +168,6 @@ def _one(block: AnyBlock) -> tuple[AccessSets, Keys, NDArray[np.float64] | None,
         names = access.names(block)
         assert names is not None  # what an execution observed has a table
         return access, names, done.gas_used.astype(np.float64), block.env.fee_recipient
-    gas = block.chain_gas_used
-    known = None if gas is None or (gas < 0).any() else gas.astype(np.float64)
+    gas = chain_gas(block)
+    known = None if gas is None else gas.astype(np.float64)
     return exact_sets(block), block, known, block.header.fee_recipient

@@ -20,7 +20,7 @@ from ..schedule.conflicts import adjacency
 from ..schedule.dependencies import dependencies
 from ..schedule.policies import schedule
 
-__all__ = ["DEFINITIONS", "Definition", "definition_row", "misordered_pairs", "net_access"]
+__all__ = ["DEFINITIONS", "Definition", "chain_gas", "definition_row", "misordered_pairs", "net_access"]
 
 
 def _static(block: Block) -> AccessSets:
@@ -79,6 +79,12 @@ DEFINITIONS: Final = (
 )
 
 
+def chain_gas(block: Block) -> NDArray[np.int64] | None:
+    """Gas used by the chain, if it is known of every transaction: of a sum or a path it is not known otherwise."""
+    gas = block.chain_gas_used
+    return None if gas is None or (gas < 0).any() else gas
+
+
 def misordered_pairs(access: AccessSets, order: NDArray[np.int32]) -> tuple[int, int]:
     """Conflicting pairs that `order` runs the other way round than the block, and all conflicting pairs; exact.
 
@@ -124,9 +130,7 @@ def definition_row(block: Block, definition: Definition) -> dict[str, Any]:
     """
     access = definition.access(block)
     deps = dependencies(access, edges=definition.edges)
-    gas = block.chain_gas_used
-    if gas is not None and (gas < 0).any():
-        gas = None  # of some transactions it is not known, so neither is that of a path
+    gas = chain_gas(block)
     path, heaviest = deps.critical_path()[0], None if gas is None else deps.critical_path(gas)[0]
     row: dict[str, Any] = {
         "table": "definitions", "definition": definition.name, "block_number": block.number, "n_tx": block.n_tx,
