@@ -32,7 +32,8 @@ PROJECT = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md")
 #: Destination of a Markdown link, without a scheme: path, and anchor if there is one.
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^()\s#]+)(#[^()\s]*)?(?=\))")
 
-
+#: Folder of a picture that a page outside `docs` names in HTML, for light and dark.
+PICTURE = re.compile(r'(?<=src=")docs/gallery/|(?<=srcset=")docs/gallery/')
 #: Relative import in an example.
 RELATIVE = re.compile(r"^(\s*>>> from )(\.+[\w.]*)( import )")
 #: Label of a citation after numpydoc.
@@ -80,7 +81,8 @@ def project_pages() -> dict[Path, str]:
         page = page_of(path)
         if page is None:
             raise ExtensionError(f"{path} is not there: the site shows it")
-        pages[page] = with_links_led(path.read_text(encoding="utf-8"), path.parent, page)
+        text = with_links_led(path.read_text(encoding="utf-8"), path.parent, page)
+        pages[page] = PICTURE.sub(f"{os.path.relpath(DOCS / 'gallery', page.parent)}/", text)
     return pages
 
 
