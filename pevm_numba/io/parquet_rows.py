@@ -37,6 +37,8 @@ class KeyParts:
     def table(self) -> dict[str, Any]:
         """The key table in the words of `Block.from_arrays`."""
         names = ("key_address", "key_field", "key_slot")
+        if len(self.parts) == 1:
+            return dict(zip(names, self.parts[0]))
         empty = (np.zeros((0, 20), np.uint8), np.zeros(0, np.uint8), np.zeros((0, 32), np.uint8))
         return {name: np.concatenate(part) for name, part in zip(names, zip(empty, *self.parts))}
 
@@ -129,21 +131,22 @@ def _lookup(trait: str) -> NDArray[np.bool_]:
 def _program_keys(items: Column, code: NDArray[np.uint8], takes: NDArray[np.bool_], keys: KeyParts) -> int:
     """Add the keys that ops name; returns the number of the first."""
     address, kind, slot = items.member("address"), items.member("field"), items.member("slot")
-    addresses, kinds, slots = address.fixed(20), kind.integers(np.uint8, 0, max(Field)), slot.fixed(32)
+    kinds = kind.integers(np.uint8, 0, max(Field))
     address.reject(takes & ~address.known(), "SLOAD, SSTORE, TOUCH and CREDIT need an address")
-    address.reject(_not_zero(addresses, ~takes & address.known()), "an op without a key has null or zero")
+    address.reject(_not_zero(address, 20, ~takes), "an op without a key has null or zero")
     kind.reject(takes & ~kind.known(), "SLOAD, SSTORE, TOUCH and CREDIT need a field")
     kind.reject((code == Op.CREDIT) & (kinds != CREDIT_FIELD), "CREDIT names a balance (field 1)")
     kind.reject(~takes & (kinds != 0), "an op without a key has null or zero")
-    slot.reject(_not_zero(slots, ~takes & slot.known()), "an op without a key has null or zero")
-    _no_stray_slot(slot, kinds, _not_zero(slots, (kinds != Field.STORAGE) & slot.known()))
-    return keys.add(addresses[takes], kinds[takes], slots[takes])
+    slot.reject(_not_zero(slot, 32, ~takes), "an op without a key has null or zero")
+    _no_stray_slot(slot, kinds, _not_zero(slot, 32, kinds != Field.STORAGE))
+    where = np.flatnonzero(takes)
+    return keys.add(address.fixed(20, where), kinds[where], slot.fixed(32, where))
 
 
-def _not_zero(rows: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which rows have a byte that is not 0, of those that `where` asks for, which are few."""
-    out = where.copy()
-    out[where] = rows[where].any(axis=1)
+def _not_zero(column: Column, width: int, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which values have a byte that is not 0, of those that `where` asks for; few of these are not null."""
+    out = where & column.known()
+    out[out] = column.fixed(width, np.flatnonzero(out)).any(axis=1)
     return out
 
 
