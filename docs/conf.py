@@ -8,9 +8,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]  # the package of this checkout, not another one that is installed
 
-from numpydoc.xref import DEFAULT_LINKS  # noqa: E402
+from numpydoc.xref import DEFAULT_LINKS  # noqa: E402  # once the path is set
 
-import pevm_numba  # noqa: E402
+import pevm_numba  # noqa: E402  # once the path is set
 
 project = "pevm_numba"
 author = "the authors of pevm_numba"

@@ -66,7 +66,7 @@ class Page(HTMLParser):
         """Links within the site: path, which is empty for this page, and anchor."""
         for link in self.links:
             if not urlsplit(link).scheme:
-                yield tuple(unquote(part) for part in urldefrag(link))  # type: ignore[misc]
+                yield tuple(unquote(part) for part in urldefrag(link))  # type: ignore[misc]  # two parts: path and anchor
 
 
 @pytest.fixture(scope="module")

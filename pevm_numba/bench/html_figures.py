@@ -306,7 +306,7 @@ def _axes(height: float) -> Iterator[Axes]:
     with mpl.rc_context():
         mpl.rcdefaults()
         for name, value in style.items():
-            mpl.rcParams[name] = value  # type: ignore[index]
+            mpl.rcParams[name] = value  # type: ignore[index]  # names of settings, as text
         yield Figure(figsize=(_WIDTH, height), layout="constrained").subplots()
 
 
@@ -319,7 +319,7 @@ def _svg(ax: Axes, key: str, label: str) -> str:
     with mpl.rc_context({"svg.hashsalt": key}):
         figure.savefig(made, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = made.getvalue()
-    head, body = re.match(r".*?<svg\b([^>]*)>(.*)$", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    head, body = re.match(r".*?<svg\b([^>]*)>(.*)$", text, re.DOTALL).groups()  # type: ignore[union-attr]  # matplotlib writes one svg element
     box = re.search(r'viewBox="[^"]*"', head)
     assert box is not None
     body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>|<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.DOTALL)
