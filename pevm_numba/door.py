@@ -16,8 +16,8 @@ from .errors import BlockError
 from .machine.ops import Field
 
 __all__ = [
-    "DEFAULT_GAS_LIMIT", "KeyRows", "array", "choice", "csr", "freeze", "instance", "integer", "intern_rows", "items",
-    "permutation", "real", "shown", "take_ranges", "text",
+    "DEFAULT_GAS_LIMIT", "HASH_SEED", "KeyRows", "array", "choice", "csr", "freeze", "instance", "integer", "intern_rows",
+    "items", "permutation", "real", "shown", "take_ranges", "text",
 ]  # fmt: skip
 
 DEFAULT_GAS_LIMIT: Final = 2**24
@@ -234,11 +234,12 @@ def intern_rows(
     table = np.full((1 << max(4, (2 * n - 1).bit_length()), 2), -1, np.int32)
     ids, first = np.empty(n, np.int32), np.empty(n, np.int64)
     words = inputs(address.view(np.uint32), kind, slot.view(np.uint64))
-    n_keys = _k.intern(*words, np.uint64(_HASH_SEED), table, ids, first)
+    n_keys = _k.intern(*words, HASH_SEED, table, ids, first)
     return ids, first[:n_keys]
 
 
-_HASH_SEED = secrets.randbits(64)
+#: Of hashes of keys: another in each process, so that no file can be made to collide.
+HASH_SEED: Final = np.uint64(secrets.randbits(64))
 
 
 class KeyRows:

@@ -27,6 +27,9 @@ from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.access.sets import AccessSets
 from pevm_numba.block import Block, Header
 from pevm_numba.errors import BlockError, FileFormatError, PevmError
+from pevm_numba.io.columns import Column
+from pevm_numba.io.parquet_access import Accesses, read_accesses
+from pevm_numba.io.parquet_rows import program_keys
 from pevm_numba.survey import metrics as measures
 from pevm_numba.survey import partitions as parts_module
 from pevm_numba.survey import parts as parts_files
@@ -157,6 +160,56 @@ def test_a_file_in_one_row_group_and_without_a_schema_is_read_alike(tmp_path):
     pq.write_table(table, tmp_path / "other" / "blocks.parquet", use_compliant_nested_type=False)
     (tmp_path / "blocks.blocks.parquet").rename(tmp_path / "other" / "blocks.blocks.parquet")
     assert pn.survey(tmp_path / "other", ALL).to_arrow().equals(measure(Batch.of_blocks(made), ALL))
+
+
+def test_a_null_slot_of_storage_is_slot_zero_and_bytes_under_other_nulls_do_not_count(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    zero, balance, other = (7, 0, 0), (7, 1, 0), (8, 0, 5)
+    calls = [
+        [("SSTORE", zero, 1), ("NOOP", 3)],
+        [("SLOAD", zero), ("CREDIT", balance, 1)],
+        [("CREDIT", balance, 2), ("SLOAD", other)],
+    ]
+    made = Block.from_programs(calls, number=4, header=Header(fee_recipient=(7).to_bytes(20, "big")))
+    pn.write_blocks(tmp_path / "blocks.parquet", made)
+    wanted = measure(Batch.of_blocks([made]), ALL)
+    table = pq.read_table(tmp_path / "blocks.parquet")
+    lists = table["program"].combine_chunks()
+    ops = lists.values
+    names = [field.name for field in ops.type]
+    members = dict(zip(names, ops.flatten()))
+    slots = [None if slot is None or not any(slot) else slot for slot in members["slot"].to_pylist()]
+    assert slots.count(None) == len(ops) - 1
+    members["slot"] = pa.array(slots, pa.binary(32))
+    ops = pa.StructArray.from_arrays([members[name] for name in names], names)
+    table = table.set_column(table.column_names.index("program"), "program", pa.ListArray.from_arrays(lists.offsets, ops))
+    pq.write_table(table.replace_schema_metadata(None), tmp_path / "blocks.parquet")
+    assert pn.survey(tmp_path / "blocks.parquet", ALL).to_arrow().equals(wanted)
+
+    validity = np.packbits([slot is not None for slot in slots], bitorder="little")
+    dirt = np.frombuffer(b"".join(slot or bytes([i + 1]) * 32 for i, slot in enumerate(slots)), np.uint8)
+    column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(slots), [pa.py_buffer(validity), pa.py_buffer(dirt)])
+    members["slot"] = column
+    ops = pa.StructArray.from_arrays([members[name] for name in names], names)
+    listed = Column("file", "program", pa.ListArray.from_arrays(lists.offsets, ops), str)
+    found = program_keys(listed)
+    gas, payee = np.full(3, -1), [made.header.fee_recipient]
+    batch = Batch.of_accesses(Accesses([4], np.array([0, 3]), *found, gas=gas, fee_recipients=payee))
+    assert measure(batch, ALL).equals(wanted)
+
+
+@pytest.mark.parametrize("payee", [None, bytes(20), bytes(19) + b"\1"])
+def test_only_a_known_fee_recipients_balance_is_one(tmp_path, payee):
+    who = 0 if payee is None else int.from_bytes(payee, "big")
+    calls = [[("CREDIT", (who, 1, 0), 1), ("TOUCH", (9, 1, 0))]] * 3
+    made = Block.from_programs(calls, number=4, header=Header(fee_recipient=payee))
+    pn.write_blocks(tmp_path / "blocks.parquet", made)
+    (read,) = (Batch.of_accesses(given) for given in read_accesses(tmp_path / "blocks.parquet", [4]))
+    assert read.fee.tolist() == [payee is not None, False]
+    assert read.accounts.tolist() == [0, 1]
+    assert read.has_fee.tolist() == [payee is not None]
 
 
 def test_a_block_with_too_many_pairs_is_counted_by_signatures(monkeypatch):

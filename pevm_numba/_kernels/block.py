@@ -8,11 +8,12 @@ from .codes import BURN, CREDIT, CREDITED, KECCAK, NOOP, READ, SLOAD, SSTORE, TO
 from .jit import U64, kernel
 from .sets import sort_set
 
-__all__ = ["check_access_list", "check_ops", "gather_bytes", "intern", "renumber", "static_sets"]
+__all__ = ["check_access_list", "check_ops", "gather_bytes", "intern", "mix", "renumber", "static_sets"]
 
 
 @kernel(inline=True)
-def _mix(h, x):
+def mix(h, x):
+    """A hash, and what comes next."""
     h = (h ^ x) * U64(0x9E3779B97F4A7C15)
     return h ^ (h >> U64(29))
 
@@ -28,13 +29,13 @@ def intern(address, field, slot, seed, table, ids, first):
     mask = U64(table.shape[0] - 1)
     n_keys = 0
     for i in range(field.shape[0]):
-        h = _mix(seed ^ U64(field[i]), slot[i, 0])
-        h = _mix(h, slot[i, 1])
-        h = _mix(h, slot[i, 2])
-        h = _mix(h, slot[i, 3])
-        h = _mix(h, U64(address[i, 0]) | (U64(address[i, 1]) << U64(32)))
-        h = _mix(h, U64(address[i, 2]) | (U64(address[i, 3]) << U64(32)))
-        h = _mix(h, U64(address[i, 4]))
+        h = mix(seed ^ U64(field[i]), slot[i, 0])
+        h = mix(h, slot[i, 1])
+        h = mix(h, slot[i, 2])
+        h = mix(h, slot[i, 3])
+        h = mix(h, U64(address[i, 0]) | (U64(address[i, 1]) << U64(32)))
+        h = mix(h, U64(address[i, 2]) | (U64(address[i, 3]) << U64(32)))
+        h = mix(h, U64(address[i, 4]))
         tag = np.int32(h >> U64(33))
         place = (h >> U64(1)) & mask
         while True:

@@ -6,13 +6,15 @@ import numpy as np
 
 from ..machine.gas import GasItem
 from ..machine.ops import MAX_STACK as _MAX_STACK
-from ..machine.ops import Mode, Op, Status
+from ..machine.ops import Field, Mode, Op, Status
 
 SLOAD, SSTORE, ADD, SUB, KECCAK, NOOP, TOUCH, CREDIT, BURN = (int(op) for op in Op)
 
 READ, WRITE, CREDITED = np.uint8(Mode.READ), np.uint8(Mode.WRITE), np.uint8(Mode.CREDIT)
 
 SUCCESS, OUT_OF_GAS, UNDERFLOW, OVERFLOW = (np.uint8(status) for status in Status)
+
+STORAGE, BALANCE = int(Field.STORAGE), int(Field.BALANCE)
 
 MAX_STACK = int(_MAX_STACK)
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from .block import mix
+from .codes import BALANCE, STORAGE
 from .conflicts import access_group, pair_kinds
-from .jit import kernel
+from .jit import U64, kernel
 
-__all__ = ["split_keys", "survey_blocks"]
+__all__ = ["number_keys", "split_keys", "survey_blocks"]
 
 _READ, _WRITE, _CREDIT = 1, 2, 4
 _WW, _RW, _WR = 1, 2, 4
@@ -38,6 +40,90 @@ def split_keys(starts, keys, seen, new_keys, origin, key_start):
                 origin[total] = key
                 total += 1
             new_keys[i] = seen[key]
+    key_start[starts.shape[0] - 1] = total
+    return total
+
+
+@kernel(inline=True)
+def _same_address(address, i, j):
+    return (
+        address[i, 0] == address[j, 0] and address[i, 1] == address[j, 1] and address[i, 2] == address[j, 2]
+        and address[i, 3] == address[j, 3] and address[i, 4] == address[j, 4]
+    )  # fmt: skip
+
+
+@kernel
+def number_keys(
+    starts, has_key, address, field, slot, payee, has_payee, seed, op_key, key_start, first, accounts, fee,
+):  # fmt: skip
+    """Number the keys, and their accounts, anew in each block, in order of first use; returns how many keys there are.
+
+    starts (n_blocks + 1,): where the ops of each block begin. has_key (n_ops,), address (n_ops, 5) uint32, field (n_ops,),
+    slot (n_ops, 4) uint64 are views of the bytes; only storage keys have a slot. payee (n_blocks, 5) uint32,
+    has_payee (n_blocks,): fee recipients, where they are known.
+    Writes op_key (n_ops,), -1 without a key; key_start (n_blocks + 1,); and, with room for every op that has a key: first,
+    the op that named a key first; accounts, the number of its account within the block; fee, whether it is the balance of
+    the block's fee recipient. Open addressing in tables of one block, which stay in the cache.
+    """
+    most = 0
+    for b in range(starts.shape[0] - 1):
+        most = max(most, starts[b + 1] - starts[b])
+    size = 16
+    while size < 2 * most:
+        size *= 2
+    table, tags = np.empty(size, np.int32), np.empty(size, np.uint32)
+    owners, owner_key = np.empty(size, np.int32), np.empty(most, np.int32)
+    total = 0
+    for b in range(starts.shape[0] - 1):
+        key_start[b] = total
+        size = 16
+        while size < 2 * (starts[b + 1] - starts[b]):
+            size *= 2
+        mask = U64(size - 1)
+        table[:size] = -1
+        owners[:size] = -1
+        n_accounts = 0
+        for i in range(starts[b], starts[b + 1]):
+            if not has_key[i]:
+                op_key[i] = -1
+                continue
+            whose = mix(seed, U64(address[i, 0]) | (U64(address[i, 1]) << U64(32)))
+            whose = mix(whose, U64(address[i, 2]) | (U64(address[i, 3]) << U64(32)))
+            whose = mix(whose, U64(address[i, 4]))
+            h = mix(whose, U64(field[i]))
+            if field[i] == STORAGE:
+                h = mix(mix(mix(mix(h, slot[i, 0]), slot[i, 1]), slot[i, 2]), slot[i, 3])
+            tag = np.uint32(h >> U64(32))
+            place = (h >> U64(1)) & mask
+            while table[place] >= 0:
+                if tags[place] == tag:
+                    j = first[table[place]]
+                    if field[i] == field[j] and _same_address(address, i, j) and (field[i] != STORAGE or (
+                        slot[i, 0] == slot[j, 0] and slot[i, 1] == slot[j, 1]
+                        and slot[i, 2] == slot[j, 2] and slot[i, 3] == slot[j, 3]
+                    )):  # fmt: skip
+                        break
+                place = (place + U64(1)) & mask
+            if table[place] >= 0:
+                op_key[i] = table[place]
+                continue
+            table[place] = total
+            tags[place] = tag
+            op_key[i] = total
+            first[total] = i
+            place = (whose >> U64(1)) & mask
+            while owners[place] >= 0 and not _same_address(address, i, first[owner_key[owners[place]]]):
+                place = (place + U64(1)) & mask
+            if owners[place] < 0:
+                owners[place] = n_accounts
+                owner_key[n_accounts] = total
+                n_accounts += 1
+            accounts[total] = owners[place]
+            fee[total] = has_payee[b] and field[i] == BALANCE and (
+                address[i, 0] == payee[b, 0] and address[i, 1] == payee[b, 1] and address[i, 2] == payee[b, 2]
+                and address[i, 3] == payee[b, 3] and address[i, 4] == payee[b, 4]
+            )  # fmt: skip
+            total += 1
     key_start[starts.shape[0] - 1] = total
     return total
 

@@ -150,27 +150,19 @@ class Column:
             raise self.wrong_type("string")
         return self.values.to_pylist()
 
-    def fixed(self, width: int, at: NDArray[np.int64] | None = None) -> NDArray[np.uint8]:
-        """Values of exactly `width` bytes, (n, width) uint8; zero where null. With `at`, those at these positions."""
+    def rows(self, width: int) -> NDArray[np.uint8]:
+        """Values of exactly `width` bytes, (n, width) uint8, not copied if they lie so; anything where null."""
         import pyarrow as pa
 
         values, n = self.values, len(self)
         if self.is_null():
-            return np.zeros((n if at is None else len(at), width), np.uint8)
+            return np.zeros((n, width), np.uint8)
         if pa.types.is_fixed_size_binary(values.type):
             if values.type.byte_width != width:
                 raise self.wrong_type(f"binary of {width} bytes")
-            data = _bytes(values.buffers()[1])[values.offset * width : (values.offset + n) * width]
             if values.null_count == n:
-                return np.zeros((n if at is None else len(at), width), np.uint8)
-            rows = data.reshape(n, width) if at is None else data.reshape(n, width)[at]
-            if not values.null_count:
-                return rows
-            rows = rows.copy() if at is None else rows
-            rows[~(self.known() if at is None else self.known()[at])] = 0
-            return rows
-        if at is not None:
-            return self.fixed(width)[at]
+                return np.zeros((n, width), np.uint8)
+            return _bytes(values.buffers()[1])[values.offset * width : (values.offset + n) * width].reshape(n, width)
         offsets, data = self.binaries()
         known = self.known()
         self.reject(known & (offsets[1:] - offsets[:-1] != width), f"must be {width} bytes")
@@ -180,6 +172,15 @@ class Column:
         out = np.zeros((n, width), np.uint8)
         out[known] = rows
         return out
+
+    def fixed(self, width: int, at: NDArray[np.int64] | None = None) -> NDArray[np.uint8]:
+        """Values of exactly `width` bytes, (n, width) uint8; zero where null. With `at`, those at these positions."""
+        rows = self.rows(width) if at is None else self.rows(width)[at]
+        if self.is_null() or not self.values.null_count:
+            return rows
+        rows = rows.copy() if at is None else rows
+        rows[~(self.known() if at is None else self.known()[at])] = 0
+        return rows
 
     def binaries(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Values of any length as offsets (n + 1,) int64 from 0 and bytes; null counts as empty."""

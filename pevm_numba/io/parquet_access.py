@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .columns import column
 from .parquet import BlockFile
 from .parquet_file import TableFile
-from .parquet_rows import KeyParts, program_accesses
+from .parquet_rows import program_keys
 
 __all__ = ["Accesses", "read_accesses"]
 
@@ -39,10 +39,10 @@ class Accesses:
     op_indptr : (n_tx + 1,) int64
         Offsets of transactions into ops.
     op_code : (n_ops,) uint8
-    op_key : (n_ops,) int32
-        Row of the key, or -1.
-    key_address, key_field, key_slot : (n_rows, 20), (n_rows,), (n_rows, 32) uint8
-        Keys; rows may repeat.
+    has_key : (n_ops,) bool
+        Whether an op names a key.
+    op_address, op_field, op_slot : (n_ops, 20), (n_ops,), (n_ops, 32) uint8
+        That key; anything where there is none. Only fields that are storage have a slot, others anything.
     gas : (n_tx,) int64
         The chain's, or -1 where it is not known.
     fee_recipients : (n_blocks,) list of bytes or None
@@ -52,10 +52,10 @@ class Accesses:
     tx_start: NDArray[np.int64]
     op_indptr: NDArray[np.int64]
     op_code: NDArray[np.uint8]
-    op_key: NDArray[np.int32]
-    key_address: NDArray[np.uint8]
-    key_field: NDArray[np.uint8]
-    key_slot: NDArray[np.uint8]
+    has_key: NDArray[np.bool_]
+    op_address: NDArray[np.uint8]
+    op_field: NDArray[np.uint8]
+    op_slot: NDArray[np.uint8]
     gas: NDArray[np.int64]
     fee_recipients: list[bytes | None]
 
@@ -112,15 +112,11 @@ def _read(file: TableFile, blocks: BlockFile, numbers: list[int], columns: list[
     parts = [blocks.index.rows(number) for number in numbers]
     rows = np.concatenate([np.zeros(0, np.int64), *parts])
     table = file.load_columns(rows, columns)
-    keys = KeyParts()
-    found = program_accesses(column(file.path, table, "program", rows).required(), keys)
+    found = program_keys(column(file.path, table, "program", rows).required())
     gas = np.full(len(rows), -1, np.int64)
     if "chain_gas_used" in table.column_names:
         given = column(file.path, table, "chain_gas_used", rows)
         gas = np.where(given.known(), given.integers(np.int64, 0, 2**63 - 1), -1)
     recipients = [blocks.headers[n][1].fee_recipient if n in blocks.headers else None for n in numbers]
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    return Accesses(
-        numbers, starts, found["op_indptr"], found["op_code"], found["op_key"], **keys.table(), gas=gas,
-        fee_recipients=recipients,
-    )  # fmt: skip
+    return Accesses(numbers, starts, *found, gas=gas, fee_recipients=recipients)

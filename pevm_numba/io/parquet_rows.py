@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from .columns import Column, column
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["KeyParts", "limbs", "program_accesses", "state_columns", "transaction_columns"]
+__all__ = ["KeyParts", "ProgramKeys", "limbs", "program_keys", "state_columns", "transaction_columns"]
 
 _U64 = 2**64 - 1
 _Rows = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
@@ -72,8 +72,11 @@ def transaction_columns(path: Path, table: pa.Table, rows: NDArray[np.int64], ke
 
 def _programs(programs: Column, keys: KeyParts) -> dict[str, Any]:
     """Flat programs; fields that an op does not use must be null or zero."""
-    out = program_accesses(programs, keys)
-    items, code = programs.items()[1], out["op_code"]
+    indptr, items, code, has_key, kinds = _ops(programs)
+    where = np.flatnonzero(has_key)
+    first = keys.add(items.member("address").fixed(20, where), kinds[where], items.member("slot").fixed(32, where))
+    key = np.full(len(code), -1, np.int32)
+    key[where] = first + np.arange(len(where), dtype=np.int32)
     takes = {name: _lookup(f"takes_{name}")[code] for name in ("word", "count")}
     hashed = code == Op.KECCAK
 
@@ -98,7 +101,10 @@ def _programs(programs: Column, keys: KeyParts) -> dict[str, Any]:
     arg[literal] = np.arange(np.count_nonzero(literal))
     arg[takes["count"]] = counts[takes["count"]]
     arg[hashed] = np.arange(np.count_nonzero(hashed))
-    return out | {
+    return {
+        "op_indptr": indptr,
+        "op_code": code,
+        "op_key": key,
         "op_arg": arg.astype(np.int32),
         "words": limbs(words[literal]),
         "payload_indptr": np.concatenate([[0], ends[1:][hashed]]),
@@ -106,30 +112,54 @@ def _programs(programs: Column, keys: KeyParts) -> dict[str, Any]:
     }
 
 
-def program_accesses(programs: Column, keys: KeyParts) -> dict[str, NDArray[Any]]:
-    """What programs touch: `op_indptr`, `op_code`, and `op_key`, rows of `keys`, to which they are added, or -1.
+class ProgramKeys(NamedTuple):
+    """What programs touch, op by op; where `has_key` is false, `address`, `field` and `slot` may hold anything.
+
+    Parameters
+    ----------
+    indptr : (n_tx + 1,) int64
+    code : (n_ops,) uint8
+    has_key : (n_ops,) bool
+    address, field, slot : (n_ops, 20), (n_ops,), (n_ops, 32) uint8
+        Of fields other than storage `slot` may hold anything, too.
+    """
+
+    indptr: NDArray[np.int64]
+    code: NDArray[np.uint8]
+    has_key: NDArray[np.bool_]
+    address: NDArray[np.uint8]
+    field: NDArray[np.uint8]
+    slot: NDArray[np.uint8]
+
+
+def program_keys(programs: Column) -> ProgramKeys:
+    """What programs touch, checked, but not copied out of the column if it lies there as it is needed.
 
     Parameters
     ----------
     programs : Column
         Of lists of structs with, at least, the members op, address, field, slot.
-    keys : KeyParts
+
+    Raises
+    ------
+    FileFormatError
+        Naming column, row, value and rule.
     """
-    indptr, items = programs.items()
-    code = items.member("op").required().integers(np.uint8, 0, max(Op))
-    takes = _lookup("takes_key")[code]
-    first = _program_keys(items, code, takes, keys)
-    key = np.full(len(code), -1, np.int32)
-    key[takes] = first + np.arange(np.count_nonzero(takes), dtype=np.int32)
-    return {"op_indptr": indptr, "op_code": code, "op_key": key}
+    indptr, items, code, has_key, kinds = _ops(programs)
+    address, slot = items.member("address"), items.member("slot")
+    null_slot = bool((has_key & (kinds == Field.STORAGE) & ~slot.known()).any())  # means slot 0
+    return ProgramKeys(indptr, code, has_key, address.rows(20), kinds, slot.fixed(32) if null_slot else slot.rows(32))
 
 
 def _lookup(trait: str) -> NDArray[np.bool_]:
     return np.array([getattr(op, trait) for op in Op])
 
 
-def _program_keys(items: Column, code: NDArray[np.uint8], takes: NDArray[np.bool_], keys: KeyParts) -> int:
-    """Add the keys that ops name; returns the number of the first."""
+def _ops(programs: Column) -> tuple[NDArray[np.int64], Column, NDArray[np.uint8], NDArray[np.bool_], NDArray[np.uint8]]:
+    """Offsets and items of programs, code of each op, whether it names a key, and that key's field; all of it checked."""
+    indptr, items = programs.items()
+    code = items.member("op").required().integers(np.uint8, 0, max(Op))
+    takes = _lookup("takes_key")[code]
     address, kind, slot = items.member("address"), items.member("field"), items.member("slot")
     kinds = kind.integers(np.uint8, 0, max(Field))
     address.reject(takes & ~address.known(), "SLOAD, SSTORE, TOUCH and CREDIT need an address")
@@ -139,14 +169,13 @@ def _program_keys(items: Column, code: NDArray[np.uint8], takes: NDArray[np.bool
     kind.reject(~takes & (kinds != 0), "an op without a key has null or zero")
     slot.reject(_not_zero(slot, 32, ~takes), "an op without a key has null or zero")
     _no_stray_slot(slot, kinds, _not_zero(slot, 32, kinds != Field.STORAGE))
-    where = np.flatnonzero(takes)
-    return keys.add(address.fixed(20, where), kinds[where], slot.fixed(32, where))
+    return indptr, items, code, takes, kinds
 
 
 def _not_zero(column: Column, width: int, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which values have a byte that is not 0, of those that `where` asks for; few of these are not null."""
     out = where & column.known()
-    out[out] = column.fixed(width, np.flatnonzero(out)).any(axis=1)
+    out[out] = column.rows(width)[out].any(axis=1)
     return out
 
 

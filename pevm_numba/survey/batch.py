@@ -92,24 +92,25 @@ class Batch:
     @classmethod
     def of_accesses(cls, given: Accesses) -> Batch:
         """From the columns of a block file."""
-        parts = [np.ascontiguousarray(part) for part in (given.key_address, given.key_field, given.key_slot)]
-        ids, first = door.intern_rows(*(part if part.ctypes.data % 8 == 0 else part.copy() for part in parts))
-        global_key = np.where(given.op_key >= 0, ids[given.op_key], -1).astype(np.int32) if len(ids) else given.op_key
-        starts = given.op_indptr[given.tx_start]
-        op_key, key_start, origin = _split(starts, global_key, len(first))
-        size = int(np.count_nonzero(op_key >= 0))
+        starts, n = given.op_indptr[given.tx_start], int(np.count_nonzero(given.has_key))
+        words = given.op_address.view(np.uint32), given.op_slot.view(np.uint64)
+        address, slot = (np.require(part, requirements=["C", "A"]) for part in words)
+        payee, has_fee = _payees(given.fee_recipients)
+        op_key, key_start = np.empty(len(given.op_code), np.int32), np.empty(len(starts), np.int64)
+        first, accounts, fee = np.empty(n, np.int64), np.empty(n, np.int32), np.empty(n, np.bool_)
+        n_keys = _k.number_keys(
+            *inputs(starts, given.has_key, address, given.op_field, slot, payee.view(np.uint32), has_fee), door.HASH_SEED,
+            op_key, key_start, first, accounts, fee,
+        )  # fmt: skip
         indptr = np.empty(len(given.op_indptr), np.int64)
-        keys, modes = np.empty(size, np.int32), np.empty(size, np.uint8)
-        total = _block_k.static_sets(
-            *inputs(given.op_indptr, given.op_code, op_key), len(origin), indptr, keys, modes
-        )
-        rows = first[origin]
+        keys, modes = np.empty(n, np.int32), np.empty(n, np.uint8)
+        total = _block_k.static_sets(*inputs(given.op_indptr, given.op_code, op_key), n_keys, indptr, keys, modes)
         known = np.concatenate([[0], np.cumsum(given.gas >= 0)])[given.tx_start]
         has_gas = np.diff(known) == np.diff(given.tx_start)
         gas = np.where(np.repeat(has_gas, np.diff(given.tx_start)), given.gas, 0).astype(np.float64)
-        return cls._named(
-            given.numbers, given.tx_start, key_start, indptr, keys[:total], modes[:total], given.key_address[rows],
-            given.key_field[rows], gas, has_gas, given.fee_recipients,
+        return cls(
+            given.numbers, given.tx_start, key_start, indptr, keys[:total], modes[:total],
+            given.op_field[first[:n_keys]], accounts[:n_keys], fee[:n_keys], gas, has_gas, has_fee,
         )  # fmt: skip
 
     @classmethod
@@ -142,11 +143,16 @@ class Batch:
         named, account_start, _ = _split(key_start, ids, len(first))
         n_keys = np.diff(key_start)
         accounts = (named - np.repeat(account_start[:-1], n_keys)).astype(np.int32)
-        payee = np.frombuffer(b"".join(bytes(20) if one is None else one for one in recipients), np.uint8).reshape(-1, 20)
-        has_fee = np.array([one is not None for one in recipients], bool)
+        payee, has_fee = _payees(recipients)
         whose = np.repeat(np.arange(len(numbers)), n_keys)
         fee = (fields == Field.BALANCE) & (address == payee[whose]).all(axis=1) & has_fee[whose]
         return cls(numbers, tx_start, key_start, indptr, keys, modes, fields, accounts, fee, gas, has_gas, has_fee)
+
+
+def _payees(recipients: Sequence[bytes | None]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Fee recipients (n_blocks, 20), zero where not known, and which are known."""
+    payee = np.frombuffer(b"".join(bytes(20) if one is None else one for one in recipients), np.uint8).reshape(-1, 20)
+    return payee, np.array([one is not None for one in recipients], bool)
 
 
 def _split(
