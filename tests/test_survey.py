@@ -27,6 +27,7 @@ from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.access.sets import AccessSets
 from pevm_numba.block import Block, Header
 from pevm_numba.errors import BlockError, FileFormatError, PevmError
+from pevm_numba.io import parquet_access
 from pevm_numba.io.columns import Column
 from pevm_numba.io.parquet_access import Accesses, read_accesses
 from pevm_numba.io.parquet_rows import program_keys
@@ -136,8 +137,6 @@ def many(n: int = 7, n_tx: int = 30) -> list[Block]:
 
 
 def test_how_many_blocks_are_read_at_once_does_not_matter(tmp_path, monkeypatch):
-    from pevm_numba.io import parquet_access
-
     made = many()
     pn.write_blocks(tmp_path / "blocks.parquet", made)
     whole = pn.survey(tmp_path, ALL).to_arrow()
@@ -210,6 +209,62 @@ def test_only_a_known_fee_recipients_balance_is_one(tmp_path, payee):
     assert read.fee.tolist() == [payee is not None, False]
     assert read.accounts.tolist() == [0, 1]
     assert read.has_fee.tolist() == [payee is not None]
+
+
+@pytest.fixture
+def indexed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that are indexed for their columns, as often as they are."""
+    seen: list[str] = []
+
+    class Watched(parquet_access.BlockFile):
+        def __init__(self, path: Path, *, state: bool = True) -> None:
+            seen.append(path.name)
+            time.sleep(0.05)  # others come meanwhile
+            super().__init__(path, state=state)
+
+    monkeypatch.setattr(parquet_access, "BlockFile", Watched)
+    return seen
+
+
+def test_a_file_in_many_partitions_is_indexed_once_and_again_when_it_changes(tmp_path, monkeypatch, indexed):
+    monkeypatch.setattr(parts_module, "_BLOCKS", 2)
+    path = tmp_path / "blocks.parquet"
+    for n in (9, 8):
+        pn.write_blocks(path, many(n, 10))
+        found = pn.survey(path, ALL, workers=4)
+        assert found.partitions > 3
+        assert found.to_arrow().equals(measure(Batch.of_blocks(many(n, 10)), ALL))
+    assert indexed == ["blocks.parquet"] * 2
+    pn.write_blocks(tmp_path / "other.parquet", [Block.concat([one], header=Header()) for one in many(8, 10)])
+    (tmp_path / "other.blocks.parquet").replace(tmp_path / "blocks.blocks.parquet")  # another blocks file: no fee recipients
+    assert not any(batch.has_fee.any() for batch in map(Batch.of_accesses, read_accesses(path, [100, 101])))
+
+
+def test_only_so_many_indices_are_kept(tmp_path, monkeypatch, indexed):
+    paths = [tmp_path / f"b{i}.parquet" for i in range(3)]
+    for path in paths:
+        pn.write_blocks(path, many(1, 10))
+
+    def read(order: str) -> list[str]:
+        indexed.clear()
+        for i in order:
+            assert list(read_accesses(paths[int(i)], [100]))
+        return [name[1] for name in indexed]
+
+    monkeypatch.setattr(parquet_access, "_FILES", 2)
+    assert read("01012") == ["0", "1", "2"]
+    assert read("120") == ["0"]
+    monkeypatch.setattr(parquet_access, "_TRANSACTIONS", 15)
+    assert read("001122") == ["1", "2"]
+
+
+def test_an_index_that_cannot_be_made_is_tried_again(tmp_path, indexed):
+    path = tmp_path / "blocks.parquet"
+    path.write_bytes(b"no Parquet")
+    for _ in range(2):
+        with pytest.raises(FileFormatError, match=r"blocks\.parquet"):
+            list(read_accesses(path, [1]))
+    assert len(indexed) == 2
 
 
 def test_a_block_with_too_many_pairs_is_counted_by_signatures(monkeypatch):

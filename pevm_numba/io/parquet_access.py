@@ -5,9 +5,12 @@ A column that is not needed is not looked at, so a fault in it goes unnoticed he
 
 from __future__ import annotations
 
+import os
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +19,9 @@ from numpy.typing import NDArray
 
 from .columns import column
 from .parquet import BlockFile
-from .parquet_file import TableFile
+from .parquet_file import TableFile, companion
 from .parquet_rows import program_keys
+from .paths import reading
 
 __all__ = ["Accesses", "read_accesses"]
 
@@ -25,6 +29,27 @@ __all__ = ["Accesses", "read_accesses"]
 _MEMBERS: Final = ("op", "address", "field", "slot")
 #: Ops to have in memory at a time, about; a block that has more is read whole.
 _OPS: Final = 1 << 18
+#: Of how many files the index is kept, and of how many transactions in all; that of the file read last always is.
+_FILES: Final = 16
+_TRANSACTIONS: Final = 1 << 24
+
+
+@dataclass
+class _Kept:
+    """A place for the index of one file, made by whoever comes first, while others wait."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    file: BlockFile | None = None
+
+    @property
+    def size(self) -> int:
+        """Transactions of the file, once it has been indexed."""
+        return 0 if self.file is None else len(self.file.index.order)
+
+
+#: Indices of the files read last, the latest at the end: a large file is read in many parts.
+_kept: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
+_keeping = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -74,11 +99,31 @@ def read_accesses(path: Path, numbers: Sequence[int]) -> Iterator[Accesses]:
     FileFormatError
         Naming file, column, row, value and rule.
     """
-    blocks = BlockFile(path, state=False)
+    blocks = _indexed(path)
     with closing(TableFile(path, "block")) as file:
         columns = _columns(file)
         for some in _parts(file, blocks, numbers):
             yield _read(file, blocks, some, columns)
+
+
+def _indexed(path: Path) -> BlockFile:
+    """A block file, indexed once a process as long as neither it nor its blocks file changes."""
+    with reading(path, "not a readable Parquet file"):
+        facts = [(about.st_size, about.st_mtime_ns) for about in _about(path, companion(path, "blocks"))]
+    key = (os.getpid(), os.path.realpath(path), *facts)  # after a fork, locks may be held by threads that are gone
+    with _keeping:
+        kept = _kept.setdefault(key, _Kept())
+        _kept.move_to_end(key)
+    with kept.lock:
+        kept.file = kept.file or BlockFile(path, state=False)
+    with _keeping:
+        while len(_kept) > 1 and (len(_kept) > _FILES or sum(one.size for one in _kept.values()) > _TRANSACTIONS):
+            _kept.popitem(last=False)
+    return kept.file
+
+
+def _about(*paths: Path) -> list[os.stat_result]:
+    return [path.stat() for path in paths if path.exists()]
 
 
 def _columns(file: TableFile) -> list[str]:
