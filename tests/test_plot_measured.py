@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from matplotlib.figure import Figure
 
 import pevm_numba as pn
 from pevm_numba import plot
+from pevm_numba.access.sets import AccessSets
 from pevm_numba.bench import executors
 from pevm_numba.errors import BlockError, PevmError
 from pevm_numba.plot import style
@@ -201,6 +204,37 @@ def test_series_are_told_apart_without_colour() -> None:
     for pair in zip(lines[::2], lines[1::2], strict=True):
         assert pair[0].get_marker() != pair[1].get_marker()
         assert pair[0].get_linestyle() != pair[1].get_linestyle()
+
+
+NAME = "_a $x^2$ for $y$"
+MINE = {NAME: LINE}
+SIMULATION = pn.simulate(AccessSets.from_dicts([{0: 2}, {0: 2}], n_keys=1), "waves", workers=2)
+
+
+@pytest.mark.parametrize(
+    ("call", "texts"),
+    [
+        (lambda: plot.gantt(LINE, unit=NAME, colour_by="cost"), 3),  # axis, title, bar of colours
+        (lambda: plot.gantt_pair(LINE, LINE, planned_unit=NAME)[0], 2),
+        (lambda: plot.parallelism_profile(MINE, unit=NAME), 2),
+        (lambda: plot.wave_sizes({NAME: pn.Schedule.from_waves("mine", [[0, 2], [1]])}), 1),
+        (lambda: plot.dependency_chain(AccessSets.from_dicts([{0: 2}, {0: 2}], n_keys=1), unit=NAME), 2),
+        (lambda: plot.hot_keys(AccessSets.from_dicts([{0: 2}], n_keys=1)), 1),
+        (lambda: plot.speedup_curves([dataclasses.replace(SIMULATION, model=NAME)]), 1),
+        (lambda: plot.speedup_lines({NAME: {1.0: 2.0}}), 1),
+        (lambda: plot.latency_distribution({NAME: [100, 200]}), 1),
+        (lambda: plot.break_even([cell(NAME, NAME, us, us) for us in (0.5, 5.0)])[0], 3),  # two panels, legend
+        (lambda: plot.storage_comparison([{**LOADS[0], "backend": NAME, "operation": NAME}])[0], 2),
+        (lambda: plot.storage_comparison([*LOADS, *({**row, "kind": NAME} for row in CHAINS)])[0], 2),
+    ],
+)
+def test_names_are_shown_as_they_are_given(call: Any, texts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pevm_numba.plot.hotkeys.short_names", lambda access, keys, block: [NAME] * len(keys))
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        out = io.StringIO()
+        call().figure.savefig(out, format="svg")
+    shown = "".join(part.split("<!--")[0] for part in out.getvalue().split("-->"))  # comments repeat texts
+    assert shown.count(NAME) == texts
 
 
 def test_pictures_of_several_panels_are_drawn_in_the_figure_given() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..plot import COLOURS, gantt
+from ..plot.style import plain, series
 from ..schedule.timeline import Timeline
 from .html_specs import MAIN, Chart, definitions_of, meaning_of, spec_of
 from .html_table import shown
@@ -157,11 +158,11 @@ def _chart(chart: Chart, points: Sequence[_Point], key: str, bound: str) -> Pict
                 ax.plot(*zip(*limits), ls="", marker="|", ms=7, mew=2, color=_INK, alpha=0.45, label=label)
             colour = COLOURS[place % len(COLOURS)]
             ax.plot([point.value for point in mine], lines, ls="", marker=_MARKERS[place % len(_MARKERS)], ms=4.5,
-                    color=colour, label=_plain(name), clip_on=False, zorder=3)  # fmt: skip
+                    color=colour, label=series(_short(name)), clip_on=False, zorder=3)  # fmt: skip
         if chart.one:
             ax.axvline(1, color=_INK, lw=0.8, ls=(0, (4, 3)), label=f"1: {chart.one}")
         named = len(labels) <= _MOST_NAMED
-        ax.set_yticks(range(len(labels)) if named else [], [_plain(label) for label in labels] if named else [])
+        ax.set_yticks(range(len(labels)) if named else [], [plain(_short(label)) for label in labels] if named else [])
         ax.set_ylim(len(labels) - 0.5, -0.5)
         ax.grid(axis="y", lw=0.4, color=_INK, alpha=0.15)
         if chart.log or _far_apart([point.value for point in points]):
@@ -189,10 +190,9 @@ def _and(words: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
-def _plain(text: str) -> str:
-    """A text that matplotlib takes as it is: a dollar sign would begin a formula."""
-    short = text if len(text) <= 48 else f"{text[:47]}…"
-    return short.replace("$", r"\$")
+def _short(text: str) -> str:
+    """A name that leaves room for the picture."""
+    return text if len(text) <= 48 else f"{text[:47]}…"
 
 
 def _times(rows: Sequence[Mapping[str, Any]], key: str) -> list[Picture]:
@@ -205,8 +205,9 @@ def _times(rows: Sequence[Mapping[str, Any]], key: str) -> list[Picture]:
     with _axes(4.2) as ax:
         for place, name in enumerate(dict.fromkeys(row["executor"] for row in rows)):
             mine = [row for row in rows if row["executor"] == name]
-            ax.plot([row["serial_time_ms"] for row in mine], [row["parallel_time_ms"] for row in mine], ls="", label=name,
-                    marker=_MARKERS[place % len(_MARKERS)], color=COLOURS[place % len(COLOURS)], ms=5, zorder=3)  # fmt: skip
+            ax.plot([row["serial_time_ms"] for row in mine], [row["parallel_time_ms"] for row in mine], ls="",
+                    label=series(_short(name)), marker=_MARKERS[place % len(_MARKERS)],
+                    color=COLOURS[place % len(COLOURS)], ms=5, zorder=3)  # fmt: skip
         ax.plot(reach, reach, color=_INK, lw=0.8, ls=(0, (4, 3)), label="as fast as serial: above is slower")
         ax.set_xscale("log")
         ax.set_yscale("log")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from .rows import figures, of_table, texts
-from .style import MARKERS, figure_of, grid, ink, line_style, title
+from .style import MARKERS, figure_of, grid, ink, line_style, plain, series, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +59,7 @@ def break_even(rows: Any, *, figure: Figure | None = None) -> tuple[Axes, ...]:
     for line, case in zip(panels, cases):
         for ax, (way, words) in zip(line, _WAYS.items()):
             _panel(ax, [row for row in given if row["case"] == case], way)
-            title(ax, f"{case}: {words}")
+            title(ax, plain(f"{case}: {words}"))
         line[0].set_ylabel("speed-up over serial")
     for ax in panels[-1]:
         ax.set_xlabel("work of a transaction (microseconds, serially)")
@@ -86,7 +86,7 @@ def _panel(ax: Axes, rows: Sequence[Mapping[str, Any]], way: str) -> None:
     for i, executor in enumerate(dict.fromkeys(row["executor"] for row in rows)):
         points = sorted((row["serial_ns_per_tx"] / 1e3, row[way]) for row in rows if row["executor"] == executor)
         style = {**line_style(ax, i), "lw": 1.4}
-        ax.plot(*zip(*points), marker=MARKERS[i % len(MARKERS)], markersize=4, label=executor, **style)
+        ax.plot(*zip(*points), marker=MARKERS[i % len(MARKERS)], markersize=4, label=series(executor), **style)
     limits = dict(sorted((row["serial_ns_per_tx"] / 1e3, row["path_bound"]) for row in rows))
     ax.plot(list(limits), list(limits.values()), color=ink(ax), lw=6, alpha=0.25, label="bound", zorder=1)
     ax.axhline(1, color=ink(ax), linewidth=0.9)

@@ -16,7 +16,7 @@ from ..machine.ops import Mode
 from ..schedule.costs import cost_of
 from ..schedule.dependencies import dependencies
 from .keytext import short_names
-from .style import COLOURS, HATCHES, add_legend, axes_of, grid, ink, label_size, number, title
+from .style import COLOURS, HATCHES, add_legend, axes_of, grid, ink, label_size, number, plain, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,10 +96,10 @@ def dependency_chain(
     ax.set_ylim(len(path) - 0.3, -0.7)
     ax.set_xlim(0.0, float(length) if length > 0 else 1.0)
     ax.xaxis.set_major_formatter("{x:,.12g}")
-    ax.set_xlabel(f"time ({unit})")
+    ax.set_xlabel(plain(f"time ({unit})"))
     grid(ax, "x")
     head = f"{len(path):,} of {access.n_tx:,} transactions, {number(float(length))} of {number(float(weight.sum()))} {unit}"
-    title(ax, f"{head}: no schedule in block order is shorter")
+    title(ax, plain(f"{head}: no schedule in block order is shorter"))
     return ax
 
 
@@ -146,7 +146,7 @@ def _draw_bars(ax: Axes, start: NDArray[np.float64], end: NDArray[np.float64], g
         hatch = "" if first or other else HATCHES[i - 1]
         looks: Any = {"facecolor": fill, "hatch": hatch, "edgecolor": ax.get_facecolor(), "linewidth": 0.0}
         ax.add_collection(PolyCollection(list(corners[places]), **looks), autolim=False)
-        handles.append(Patch(label=label, **looks))
+        handles.append(Patch(label=plain(label), **looks))
     links = np.stack([np.stack([end[:-1], row[:-1] + 0.42], -1), np.stack([end[:-1], row[1:] - 0.42], -1)], axis=1)
     ax.vlines(links[:, 0, 0], links[:, 0, 1], links[:, 1, 1], colors=ink(ax), linewidth=0.8)
     add_legend(ax, handles, most=3)

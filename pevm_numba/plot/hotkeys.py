@@ -12,7 +12,7 @@ from ..errors import BlockError
 from ..evm.block import AnyBlock, need_block
 from ..schedule.conflicts import key_heat
 from .keytext import short_names
-from .style import COLOURS, HATCHES, add_legend, axes_of, grid, label_size, title, whole_numbers
+from .style import COLOURS, HATCHES, add_legend, axes_of, grid, label_size, plain, title, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +75,7 @@ def hot_keys(access: AccessSets, *, ax: Axes | None = None, top: int = 12, block
         ax.barh(np.arange(len(keys)), width, 0.78, left, label=label, linewidth=0.0, **looks)
         left += width
     names = short_names(access, keys.tolist(), block)
-    ax.set_yticks(np.arange(len(keys)), names, fontsize=label_size(len(keys)), family="monospace")
+    ax.set_yticks(np.arange(len(keys)), list(map(plain, names)), fontsize=label_size(len(keys)), family="monospace")
     ax.set_ylim(len(keys) - 0.4, -0.6)
     ax.set_xlim(0.0, 1.03 * float(left.max()))
     whole_numbers(ax.xaxis)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import door
 from ..errors import BlockError
 from ..execute.result import TxTimes
-from .style import MARKERS, add_legend, axes_of, grid, ink, line_style, number
+from .style import MARKERS, add_legend, axes_of, grid, ink, line_style, number, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +71,7 @@ def latency_distribution(times: Mapping[str, TxTimes | ArrayLike], *, ax: Axes |
         figures = ", ".join(f"p{percent} {number(float(mark))}" for percent, mark in zip(_PERCENTS, marks))
         x, y = _curve(one, bins, kind)
         style = line_style(ax, i)
-        ax.step(x, y, where="post", label=f"{name}: {figures} ns", **style)
+        ax.step(x, y, where="post", label=series(f"{name}: {figures} ns"), **style)
         height = y[np.maximum(np.searchsorted(x, np.maximum(marks, 1.0), side="right") - 1, 0)]
         looks: dict[str, Any] = {"mec": ink(ax), "mew": 1.0, "ms": 8, "zorder": 4, "ls": "none"}
         ax.plot(np.maximum(marks, 1.0), height, marker=MARKERS[i % len(MARKERS)], color=style["color"], **looks)

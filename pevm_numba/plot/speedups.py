@@ -11,7 +11,7 @@ from .. import door
 from ..errors import BlockError
 from ..schedule.simulate import Simulation
 from .rows import figures, of_table, texts
-from .style import MARKERS, add_legend, axes_of, grid, ink, line_style, shades, text_over, title
+from .style import MARKERS, add_legend, axes_of, grid, ink, line_style, series, shades, text_over, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def speedup_curves(
     for i, (model, curve) in enumerate(points.items()):
         workers = sorted(curve)
         style = {**line_style(ax, i), "marker": MARKERS[i % len(MARKERS)], "ms": 4}
-        ax.plot(workers, [curve[w] for w in workers], label=model, **style)
+        ax.plot(workers, [curve[w] for w in workers], label=series(model), **style)
     if limit:
         values = [limit[w] for w in sorted(limit)]
         ax.plot(sorted(limit), values, label="bound: block order, all conflicts", color=ink(ax), lw=7, alpha=0.25, zorder=1)
@@ -156,7 +156,7 @@ def speedup_lines(rows: Any, *, over: str = "work_us", value: str = "speedup", a
     ax = axes_of(ax)
     for i, (name, points) in enumerate(lines.items()):
         x = sorted(points)
-        ax.plot(x, [points[at] for at in x], label=name, marker=MARKERS[i % len(MARKERS)], ms=5, **line_style(ax, i))
+        ax.plot(x, [points[at] for at in x], label=series(name), marker=MARKERS[i % len(MARKERS)], ms=5, **line_style(ax, i))
     ax.axhline(1.0, color=ink(ax), lw=0.9, label="1: as fast as serial")
     places = sorted({at for points in lines.values() for at in points})
     if places[0] > 0 and places[-1] >= 20 * places[0]:

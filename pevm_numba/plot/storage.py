@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import door
 from .rows import figures, of_table, texts
-from .style import MARKERS, figure_of, grid, line_style, log_counts, title
+from .style import MARKERS, figure_of, grid, line_style, log_counts, plain, series, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +69,7 @@ def storage_comparison(rows: Any, *, figure: Figure | None = None) -> tuple[Axes
         for ax, operation in zip(line, operations):
             mine = [row for row in loads if (row["distribution"], row["operation"]) == (distribution, operation)]
             _panel(ax, mine, backends)
-            title(ax, f"{operation}, {distribution}")
+            title(ax, plain(f"{operation}, {distribution}"))
             ax.tick_params(labelleft=ax is line[0], labelbottom=place == len(distributions) - 1)
             drawn.append(ax)
         line[0].set_ylabel("keys a second")
@@ -107,8 +107,8 @@ def _size_ticks(ax: Axes, sizes: Sequence[float]) -> None:
 def _panel(ax: Axes, rows: Sequence[Mapping[str, Any]], backends: Sequence[str]) -> None:
     for i, backend in enumerate(backends):
         mine = sorted((row["keys"], row["keys_per_s"]) for row in rows if row["backend"] == backend)
-        style = {**line_style(ax, i), "lw": 1.4}
-        ax.plot([x for x, _ in mine], [y for _, y in mine], marker=MARKERS[i % len(MARKERS)], ms=4, label=backend, **style)
+        style = {**line_style(ax, i), "lw": 1.4, "label": series(backend)}
+        ax.plot([x for x, _ in mine], [y for _, y in mine], marker=MARKERS[i % len(MARKERS)], ms=4, **style)
     grid(ax)
 
 
@@ -118,11 +118,11 @@ def _draw_chains(panels: Sequence[Axes], rows: Sequence[Mapping[str, Any]]) -> l
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     times, gains = panels[0], panels[1]
     for i, kind in enumerate(kinds):
-        style = {**line_style(times, i), "marker": MARKERS[i % len(MARKERS)], "ms": 4, "lw": 1.4, "label": kind}
+        style = {**line_style(times, i), "marker": MARKERS[i % len(MARKERS)], "ms": 4, "lw": 1.4, "label": series(kind)}
         pairs = [_pairs(rows, delay, kind, kinds[0]) for delay in delays]
         times.plot(range(len(delays)), [np.median([ms for ms, _ in some]) for some in pairs], **style)
         gains.plot(range(len(delays)), [np.median([slow / ms for ms, slow in some]) for some in pairs], **style)
-    for ax, text in ((times, "a chain, milliseconds"), (gains, f"times as fast as {kinds[0]}")):
+    for ax, text in ((times, "a chain, milliseconds"), (gains, plain(f"times as fast as {kinds[0]}"))):
         ax.set_xticks(range(len(delays)), [f"{delay:,g}" for delay in delays])
         ax.set_xlabel("microseconds more a read")
         heights = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines])

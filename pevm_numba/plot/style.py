@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOURS", "DASHES", "HATCHES", "MARKERS", "add_legend", "axes_of", "colour", "figure_of", "grid", "ink", "is_dark",
-    "label_size", "line_style", "log_counts", "named", "need_matplotlib", "need_timeline", "number", "reach", "save",
-    "shades", "shown_before", "text_over", "title", "whole_numbers",
+    "label_size", "line_style", "log_counts", "named", "need_matplotlib", "need_timeline", "number", "plain", "reach", "save",
+    "series", "shades", "shown_before", "text_over", "title", "whole_numbers",
 ]  # fmt: skip
 
 #: Okabe and Ito's colours, which people with any common colour blindness tell apart; yellow left out, faint on white.
@@ -145,8 +145,30 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:,.4g}"
 
 
+def plain(text: str) -> str:
+    """A caller's text as matplotlib shows it: between two dollar signs there would be a formula.
+
+    Examples
+    --------
+    >>> plain("$a$ for $b$")
+    '\\\\$a\\\\$ for \\\\$b\\\\$'
+    """
+    return text.replace("$", r"\$")
+
+
+def series(text: str) -> str:
+    """A label that begins with a caller's text, for the legend, from which matplotlib leaves one that begins with ``_``.
+
+    Examples
+    --------
+    >>> series("_mine: 3 waves"), series("mine")
+    (' _mine: 3 waves', 'mine')
+    """
+    return plain(f" {text}" if text.startswith("_") else text)
+
+
 def title(ax: Axes, text: str) -> None:
-    """A title at the left, where it begins with the axes."""
+    """A title at the left, where it begins with the axes; what a caller named must be `plain` in it."""
     ax.set_title(text, loc="left", fontsize="medium")
 
 

@@ -22,7 +22,9 @@ from .style import (
     named,
     need_timeline,
     number,
+    plain,
     reach,
+    series,
     shades,
     shown_before,
     title,
@@ -106,12 +108,12 @@ def gantt(
     elif timeline.n_tx:
         bars.set_cmap(shades(ax))
         bars.set_array(np.arange(timeline.n_tx) if colour_by == "transaction" else timeline.end - timeline.start)
-        label = "position in the block" if colour_by == "transaction" else f"cost ({unit})"
+        label = "position in the block" if colour_by == "transaction" else plain(f"cost ({unit})")
         ax.figure.colorbar(bars, cax=ax.inset_axes((1.015, 0.0, 0.015, 1.0)), label=label)
     _worker_axis(ax, timeline.n_workers)
     reach(ax, shown, 0.0, timeline.makespan if timeline.makespan > 0 else 1.0)
     _time_axis(ax, unit)
-    title(ax, f"makespan {number(timeline.makespan)} {unit}, {timeline.idle_share:.1%} idle")
+    title(ax, plain(f"makespan {number(timeline.makespan)} {unit}, {timeline.idle_share:.1%} idle"))
     return ax
 
 
@@ -239,7 +241,7 @@ def parallelism_profile(
         if len(running) > 1 and times[0] > 0:  # nothing runs until the first start
             times, running = np.insert(times, 0, 0.0), np.insert(running, 0, 0)
         mean = float((line.end - line.start).sum()) / line.makespan if line.makespan > 0 else 0.0
-        label = f"{name}: makespan {number(line.makespan)}, mean {mean:.2f}"
+        label = series(f"{name}: makespan {number(line.makespan)}, mean {mean:.2f}")
         ax.step(times, running, where="post", label=label, **line_style(ax, i))
     if bound is not None:
         end, mean = bound.makespan, bound.max_speedup
@@ -256,4 +258,4 @@ def parallelism_profile(
 def _time_axis(ax: Axes, unit: str) -> None:
     """Times written out, without a power of ten in a corner."""
     ax.xaxis.set_major_formatter("{x:,.12g}")
-    ax.set_xlabel(f"time ({unit})")
+    ax.set_xlabel(plain(f"time ({unit})"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..schedule.plan import Schedule
-from .style import add_legend, axes_of, line_style, log_counts, named, reach, shown_before
+from .style import add_legend, axes_of, line_style, log_counts, named, reach, series, shown_before
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +55,7 @@ def wave_sizes(schedules: Mapping[str, Schedule], *, ax: Axes | None = None) -> 
         sizes = np.diff(plan.wave_indptr)
         style = line_style(ax, i)
         ax.stairs(
-            sizes, np.arange(1, plan.n_waves + 2), baseline=None, label=f"{name}: {plan.n_waves:,} waves",
+            sizes, np.arange(1, plan.n_waves + 2), baseline=None, label=series(f"{name}: {plan.n_waves:,} waves"),
             color=style["color"], ls=style["ls"], lw=style["lw"],
         )  # fmt: skip
     drawn = [step.get_data() for step in ax.patches if isinstance(step, StepPatch)]  # those drawn before, too
