@@ -13,7 +13,7 @@ from .errors import UsageError
 from .io.paths import check_target, replacing
 from .screens import print_pairs, print_table
 from .survey.metrics import METRICS
-from .survey.partitions import is_remote
+from .survey.remote import is_remote
 from .survey.result import Survey
 from .survey.run import survey
 

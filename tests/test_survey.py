@@ -566,6 +566,73 @@ def test_addresses_are_read_and_written_through_fsspec(folder):
     memory.rm("/bucket", recursive=True)
 
 
+class NoNetworkError(Exception):
+    """As libraries of cloud storage raise them: no OSError."""
+
+
+@pytest.fixture
+def bucket(folder, monkeypatch):
+    """Blocks in memory; calls that are named in what is yielded fail so many times."""
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    for path in folder.glob("*.parquet"):
+        memory.put_file(str(path), f"/flaky/in/{path.name}")
+    left: dict[str, int] = {}
+
+    def failing(name: str) -> None:
+        real = getattr(type(memory), name)
+
+        def call(self: Any, *given: Any, **more: Any) -> Any:
+            if left.get(name, 0):
+                left[name] -= 1
+                raise NoNetworkError("the network\nis away")
+            return real(self, *given, **more)
+
+        monkeypatch.setattr(type(memory), name, call)  # each thread has an instance of its own
+
+    for name in ("get_file", "mv", "cat_file", "ls"):
+        failing(name)
+    yield left
+    memory.rm("/flaky", recursive=True)
+
+
+def test_what_a_library_of_cloud_storage_raises_is_tried_again(folder, bucket):
+    bucket |= {"get_file": 1, "mv": 1}
+    found = pn.survey("memory://flaky/in/b*.parquet", output="memory://flaky/out", workers=1)
+    assert not any(bucket.values())
+    assert found.to_arrow().equals(pn.survey(folder).to_arrow())
+    bucket["get_file"] = 3
+    with pytest.raises(FileFormatError, match=r"in/b0\.parquet: .*NoNetworkError: the network is away \(3 times\)"):
+        pn.survey("memory://flaky/in/b*.parquet", workers=1)
+    for name in ("cat_file", "ls"):
+        bucket[name] = 1
+        with pytest.raises((OSError, PevmError), match="NoNetworkError: the network is away"):
+            pn.read_survey("memory://flaky/out").to_arrow()
+
+
+def test_what_goes_wrong_here_is_not_tried_again(folder, bucket, monkeypatch):
+    tried: list[str] = []
+
+    def wrong(batch: Any, names: Any) -> Any:
+        tried.append("once")
+        raise TypeError("a slip of ours")
+
+    monkeypatch.setattr(parts_module, "measure", wrong)
+    with pytest.raises(TypeError, match="a slip of ours"):
+        pn.survey("memory://flaky/in/b0.parquet")
+    assert tried == ["once"]
+
+
+def test_a_write_elsewhere_that_fails_leaves_nothing_behind(bucket):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    bucket["mv"] = 3
+    with pytest.raises(FileFormatError, match="mv: NoNetworkError"):
+        pn.survey("memory://flaky/in/b0.parquet", output="memory://flaky/left")
+    assert memory.ls("/flaky/left", detail=False) == []
+
+
 # -------------------------------------------------------------------- Dask
 
 

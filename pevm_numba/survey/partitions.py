@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import door
 from ..block import Block
-from ..errors import BlockError, FileFormatError, PevmError
+from ..errors import BlockError, FileFormatError
 from ..evm.block import AnyBlock
 from ..io.any_block import any_block_numbers, read_any_blocks
 from ..io.evm_tables import is_evm_folder
@@ -23,11 +23,12 @@ from ..io.parquet_file import companion, file_kind
 from ..io.paths import COMPANIONS, existing
 from .batch import Batch
 from .metrics import measure, schema_of
+from .remote import Remote, is_remote
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Partition", "file_system", "is_remote", "partitions_of", "survey_partition"]
+__all__ = ["Partition", "partitions_of", "survey_partition"]
 
 #: Accesses to have in memory at a time, about, where blocks are read one by one.
 _ACCESSES: Final = 1 << 18
@@ -68,30 +69,6 @@ class Partition:
         """By which its output is known again."""
         digest = None if self.numbers is None else hashlib.sha256(repr(self.numbers).encode()).hexdigest()
         return {"source": self.source, "stamp": self.stamp, "blocks": digest}
-
-
-def is_remote(path: str | os.PathLike[str]) -> bool:
-    """Whether it is an address such as ``s3://bucket/key`` rather than a path."""
-    return isinstance(path, str) and "://" in path
-
-
-def file_system(address: str) -> tuple[Any, str]:
-    """The fsspec file system of an address, and the path in it.
-
-    Raises
-    ------
-    PevmError
-        If fsspec, or what it needs for that kind of address, is not installed, or the address is of no kind it knows.
-    """
-    try:
-        import fsspec
-    except ImportError:
-        raise PevmError(f'{address}: needs fsspec: pip install "pevm-numba[distributed]"') from None
-    try:
-        system, path = fsspec.core.url_to_fs(address)
-    except (ImportError, ValueError) as error:
-        raise PevmError(f"{address}: {error}") from None
-    return system, path
 
 
 def partitions_of(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Partition]:
@@ -160,19 +137,19 @@ def _stamp(path: Path) -> str:
 
 
 def _remote(address: str) -> list[Partition]:
-    system, path = file_system(address)
-    names = sorted(system.glob(path)) if any(mark in path for mark in "*?[") else [path]
+    there = Remote(address)
+    names = sorted(there.ask("glob", there.path)) if any(mark in there.path for mark in "*?[") else [there.path]
     names = [name for name in names if not name.endswith(COMPANIONS)]
-    if not names or not all(system.exists(name) for name in names):
+    if not names or not all(there.ask("exists", name) for name in names):
         raise FileFormatError(f"{address}: nothing there")
-    return [Partition(system.unstrip_protocol(name), None, _remote_stamp(system, name)) for name in names]
+    return [Partition(there.ask("unstrip_protocol", name), None, _remote_stamp(there, name)) for name in names]
 
 
-def _remote_stamp(system: Any, name: str) -> str:
+def _remote_stamp(there: Remote, name: str) -> str:
     """What the system tells of a file by which a change shows, and of the blocks file beside it."""
     kept = ("size", "ETag", "mtime", "LastModified", "updated", "created")
     beside = str(companion(Path(name), "blocks"))
-    facts = [system.info(one) for one in (name, beside) if one == name or system.exists(one)]
+    facts = [there.ask("info", one) for one in (name, beside) if one == name or there.ask("exists", one)]
     return repr([[(key, str(about[key])) for key in kept if key in about] for about in facts])
 
 
@@ -185,13 +162,13 @@ def _at_hand(source: str) -> Iterator[Path]:
     if not is_remote(source):
         yield existing(source)
         return
-    system, path = file_system(source)
+    there = Remote(source)
     with tempfile.TemporaryDirectory(prefix="pevm_numba_") as folder:
-        local = Path(folder) / path.rsplit("/", 1)[-1]
-        system.get_file(path, str(local))
-        beside = companion(Path(path), "blocks")
-        if system.exists(str(beside)):
-            system.get_file(str(beside), str(local.with_name(beside.name)))
+        local = Path(folder) / there.path.rsplit("/", 1)[-1]
+        there.ask("get_file", there.path, str(local))
+        beside = companion(Path(there.path), "blocks")
+        if there.ask("exists", str(beside)):
+            there.ask("get_file", str(beside), str(local.with_name(beside.name)))
         yield local
 
 
@@ -208,6 +185,8 @@ def survey_partition(partition: Partition, metrics: Sequence[str]) -> pa.Table:
     ------
     PevmError
         If the source cannot be read.
+    OSError
+        If the system, or the file system of an address, does not answer.
     """
     import pyarrow as pa
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +15,8 @@ from ..io.parquet_file import SURVEY_SCHEMA
 from ..io.parquet_tables import SCHEMA_KEY
 from ..io.paths import nameable, reading, replacing
 from .metrics import columns_of, schema_of
-from .partitions import Partition, file_system, is_remote, survey_partition
+from .partitions import Partition, survey_partition
+from .remote import Remote, is_remote
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,8 +52,8 @@ class Parts:
             If it is a file, or cannot be made.
         """
         if self.remote:
-            system, path = file_system(self.place)
-            system.makedirs(path, exist_ok=True)
+            there = Remote(self.place)
+            there.ask("makedirs", there.path, exist_ok=True)
             return
         try:
             Path(self.place).mkdir(parents=True, exist_ok=True)
@@ -63,11 +63,18 @@ class Parts:
     def _address(self, name: str) -> str:
         return f"{self.place.rstrip('/')}/{name}"
 
+    def _source(self, address: str) -> Any:
+        """What Arrow reads a file from."""
+        import pyarrow as pa
+
+        return pa.BufferReader(Remote(address).read()) if self.remote else address
+
     def names(self) -> list[str]:
         """Names of the files that are there, sorted."""
         if self.remote:
-            system, path = file_system(self.place)
-            found = [name.rsplit("/", 1)[-1] for name in system.ls(path, detail=False)] if system.exists(path) else []
+            there = Remote(self.place)
+            listed = there.ask("ls", there.path, detail=False) if there.ask("exists", there.path) else []
+            found = [name.rsplit("/", 1)[-1] for name in listed]
         else:
             folder = Path(self.place)
             found = [item.name for item in folder.iterdir()] if folder.is_dir() else []
@@ -111,12 +118,7 @@ class Parts:
 
         address = self._address(name)
         with reading(Path(address), "not a file of a survey"):
-            if self.remote:
-                system, path = file_system(address)
-                with system.open(path, "rb") as file:
-                    known = pq.read_schema(file).metadata or {}
-            else:
-                known = pq.read_schema(address).metadata or {}
+            known = pq.read_schema(self._source(address)).metadata or {}
             if known.get(SCHEMA_KEY) != SURVEY_SCHEMA:
                 raise FileFormatError(f"{address}: not a file of a survey: must have the schema {SURVEY_SCHEMA.decode()}")
             about = json.loads(known[_ABOUT])
@@ -132,8 +134,9 @@ class Parts:
         Raises
         ------
         OSError
-            If the system refuses to write.
+            If the system, or the file system of an address, refuses to write.
         """
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         about = {"metrics": list(self.metrics), "of": partition.identity, "version": __version__}
@@ -141,11 +144,9 @@ class Parts:
         made, address = table.replace_schema_metadata(kept), self._address(partition.name)
         options = {"compression": "zstd", "write_page_checksum": True}
         if self.remote:
-            system, path = file_system(address)
-            temporary = f"{path}.{secrets.token_hex(8)}.writing"
-            with system.open(temporary, "wb") as file:
-                pq.write_table(made, file, **options)
-            system.mv(temporary, path)
+            whole = pa.BufferOutputStream()
+            pq.write_table(made, whole, **options)
+            Remote(address).write(whole.getvalue().to_pybytes())
         else:
             with replacing(Path(address)) as (beside,):
                 pq.write_table(made, beside, **options)
@@ -172,12 +173,7 @@ class Parts:
 
         address = self._address(name)
         with reading(Path(address), "damaged"):
-            if self.remote:
-                system, path = file_system(address)
-                with system.open(path, "rb") as file:
-                    table = pq.ParquetFile(file, page_checksum_verification=True).read()
-            else:
-                table = pq.ParquetFile(address, page_checksum_verification=True).read()
+            table = pq.ParquetFile(self._source(address), page_checksum_verification=True).read()
             if not table.schema.remove_metadata().equals(schema.remove_metadata()):
                 raise FileFormatError(f"{address}: columns {table.column_names}: must be those of {', '.join(self.metrics)}")
             return table.replace_schema_metadata(None).cast(schema)
@@ -186,7 +182,7 @@ class Parts:
 def do_partition(
     partition: Partition, metrics: Sequence[str], parts: Parts | None, retries: int
 ) -> tuple[str, pa.Table | None]:
-    """One partition: its name, and its rows unless they were written; again if the system failed.
+    """One partition: its name, and its rows unless they were written; again after an OSError.
 
     Raises
     ------

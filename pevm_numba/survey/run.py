@@ -13,8 +13,9 @@ from .. import door
 from ..console import Ticks
 from ..errors import BlockError, FileFormatError, PevmError
 from .metrics import columns_of
-from .partitions import Partition, is_remote, partitions_of
+from .partitions import Partition, partitions_of
 from .parts import Parts, do_partition
+from .remote import is_remote
 from .result import Survey
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def survey(
     workers : int, optional
         Threads; default one for each core. Not with a client.
     retries : int in [0, 100]
-        How often a partition is tried again after the system failed: a worker was lost, a file or network did not answer.
-        Bad input is not tried again.
+        How often a partition is tried again after the system failed: a worker was lost, a file or network did not answer,
+        a call of an address's file system raised anything at all. Bad input is not tried again.
     progress : bool
         Show a bar, on a terminal or in a notebook.
 
@@ -73,6 +74,8 @@ def survey(
         to be bad. With an `output` all others are done first then, and kept.
     BlockError
         If an argument is not as described.
+    OSError
+        If the file system of an address does not say what is there, before anything is done.
 
     Notes
     -----
