@@ -10,7 +10,7 @@ import typer
 
 from . import console as con
 from .cli_access import access
-from .cli_options import Fork, Input, Number, Prestate, Verbose
+from .cli_options import Fork, Input, Number, Prestate, Verbose, hinting
 from .cli_state import state
 from .cli_survey import survey
 from .errors import UsageError
@@ -18,9 +18,15 @@ from .errors import UsageError
 #: The name of the console script, the only one that shells can complete.
 PROGRAM: Final = "pevm-numba"
 
+
+
+def _hint(word: str) -> str | None:
+    return "no command of these, but a command line of its own: python -m pevm_numba.bench" if word == "bench" else None
+
+
 app = typer.Typer(
-    add_completion=Path(sys.argv[0]).name == PROGRAM, pretty_exceptions_enable=False, rich_markup_mode=None,
-    no_args_is_help=True, help="A laboratory for parallel EVM execution.",
+    cls=hinting(_hint), add_completion=Path(sys.argv[0]).name == PROGRAM, pretty_exceptions_enable=False,
+    rich_markup_mode=None, no_args_is_help=True, help="A laboratory for parallel EVM execution.",
 )  # fmt: skip
 
 _Cost = Annotated[

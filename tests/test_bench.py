@@ -292,6 +292,14 @@ def test_misuse_is_exit_code_two_and_help_is_quick(bench):
     assert all(f"--{name}" in said.out for name in ("preset", "input", "executor", "workers", "work", "repeat", "json"))
 
 
+def test_a_file_without_its_option_is_told_where_it_goes(bench, folder):
+    for word in (folder, "mine.parquet"):
+        one_line(bench(word), 2, f"{word}: no command", f"python -m pevm_numba.bench --input {word}")
+    said = bench("executor")
+    assert said.code == 2
+    assert "No such command" in said.err
+
+
 def test_the_json_must_have_somewhere_to_go(bench, folder, tmp_path):
     path = tmp_path / "none" / "x.json"
     one_line(bench("--input", folder / "free.parquet", "--repeat", 1, "--json", path), 1, str(path.parent))

@@ -352,6 +352,10 @@ def test_misuse_of_the_command_line_is_exit_code_two(command, words):
     assert "Error" in said.err
 
 
+def test_who_looks_for_the_benchmarks_is_told_where_they_are(command):
+    one_line(command("bench", "--preset", "small"), 2, "bench: no command of these", "python -m pevm_numba.bench")
+
+
 def test_help_names_every_command_and_imports_neither_numba_nor_pyarrow():
     code = (
         "import runpy, sys\n"

@@ -9,12 +9,20 @@ from typing import Annotated
 import typer
 
 from .. import console as con
+from ..cli_options import hinting
 from ..errors import UsageError
 from .html_target import Page, command_line
 
 _Html = Annotated[Path | None, typer.Option(help="Write all figures, and charts of them, as a page (.html; extra plot).")]
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+def _hint(word: str) -> str | None:
+    if not Path(word).exists() and not Path(word).suffix:
+        return None
+    return f"no command; blocks to measure are an option: python -m pevm_numba.bench --input {word}"
+
+
+app = typer.Typer(cls=hinting(_hint), add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
