@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from . import console as con
 from .errors import UsageError
 from .io.paths import check_target, replacing
@@ -89,12 +91,23 @@ def _show(made: Survey, request: Request, seconds: float) -> None:
     if request.output is not None:
         rows.append(("output", f"{request.output}: a Parquet file for each partition"))
     print_pairs(rows)
-    headings = ("", "blocks", "mean", "p5", "median", "p95", "most")
+    shown = ("mean", "p5", "median", "p95", "most")
     body = [
-        [row["column"], f"{row['blocks']:,}", *(_figure(row[name]) for name in ("mean", "p5", "median", "p95", "most"))]
-        for row in made.summary()
+        [row["column"], row["unit"], f"{row['blocks']:,}", *(_figure(row[name]) for name in shown)] for row in made.summary()
     ]
-    print_table(headings, body, 1, 4, left=(0,))
+    print_table(("", "unit", "blocks", *shown), body, 2, 5, left=(0, 1))
+    drawn = _not_exact(made)
+    if drawn:
+        print()
+        text = f"of {drawn:,} of {len(made):,} blocks are estimates: a million drawn pairs of transactions stand for all"
+        print_pairs([("pairs", f"{text} (conflicts_exact is false)")])
+
+
+def _not_exact(made: Survey) -> int:
+    """Blocks whose conflicting pairs were not counted one by one."""
+    if "conflicts" not in made.metrics:
+        return 0
+    return len(made) - int(np.count_nonzero(made.to_arrow()["conflicts_exact"].to_numpy()))
 
 
 def _figure(value: float | None) -> str:

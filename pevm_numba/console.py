@@ -49,7 +49,7 @@ def run_app(app: typer.Typer) -> None:
     except PevmError as error:
         _fail(str(error), 1)
     except OSError as error:
-        _fail(f"{error.filename or 'output'}: {error.strerror}", 1)
+        _fail(f"{error.filename or 'output'}: {error.strerror}" if error.strerror else str(error), 1)
 
 
 def _fail(message: str, code: int) -> None:

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from pevm_numba.io import parquet_access
 from pevm_numba.io.columns import Column
 from pevm_numba.io.parquet_access import Accesses, read_accesses
 from pevm_numba.io.parquet_rows import program_keys
+from pevm_numba.schedule.conflicts import ConflictCounts
 from pevm_numba.survey import metrics as measures
 from pevm_numba.survey import partitions as parts_module
 from pevm_numba.survey import parts as parts_files
@@ -590,7 +591,7 @@ def bucket(folder, monkeypatch):
 
         monkeypatch.setattr(type(memory), name, call)  # each thread has an instance of its own
 
-    for name in ("get_file", "mv", "cat_file", "ls"):
+    for name in ("get_file", "mv", "cat_file", "ls", "glob"):
         failing(name)
     yield left
     memory.rm("/flaky", recursive=True)
@@ -713,11 +714,37 @@ def test_the_command_shows_a_summary_and_writes_rows(folder, tmp_path, command):
     said = command(*words, "--csv", tmp_path / "a.csv")
     assert (said.code, said.err) == (0, "")
     assert "6, in 3 partitions, 0 of them done before" in said.out
-    assert any(line.split()[:3] == ["n_tx", "6", "10"] for line in said.out.splitlines())
+    assert any(line.split()[:3] == ["n_tx", "transactions", "6"] for line in said.out.splitlines())
     lines = (tmp_path / "a.csv").read_text().splitlines()
     assert len(lines) == 7
     assert json.loads(lines[1].split(",")[0]) == 100
     assert "3 of them done before" in command(*words).out
+    assert "estimates" not in said.out
+
+
+def test_the_command_says_of_how_many_blocks_pairs_are_estimated(folder, command, monkeypatch):
+    monkeypatch.setattr(measures, "_PAIR_STEPS", 0)
+    exact = iter([False, True, False, True, True, True])
+    monkeypatch.setattr(measures, "conflict_counts", lambda sets: ConflictCounts(sets.n_tx, 3, 1, 1, 1, exact=next(exact)))
+    said = command("survey", folder)
+    assert "pairs  of 2 of 6 blocks are estimates: a million drawn pairs" in said.out
+    assert "estimates" not in command("survey", folder, "--metrics", "size").out
+
+
+def test_the_result_of_a_survey_given_as_blocks_is_told_from_them(folder, tmp_path, command):
+    pn.survey(folder, "size", output=tmp_path / "out")
+    one = next((tmp_path / "out").glob("*.parquet"))
+    for words in product((("inspect", "--input"), ("survey",)), (tmp_path / "out", one)):
+        said = command(*words[0], words[1])
+        assert said.code == 1
+        assert "results of a survey, which pevm_numba.read_survey reads; give the blocks" in said.err
+        assert said.err.count("\n") == 1
+
+
+def test_a_file_system_that_does_not_answer_is_one_line(bucket, command):
+    bucket["glob"] = 1
+    said = command("survey", "memory://flaky/in/*.parquet")
+    assert (said.code, said.err) == (1, "error: /flaky/in/*.parquet: glob: NoNetworkError: the network is away\n")
 
 
 @pytest.mark.parametrize(

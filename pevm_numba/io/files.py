@@ -16,7 +16,7 @@ from .. import door
 from ..block import Block
 from ..errors import BlockError, FileFormatError
 from . import parquet, seed_json
-from .parquet_file import file_kind
+from .parquet_file import file_kind, not_a_survey
 from .paths import existing, nameable, reading
 
 __all__ = ["FileKind", "block_numbers", "kind_of", "read_block", "read_blocks", "write_blocks"]
@@ -96,6 +96,7 @@ def _parquet_kind(where: Path) -> FileKind:
     if kind in ("blocks", "state"):
         base = where.name.removesuffix(".parquet").removesuffix(f".{kind}")
         raise FileFormatError(f"{where}: a {kind} file, companion of a block file: expected {base}.parquet beside it")
+    not_a_survey(where)
     return FileKind.BLOCKS  # whatever is missing for that, its reader names
 
 

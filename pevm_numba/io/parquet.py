@@ -20,7 +20,7 @@ from ..errors import BlockError, FileFormatError
 from ..machine.gas import FORKS
 from . import parquet_tables as tables
 from .columns import column
-from .parquet_file import SUFFIX, RowIndex, TableFile, companion, file_kind
+from .parquet_file import SUFFIX, RowIndex, TableFile, companion, file_kind, not_a_survey
 from .parquet_rows import KeyParts, state_columns, transaction_columns
 from .paths import COMPANIONS, existing, replacing
 
@@ -279,6 +279,8 @@ def _catalogue(path: str | os.PathLike[str]) -> dict[int, BlockFile]:
     if where.is_dir():
         found = sorted(p for p in where.glob(f"*{SUFFIX}") if p.is_file() and not p.name.endswith(COMPANIONS))
         files = [BlockFile(p) for p in found if file_kind(p) == "block"]
+        if found and not files:
+            not_a_survey(found[0])
         if not files:
             raise FileFormatError(f"{where}: no block file in this folder: at least one NAME.parquet expected")
     else:

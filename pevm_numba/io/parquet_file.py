@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVM_EXECUTION_SCHEMA", "EXECUTION_SCHEMA", "SCHEDULE_SCHEMA", "SUFFIX", "SURVEY_SCHEMA", "RowIndex", "TableFile",
-    "companion", "file_kind", "open_parquet",
+    "companion", "file_kind", "not_a_survey", "open_parquet",
 ]  # fmt: skip
 
 #: What files of schedules, executions and surveys say they are: files beside block files, never one of them.
@@ -78,6 +78,19 @@ def file_kind(path: Path) -> str | None:
     """
     with closing(open_parquet(path)) as file:
         return _kind(path, file)
+
+
+def not_a_survey(path: Path) -> None:
+    """A FileFormatError if a Parquet file is of a survey, which is easily taken for the blocks that were surveyed.
+
+    Raises
+    ------
+    FileFormatError
+    """
+    with closing(open_parquet(path)) as file:
+        if (file.metadata.metadata or {}).get(SCHEMA_KEY) == SURVEY_SCHEMA:
+            text = "results of a survey, which pevm_numba.read_survey reads; give the blocks that were surveyed"
+            raise FileFormatError(f"{path}: {text}")
 
 
 def _kind(path: Path, file: pq.ParquetFile) -> str | None:

@@ -19,7 +19,7 @@ from ..io.any_block import any_block_numbers, read_any_blocks
 from ..io.evm_tables import is_evm_folder
 from ..io.files import FileKind, kind_of
 from ..io.parquet_access import read_accesses
-from ..io.parquet_file import companion, file_kind
+from ..io.parquet_file import companion, file_kind, not_a_survey
 from ..io.paths import COMPANIONS, existing
 from .batch import Batch
 from .metrics import measure, schema_of
@@ -112,6 +112,8 @@ def _local(path: Path) -> Iterator[Partition]:
         names = sorted(item for item in where.glob("*.parquet") if item.is_file())
         marked = [item for item in names if "__op_trace__" in item.name]
         files = marked if kind is FileKind.OP_TRACE else [item for item in names if file_kind(item) == "block"]
+        if names and not files:
+            not_a_survey(names[0])
         if not files:
             raise FileFormatError(f"{path}: no block file in this folder: at least one NAME.parquet expected")
         for item in files:
