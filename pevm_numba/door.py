@@ -16,8 +16,8 @@ from .errors import BlockError
 from .machine.ops import Field
 
 __all__ = [
-    "DEFAULT_GAS_LIMIT", "HASH_SEED", "KeyRows", "array", "choice", "csr", "freeze", "instance", "integer", "intern_rows",
-    "items", "permutation", "real", "shown", "take_ranges", "text",
+    "DEFAULT_GAS_LIMIT", "HASH_SEED", "KeyRows", "array", "become", "choice", "csr", "freeze", "instance", "integer",
+    "intern_rows", "items", "permutation", "real", "shown", "take_ranges", "text",
 ]  # fmt: skip
 
 DEFAULT_GAS_LIMIT: Final = 2**24
@@ -46,9 +46,9 @@ def shown(value: Any, most: int = 200) -> str:
 
 
 def integer(name: str, value: Any, low: int, high: int) -> int:
-    """`value` as an int in [low, high], or a BlockError that names it."""
+    """`value` as a plain int in [low, high], or a BlockError that names it."""
     try:
-        number = operator.index(value)
+        number = int(operator.index(value))  # of a subclass, index gives the object itself
     except TypeError:
         raise BlockError(f"{name} = {shown(value)}: must be an integer") from None
     if isinstance(value, bool | np.bool_) or not low <= number <= high:
@@ -92,6 +92,11 @@ def items(name: str, value: Any, what: str) -> list[Any]:
             if hasattr(value, "__next__"):  # the caller's own generator failed: not ours to rename
                 raise
     raise BlockError(f"{name} = {shown(value)}: must be a list of {what}")
+
+
+def become(target: Any, **values: Any) -> None:
+    """As `freeze`, of values that are equal to those there: only what is of another type, as NumPy's integers, is set."""
+    freeze(target, **{name: value for name, value in values.items() if value is not getattr(target, name)})
 
 
 def choice(name: str, value: Any, known: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from enum import IntEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from pevm_numba.evm.block import EvmBlock
 from pevm_numba.evm.forks import Fork
 from pevm_numba.evm.hashing import EMPTY_HASH, keccak
 from pevm_numba.evm.header import BlockEnv, Withdrawal
-from pevm_numba.evm.transaction import Transaction
+from pevm_numba.evm.transaction import Authorization, Transaction
 from pevm_numba.evm.tx_accesses import tx_accesses
 from pevm_numba.evm.workloads import MIXES
 from pevm_numba.execute.evm_result import EvmExecution
@@ -265,6 +266,49 @@ def test_the_digest_of_a_block_tells_every_field_of_environment_transactions_and
     same = EvmBlock(env, [tx], {SENDER: (10**18, 0, b"", {3: 4, 1: 2})}, after={})
     assert same.digest() == made[0].digest()
     assert made[0].digest() == EvmBlock(replace(env), [replace(tx)], dict(state)).digest()
+
+
+class Octets(bytes):
+    """As libraries have them: bytes that show themselves in another way."""
+
+    def __repr__(self) -> str:
+        return f"Octets({self.hex()})"
+
+
+class Kind(IntEnum):
+    ONE = 1
+
+
+def test_equal_values_of_other_types_have_the_same_digest() -> None:
+    def made(n: Any, b: Any) -> EvmBlock:
+        word, who, other = b(b"\x05" * 32), b(SENDER), b(b"\x02" * 20)
+        env = BlockEnv(
+            number=n(7), timestamp=n(1), fork=Fork.CANCUN, fee_recipient=who, gas_limit=n(8), prev_randao=n(9), base_fee=n(7),
+            chain_id=n(1), excess_blob_gas=n(3), blob_gas_price=n(2), parent_beacon_block_root=word,
+            block_hashes={n(6): word}, withdrawals=(Withdrawal(n(1), n(2), who, n(3)),), gas_used=n(4), receipts_root=word,
+            logs_bloom=b(bytes(256)), state_root=word,
+        )  # fmt: skip
+        common: dict[str, Any] = {"nonce": n(1), "gas_limit": n(9), "value": n(3), "data": b(b"x"), "sender": who}
+        signed: dict[str, Any] = {"v": n(0), "r": n(5), "s": n(6), "chain_id": n(1), "to": other}
+        fees = {"max_fee_per_gas": n(8), "max_priority_fee_per_gas": n(1)}
+        blobs = {"max_fee_per_blob_gas": n(3), "blob_versioned_hashes": (b(b"\x01" * 32),)}
+        lists = {"access_list": ((other, (n(4),)),)}
+        permission = Authorization(n(1), other, n(2), n(0), n(5), n(6))
+        txs = [
+            Transaction(type=n(0), gas_price=n(9), **common),
+            Transaction(type=n(1), gas_price=n(9), **common, **signed, **lists),
+            Transaction(type=n(3), **common, **signed, **fees, **blobs),
+            Transaction(type=n(4), **common, **signed, **fees, authorization_list=(permission,)),
+            Transaction(type=n(0), gas_price=n(9), v=n(37), r=n(5), s=n(6), chain_id=n(1), **common),
+        ]  # fmt: skip
+        return EvmBlock(env, txs, {who: (n(10**18), n(1), b(b"\x01"), {1: 2})})
+
+    plain = made(int, bytes)
+    assert plain.digest() == "7167c01ea0f6ebeeb63fdffdfe0934ce57caae2a178ba6d9df0537602e56cc38"  # files name blocks by it
+    for kind in (np.int64, np.uint64):
+        assert made(kind, Octets).digest() == plain.digest()
+    tx = Transaction(type=1, chain_id=1, gas_price=9, gas_limit=21_000, sender=SENDER)
+    assert repr(replace(tx, type=Kind.ONE, nonce=Kind.ONE)) == repr(replace(tx, nonce=1))
 
 
 def test_files_of_one_machine_are_not_read_for_blocks_of_the_other(tmp_path: Path) -> None:

@@ -180,5 +180,5 @@ def _account(name: str, address: bytes, given: tuple[int, int, bytes, Mapping[in
         if not (type(slot) is type(value) is int and 0 <= slot <= _U256 and 0 <= value <= _U256):
             raise BlockError(f"{place}, storage {shown(slot, 80)} = {shown(value, 80)}: must be integers in [0, 2**256)")
     return AccountState(
-        integer(f"{place}, balance", balance, 0, _U256), integer(f"{place}, nonce", nonce, 0, _U64), code, storage
+        integer(f"{place}, balance", balance, 0, _U256), integer(f"{place}, nonce", nonce, 0, _U64), bytes(code), storage
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from ..door import freeze, instance, integer, items, shown
+from ..door import become, freeze, instance, integer, items, shown
 from ..errors import BlockError
 from .forks import Fork, blob_parameters, fork_named
 from .rlp import sized
@@ -121,20 +121,12 @@ class BlockEnv:
     state_root: bytes | None = None
 
     def __post_init__(self) -> None:
-        for name in ("number", "timestamp", "gas_limit"):
-            integer(name, getattr(self, name), 0, _U64)
-        for name in ("prev_randao", "chain_id"):
-            integer(name, getattr(self, name), 0, _U256)
-        for name in ("base_fee", "blob_gas_price"):
-            if getattr(self, name) is not None:
-                integer(name, getattr(self, name), 0, _U256)
-        for name in ("excess_blob_gas", "gas_used"):
-            if getattr(self, name) is not None:
-                integer(name, getattr(self, name), 0, _U64)
-        sized("fee_recipient", self.fee_recipient, 20)
+        for name, high in _HIGHEST.items():
+            if name in _NEEDED or getattr(self, name) is not None:
+                become(self, **{name: integer(name, getattr(self, name), 0, high)})
         for name, size in _SIZES.items():
-            if getattr(self, name) is not None:
-                sized(name, getattr(self, name), size)
+            if name in _NEEDED or getattr(self, name) is not None:
+                become(self, **{name: sized(name, getattr(self, name), size)})
         freeze(self, fork=fork_named(self.fork), block_hashes=self._hashes(), withdrawals=self._withdrawals())
         self._check_fork()
         if self.fork >= Fork.CANCUN and self.blob_gas_price is None:
@@ -153,11 +145,11 @@ class BlockEnv:
             parts = items(f"withdrawals[{i}]", given, "values")
             if len(parts) != 4:
                 raise BlockError(f"withdrawals[{i}] has {len(parts)} parts: must be {', '.join(Withdrawal._fields)}")
-            one = Withdrawal(*parts)
-            sized(f"withdrawals[{i}].address", one.address, 20)
-            for name in ("number", "validator", "amount"):
-                integer(f"withdrawals[{i}].{name}", getattr(one, name), 0, _U64)
-            out.append(one)
+            one, place = Withdrawal(*parts), f"withdrawals[{i}]"
+            address = sized(f"{place}.address", one.address, 20)
+            names = ("number", "validator", "amount")
+            whole = {name: integer(f"{place}.{name}", getattr(one, name), 0, _U64) for name in names}
+            out.append(Withdrawal(address=address, **whole))
         return tuple(out)
 
     def _check_fork(self) -> None:
@@ -181,7 +173,15 @@ class BlockEnv:
         return fake_exponential(_LEAST_PRICE, excess, fraction)
 
 
-_SIZES: Final = {"parent_beacon_block_root": 32, "receipts_root": 32, "state_root": 32, "logs_bloom": 256}
+#: Integers, and what they are at most; then sizes of strings of bytes; and those of both that must be given.
+_HIGHEST: Final = {
+    "number": _U64, "timestamp": _U64, "gas_limit": _U64, "prev_randao": _U256, "chain_id": _U256, "base_fee": _U256,
+    "blob_gas_price": _U256, "excess_blob_gas": _U64, "gas_used": _U64,
+}  # fmt: skip
+_NEEDED: Final = ("number", "timestamp", "gas_limit", "prev_randao", "chain_id", "fee_recipient")
+_SIZES: Final = {
+    "fee_recipient": 20, "parent_beacon_block_root": 32, "receipts_root": 32, "state_root": 32, "logs_bloom": 256,
+}  # fmt: skip
 _SINCE: Final = {
     "base_fee": Fork.LONDON,
     "withdrawals": Fork.SHANGHAI,

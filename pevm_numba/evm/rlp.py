@@ -211,4 +211,4 @@ def sized(place: str, item: object, size: int) -> bytes:
     if not isinstance(item, bytes) or len(item) != size:
         text = f"0x{item.hex()}" if isinstance(item, bytes) else repr(item)
         raise BlockError(f"{place} = {text:.80}: must be {size} bytes")
-    return item
+    return bytes(item)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from ..door import freeze, integer, items, shown
+from ..door import become, freeze, integer, items, shown
 from ..errors import BlockError
 from .hashing import keccak, keccak_many
 from .precompiles.curves import SECP256K1
@@ -108,20 +108,23 @@ class Transaction:
     sender: bytes | None = None
 
     def __post_init__(self) -> None:
-        fields = _LAYOUT[integer("type", self.type, 0, len(_LAYOUT) - 1)]
+        become(self, type=integer("type", self.type, 0, len(_LAYOUT) - 1))
+        fields = _LAYOUT[self.type]
         for name, absent in _SPECIAL.items():
             if name not in fields and getattr(self, name) != absent:
                 raise BlockError(f"{name} = {shown(getattr(self, name), 80)}: type {self.type} has no such field")
         for name in fields:
             if name not in ("to", "data", *_LISTS):
-                integer(name, getattr(self, name), 0, _U64 if name in ("nonce", "gas_limit") else _U256)
+                high = _U64 if name in ("nonce", "gas_limit") else _U256
+                become(self, **{name: integer(name, getattr(self, name), 0, high)})
         if not isinstance(self.data, bytes):
             raise BlockError(f"data = {shown(self.data, 80)}: must be bytes")
+        become(self, data=bytes(self.data))
         if self.to is None and self.type >= 3:
             raise BlockError(f"to = None: type {self.type} cannot create a contract")
         for name in ("to", "sender"):
             if getattr(self, name) is not None:
-                sized(name, getattr(self, name), 20)
+                become(self, **{name: sized(name, getattr(self, name), 20)})
         if any(getattr(self, name) != () for name in _LISTS):
             freeze(self, **_checked_lists(self))
         self._check_signature()
@@ -131,13 +134,13 @@ class Transaction:
         if given and len(given) < 3:
             raise BlockError(f"{given[0]} = {getattr(self, given[0])}: v, r and s must be given together")
         for name in given:
-            integer(name, getattr(self, name), 0, _U256)
+            become(self, **{name: integer(name, getattr(self, name), 0, _U256)})
         if self.type:
             if self.v is not None and self.v > 1:
                 raise BlockError(f"v = {self.v}: must be 0 or 1 in type {self.type}")
             return
         if self.chain_id is not None:
-            integer("chain_id", self.chain_id, 0, _U256)
+            become(self, chain_id=integer("chain_id", self.chain_id, 0, _U256))
         if self.v is None:
             return
         if self.v < 35 and self.v not in (27, 28):
@@ -182,10 +185,10 @@ def _parts(place: str, entry: Any, names: tuple[str, ...]) -> list[Any]:
 
 def _authorization(place: str, entry: Any) -> Authorization:
     given = Authorization(*_parts(place, entry, Authorization._fields))
-    sized(f"{place}.address", given.address, 20)
-    for name, high in (("chain_id", _U256), ("nonce", _U64), ("y_parity", 255), ("r", _U256), ("s", _U256)):
-        integer(f"{place}.{name}", getattr(given, name), 0, high)
-    return given
+    address = sized(f"{place}.address", given.address, 20)
+    highest = {"chain_id": _U256, "nonce": _U64, "y_parity": 255, "r": _U256, "s": _U256}
+    whole = {name: integer(f"{place}.{name}", getattr(given, name), 0, high) for name, high in highest.items()}
+    return Authorization(address=address, **whole)
 
 
 # -------------------------------------------------------------------- encoding
