@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import islice
 from typing import Any, Final
 
-__all__ = ["MOST_ROWS", "table"]
+__all__ = ["MOST_ROWS", "escaped", "readable", "table"]
 
 #: Rows of content that are shown; the rest is counted.
 MOST_ROWS: Final = 10
 #: Characters of one cell.
 _MOST_CHARACTERS: Final = 160
 _LEFT: Final = ' style="text-align:left"'
+
+
+#: What HTML drops, replaces or cannot encode, and what nobody sees: controls but tab and line feed, and lone surrogates.
+_UNSEEN: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def readable(text: str) -> str:
+    """A text with control characters and lone surrogates, as in names of files, written as Python writes them.
+
+    Examples
+    --------
+    >>> print(readable("a" + chr(0) + "b" + chr(0xDC80)))
+    a\\x00b\\udc80
+    """
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def escaped(text: str) -> str:
+    """A text as HTML has it, `readable`.
+
+    Examples
+    --------
+    >>> escaped("<b>")
+    '&lt;b&gt;'
+    """
+    return escape(readable(text))
 
 
 def table(
@@ -68,4 +95,4 @@ def table(
 def _text(value: Any) -> str:
     """A cell: numbers with commas, text cut, then escaped."""
     text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-    return escape(text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…")
+    return escaped(text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…")

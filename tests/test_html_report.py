@@ -257,10 +257,22 @@ def test_text_from_data_is_escaped_wherever_it_goes():
     assert "$x^$ {y}" in page.said("svg", "text")
 
 
-@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=20))
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"], include_characters="\t\n"), max_size=20))
 def test_any_text_comes_back_as_it_was(cause):
     page = Document(page_of([missed(cause)], COMMAND))
     assert page.said("tbody", "th") == cause
+
+
+@given(st.text(alphabet=st.characters(categories=["Cs", "Cc"], exclude_characters="\t\n"), min_size=1, max_size=5))
+def test_what_html_cannot_hold_is_written_as_python_writes_it(bad):
+    rows = [row_of(scenario=f"{bad} x", executor=f"{bad} y")]
+    page = page_of(rows, f"x {bad}", notes=[f"{bad} note"])
+    page.encode()
+    assert not any(one in page for one in bad)
+    said = ascii(bad)[1:-1]
+    where = {" x": ("tbody", "th"), " note": ("main", "li")}
+    assert all(f"{said}{name}" in Document(page).said(*inside) for name, inside in where.items())
+    assert f"{said} y" in Document(page).said("svg", "text")
 
 
 def test_nothing_is_fetched_and_the_page_forbids_it():
@@ -475,6 +487,12 @@ def column(tab: Tab, name: str) -> list[str]:
     return found
 
 
+def column_beside(tab: Tab, name: str) -> list[str]:
+    """What names the rows of the table that has a column, in the order that they are in."""
+    found: list[str] = tab.value(f"[...{head(name)}.closest('table').tBodies[0].rows].map((r) => r.cells[0].textContent)")
+    return found
+
+
 def head(name: str) -> str:
     """Expression for a column's heading."""
     return f"[...document.querySelectorAll('thead th')].find((h) => h.textContent.startsWith({json.dumps(name)}))"
@@ -513,6 +531,21 @@ def test_a_click_sorts_numbers_by_value_and_again_the_other_way(tab, written):
         tab.click(f"{head('speedup')}.querySelector('.sort')")
         assert [text.removeprefix("▼").split()[0] for text in column(tab, "speedup")] == wanted
     assert tab.value(f"{head('n_tx')}.ariaSort") == "none"
+    assert tab.complaints() == []
+
+
+@needs_browser
+def test_infinities_are_sorted_at_the_ends_and_what_is_no_number_last(tab, tmp_path):
+    inf, nan = float("inf"), float("nan")
+    gains = [inf, 2.0, nan, -inf, None, inf, 0.5, -inf]
+    rows = [row_of(scenario=f"block\0{i}", n_tx=i, bound_share=gain) for i, gain in enumerate(gains)]
+    html_page.write_page(tmp_path / "page.html", rows, COMMAND)
+    tab.look(1400)
+    tab.open(tmp_path / "page.html")
+    assert column(tab, "scenario") == [f"block\\x00{i}" for i in range(8)]
+    for wanted in ([3, 7, 6, 1, 0, 5, 2, 4], [0, 5, 1, 6, 3, 7, 2, 4]):
+        tab.click(f"{head('bound_share')}.querySelector('.sort')")
+        assert [int(name[-1]) for name in column_beside(tab, "bound_share")] == wanted
     assert tab.complaints() == []
 
 

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..html import escaped, readable
 from ..plot import COLOURS, gantt
 from ..plot.style import plain, series
 from ..schedule.timeline import Timeline
@@ -191,8 +191,9 @@ def _and(words: Sequence[str]) -> str:
 
 
 def _short(text: str) -> str:
-    """A name that leaves room for the picture."""
-    return text if len(text) <= 48 else f"{text[:47]}…"
+    """A name that can be drawn, and leaves room for the picture."""
+    name = readable(text)
+    return name if len(name) <= 48 else f"{name[:47]}…"
 
 
 def _times(rows: Sequence[Mapping[str, Any]], key: str) -> list[Picture]:
@@ -328,7 +329,7 @@ def _svg(ax: Axes, key: str, label: str) -> str:
     body = body.replace('xlink:href="', 'href="').replace(f"'{_MEASURED_BY}'", "system-ui")
     for colour, name in [(_INK, "--ink"), ("#ffffff", "--page"), *((c.lower(), f"--c{i}") for i, c in enumerate(COLOURS))]:
         body = re.sub(f"(fill|stroke): {colour}\\b", rf"\1: var({name})", body)
-    return f'<svg {box[0]} role="img" aria-label="{escape(label)}">{body.strip()}'
+    return f'<svg {box[0]} role="img" aria-label="{escaped(label)}">{body.strip()}'
 
 
 def _own(text: str, key: str) -> str:

@@ -31,7 +31,7 @@ function sort(body, place, numeric, up) {
   const keyed = Array.from(body.rows, (row) => [key(row), row]);
   keyed.sort(([a], [b]) => {
     if (missing(a) || missing(b)) return missing(a) - missing(b);
-    const order = numeric ? a - b : collator.compare(a, b);
+    const order = numeric ? (a > b) - (a < b) : collator.compare(a, b); // the difference of two infinities is no number
     return up ? order : -order;
   });
   body.append(...keyed.map(([, row]) => row));

@@ -7,13 +7,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import BlockError, ExecutionError
 from ..fields import TABLES
+from ..html import escaped
 from ..io.paths import replacing
 from ..metrics import describe_machine, versions
 from .html_figures import Picture, Timed, pictures_of
@@ -111,7 +111,7 @@ def page_of(
         tables.setdefault(row.get("table", MAIN), []).append(row)
     parts = [_Part("compared", "What was compared", _compared_html(tables))]
     if notes:
-        items = "".join(f"<li>{escape(note)}</li>\n" for note in notes)
+        items = "".join(f"<li>{escaped(note)}</li>\n" for note in notes)
         parts.append(_Part("summary", "Summary", f"<ul>{items}</ul>\n"))
     figures = pictures_of(tables, timed)
     if figures:
@@ -138,8 +138,8 @@ def _compared_html(tables: Mapping[str, Sequence[Any]]) -> str:
     for table in tables:
         text = spec_of(table).compared or definitions_of(table)["verified"][1]
         said.setdefault(text, []).append(_heading(table))
-    heads = ("" if MAIN in tables else f"<strong>{escape(', '.join(names))}</strong>: " for names in said.values())
-    items = (f"<li>{head}{escape(_sentence(text))}</li>" for head, text in zip(heads, said))
+    heads = ("" if MAIN in tables else f"<strong>{escaped(', '.join(names))}</strong>: " for names in said.values())
+    items = (f"<li>{head}{escaped(_sentence(text))}</li>" for head, text in zip(heads, said))
     lead = "Only results that passed are on this page; a run with any other ends without one."
     return f"<p>{lead}</p>\n<ul>{''.join(items)}</ul>\n"
 
@@ -150,14 +150,14 @@ def _sentence(text: str) -> str:
 
 def _figure_html(picture: Picture) -> str:
     return (
-        f"<figure><h3>{escape(picture.title)}</h3>\n{picture.svg}\n<figcaption>{escape(picture.caption)}</figcaption></figure>\n"
+        f"<figure><h3>{escaped(picture.title)}</h3>\n{picture.svg}\n<figcaption>{escaped(picture.caption)}</figcaption></figure>\n"
     )
 
 
 def _words_html(table: str) -> str:
     """All definitions of a table in one list, for reading and for paper."""
     words = "".join(
-        f"<dt>{escape(name)}{f' ({escape(unit)})' if unit else ''}</dt><dd>{escape(_sentence(text))}</dd>\n"
+        f"<dt>{escaped(name)}{f' ({escaped(unit)})' if unit else ''}</dt><dd>{escaped(_sentence(text))}</dd>\n"
         for name, (unit, text) in definitions_of(table).items()
     )
     return f'<details class="words"><summary>All definitions</summary>\n<dl class="words">{words}</dl></details>\n'
@@ -165,7 +165,7 @@ def _words_html(table: str) -> str:
 
 def _machine_html(row: Mapping[str, Any]) -> str:
     facts = {**row.get("machine", describe_machine()), **row.get("versions", versions())}
-    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in facts.items())
+    items = "".join(f"<div><dt>{escaped(name)}</dt><dd>{escaped(str(value))}</dd></div>" for name, value in facts.items())
     return f'<dl class="shared">{items}</dl>\n'
 
 
@@ -175,14 +175,14 @@ def _document(title: str, command: str, parts: Sequence[_Part], written: datetim
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:"
     when = "" if written is None else f"<p>Written {written:%Y-%m-%d %H:%M} UTC.</p>\n"
-    links = "".join(f'<li><a href="#{part.key}">{escape(part.title)}</a></li>' for part in parts)
-    body = "".join(f'<section id="{part.key}"><h2>{escape(part.title)}</h2>\n{part.html}</section>\n' for part in parts)
+    links = "".join(f'<li><a href="#{part.key}">{escaped(part.title)}</a></li>' for part in parts)
+    body = "".join(f'<section id="{part.key}"><h2>{escaped(part.title)}</h2>\n{part.html}</section>\n' for part in parts)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f'<header><h1>{escape(title)}</h1>\n<pre><code>{escape(command)}</code></pre>\n{when}'
+        f"<title>{escaped(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f'<header><h1>{escaped(title)}</h1>\n<pre><code>{escaped(command)}</code></pre>\n{when}'
         f'<nav aria-label="Parts"><ul>{links}</ul></nav></header>\n<main>\n{body}</main>\n'
         f"<script>{script}</script>\n</body>\n</html>\n"
     )

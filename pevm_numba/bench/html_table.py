@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any, Final
 
 import numpy as np
 
+from ..html import escaped
 from .html_specs import Spec, definitions_of, meaning_of, spec_of
 from .tables import figure
 
@@ -165,7 +165,7 @@ def _table_html(title: str, spec: Spec, columns: Sequence[Column], key: str) -> 
         cells = (_cell(spec, column, column.values[row], head=place == 0) for place, column in enumerate(columns))
         lines.append(f"<tr>{''.join(cells)}</tr>")
     popups = "".join(_popup(column, f"{key}c{place}") for place, column in enumerate(columns))
-    caption = f"{escape(title)}, {len(lines):,} {'row' if len(lines) == 1 else 'rows'}"
+    caption = f"{escaped(title)}, {len(lines):,} {'row' if len(lines) == 1 else 'rows'}"
     return (
         f'<h3 id="{key}">{caption}</h3>\n<div class="scroll" tabindex="0" role="group" aria-labelledby="{key}">\n'
         f'<table class="sortable" aria-labelledby="{key}">\n'
@@ -176,7 +176,7 @@ def _table_html(title: str, spec: Spec, columns: Sequence[Column], key: str) -> 
 def _shared_html(columns: Sequence[Column], key: str, n_rows: int) -> str:
     items = "".join(
         f"<div><dt>{_breakable(column.name)} {_what(column, f'{key}{place}')}</dt>"
-        f"<dd>{escape(shown(column.name, column.values[0]))} {_unit(column.unit)}</dd></div>"
+        f"<dd>{escaped(shown(column.name, column.values[0]))} {_unit(column.unit)}</dd></div>"
         for place, column in enumerate(columns)
     )
     popups = "".join(_popup(column, f"{key}{place}") for place, column in enumerate(columns))
@@ -185,11 +185,11 @@ def _shared_html(columns: Sequence[Column], key: str, n_rows: int) -> str:
 
 def _breakable(name: str) -> str:
     """A field's name that may be broken after an underscore or dot."""
-    return escape(name).replace("_", "_<wbr>").replace(".", ".<wbr>")
+    return escaped(name).replace("_", "_<wbr>").replace(".", ".<wbr>")
 
 
 def _unit(unit: str) -> str:
-    return f'<span class="unit">{escape(unit)}</span>' if unit else ""
+    return f'<span class="unit">{escaped(unit)}</span>' if unit else ""
 
 
 def _below(column: Column, key: str) -> str:
@@ -199,24 +199,24 @@ def _below(column: Column, key: str) -> str:
 
 def _what(column: Column, key: str) -> str:
     """The button that opens a definition; it works without scripts."""
-    label = f"definition of {escape(column.name)}"
+    label = f"definition of {escaped(column.name)}"
     return f'<button type="button" class="what" popovertarget="{key}" aria-label="{label}">?</button>'
 
 
 def _popup(column: Column, key: str) -> str:
-    unit = f"<p>Unit: {escape(column.unit)}</p>" if column.unit else ""
-    name = escape(column.name)
+    unit = f"<p>Unit: {escaped(column.unit)}</p>" if column.unit else ""
+    name = escaped(column.name)
     return (
         f'<div popover="auto" id="{key}" role="dialog" aria-label="{name}"><strong>{name}</strong>'
-        f"<p>{escape(column.definition)}</p>{unit}</div>\n"
+        f"<p>{escaped(column.definition)}</p>{unit}</div>\n"
     )
 
 
 def _cell(spec: Spec, column: Column, value: Any, *, head: bool) -> str:
-    """One cell; a number carries its exact value, by which it is sorted."""
-    text = escape(shown(column.name, value))
+    """One cell; a number carries its exact value, by which it is sorted, what is none (nan) comes last as a gap does."""
+    text = escaped(shown(column.name, value))
+    order = f' data-value="{_exact(value)}"' if column.numeric and value is not None and not np.isnan(value) else ""
     if head:
-        order = f' data-value="{_exact(value)}"' if column.numeric and value is not None else ""
         return f'<th scope="row"{order}>{text}</th>'
     if not column.numeric:
         return f'<td class="text">{text}</td>'
@@ -225,11 +225,13 @@ def _cell(spec: Spec, column: Column, value: Any, *, head: bool) -> str:
     if _slower(spec, column.name, value):
         said = '<span class="said"> slower than serial</span>'
         text = f'<span class="slower"><span aria-hidden="true">&#9660;</span>{text}{said}</span>'
-    return f'<td data-value="{_exact(value)}">{text}</td>'
+    return f"<td{order}>{text}</td>"
 
 
 def _exact(value: float) -> str:
-    """All digits of a number, of numpy's as of Python's."""
+    """All digits of a number, of numpy's as of Python's; what is infinite as the page's script reads it."""
+    if np.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
     return repr(float(value)) if isinstance(value, float) else repr(int(value))
 
 
