@@ -33,6 +33,10 @@ class Code(NamedTuple):
     static_gas: NDArray[np.int64]
     flags: NDArray[np.uint8]
     prices: NDArray[np.int64]
+    #: (n_tx,) addresses of machine code for the shape of each transaction, 0 for none; (0,) without any.
+    entry: NDArray[np.int64]
+    #: (n_workers, links): what that machine code works on, see `shapes.LINKS`.
+    links: NDArray[np.int64]
 
 
 class Hashing(NamedTuple):

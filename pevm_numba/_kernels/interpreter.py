@@ -42,6 +42,7 @@ from .context import value
 from .control import POLL_FEW, POLL_STEPS, stopped
 from .gas import store_gas
 from .jit import U64, kernel
+from .shapes import run_native
 from .system import now
 from .words import add, fold, step, subtract
 
@@ -217,9 +218,15 @@ def run_here(first, last, order, context, here, worker):
     op_indptr, rows, words, flags, prices = code.op_indptr, code.rows, code.words, code.flags, code.prices
     stack, saved = scratch.stack[worker], scratch.saved[worker]
     warm, set_gas, reset_gas, clear = prices[WARM], prices[SET], prices[RESET], prices[CLEAR]
-    timed = times.begin.shape[0] > 0
-    for position in range(first, last):
+    timed, native = times.begin.shape[0] > 0, code.entry.shape[0] > 0
+    position = first
+    while position < last:
+        if native:
+            position = run_native(position, last, order, here, worker)
+            if position >= last:
+                break
         t = order[position]
+        position += 1
         if timed:
             times.worker[t] = worker
             times.runs[t] += 1
