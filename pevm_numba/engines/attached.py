@@ -1,0 +1,139 @@
+"""An engine at work on the arrays of one workspace: where they are made, and what compiled code is told of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._kernels.jit import DISABLED
+from .._kernels.shapes import LINKS
+from ..errors import ExecutionError
+from .engine import Costs, Engine, worth_it
+from .native import NativeCode
+from .shapes import Shapes
+
+__all__ = ["JIT_COSTS", "Attached", "Jit", "attach"]
+
+#: Measured by ``bench engines`` on two cores of a shared machine.
+JIT_COSTS: Final = Costs(compile_ns=2.5e6, compile_token_ns=0.3e6, load_ns=0.1e6, saved_ns=5.0, saved_token_ns=2.0)
+
+#: What every workspace of this process has compiled.
+NATIVE: Final = NativeCode()
+
+
+class Attached(ABC):
+    """One engine and one workspace.
+
+    Parameters
+    ----------
+    engine : Engine
+    """
+
+    costs: ClassVar[Costs]
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.links = np.zeros((0, 0), np.int64)
+        self.summary = ""
+
+    def zeros(self, shape: int | tuple[int, ...], kind: Any) -> NDArray[Any]:
+        """An array that compiled code may work on."""
+        return np.zeros(shape, kind)
+
+    def held(self, array: NDArray[Any]) -> NDArray[Any]:
+        """The same array, or a copy, where compiled code can read it."""
+        return array
+
+    def place(self, array: NDArray[Any]) -> int:
+        """What compiled code takes for the address of an array."""
+        return int(array.ctypes.data)
+
+    @abstractmethod
+    def compiled(self, shapes: Shapes) -> NDArray[np.int64]:
+        """(n_shapes,) addresses of the functions of shapes, 0 for those that are left to the interpreter."""
+
+    def wanted(self, shapes: Shapes, have: Callable[[bytes], bool], kept: Callable[[bytes], bool]) -> list[bytes]:
+        """Shapes to have code for: those that there is code for, and what the engine's rule adds."""
+        names = [tokens.tobytes() for tokens in shapes.tokens]
+        if self.engine.compile == "all":
+            return names
+        if self.engine.compile == "kept":
+            return [name for name in names if have(name) or kept(name)]
+        paying = worth_it(shapes, self.costs, [kept(name) for name in names])
+        return [name for name, pays in zip(names, paying) if pays or have(name)]
+
+    def link(
+        self, shapes: Shapes, arrays: Mapping[str, NDArray[Any]], sums: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Compile what is to be compiled; returns the entry of each transaction, and the workers' rows of links.
+
+        Parameters
+        ----------
+        shapes : Shapes
+        arrays : mapping of str to array
+            Those of `LINKS` but for sums.
+        sums : (n_workers, n, 4) uint64
+        """
+        n_workers = len(sums)
+        self.links = self.zeros((n_workers, len(LINKS)), np.int64)
+        #: Arrays that are copies are held here, since compiled code has only their addresses.
+        self._arrays = {name: self.held(array) for name, array in arrays.items()}
+        for name, array in self._arrays.items():
+            self.links[:, LINKS.index(name)] = self.place(array)
+        self.links[:, LINKS.index("sums")] = [self.place(sums[w]) for w in range(n_workers)]
+        address = np.append(self.compiled(shapes), 0)
+        entry = address[shapes.shape]
+        self.n_compiled_tx = int(np.count_nonzero(entry))
+        n, of = int(np.count_nonzero(address)), len(shapes.tokens)
+        self.summary = f"{self.engine.name}: {n:,} of {of:,} shapes, {self.n_compiled_tx:,} of {len(entry):,} transactions"
+        return entry, self.links
+
+    def use_values(self, rows: NDArray[np.uint64]) -> None:
+        """Let programs work on these rows from now on."""
+        self.links[:, LINKS.index("values")] = self.place(rows)
+
+    def check(self) -> None:
+        """See whether compiled code has reported an error in a run.
+
+        Raises
+        ------
+        ExecutionError
+        """
+        if self.links[:, LINKS.index("failed")].any():
+            raise ExecutionError(f"engine {self.engine.name!r} reported an error; nothing of the run is kept")
+
+
+class Jit(Attached):
+    """Machine code by LLVM."""
+
+    costs = JIT_COSTS
+
+    def compiled(self, shapes: Shapes) -> NDArray[np.int64]:
+        """Addresses in this process."""
+        NATIVE.add(self.wanted(shapes, lambda name: NATIVE.address(name) != 0, NATIVE.is_kept))
+        return np.array([NATIVE.address(tokens.tobytes()) for tokens in shapes.tokens], np.int64)
+
+
+def attach(engine: Engine) -> Attached | None:
+    """The engine for a new workspace; None for the interpreter.
+
+    Raises
+    ------
+    ExecutionError
+        In plain Python, where nothing is compiled.
+    PevmError
+        Naming the extra, if what the engine needs is not installed.
+    """
+    if engine.name == "interpreter":
+        return None
+    if DISABLED:
+        raise ExecutionError(f"engine {engine.name!r} under NUMBA_DISABLE_JIT=1: there is no compiled code in plain Python")
+    if engine.name == "jit":
+        return Jit(engine)
+    from .wasm import Wasm
+
+    return Wasm(engine)

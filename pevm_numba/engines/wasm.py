@@ -1,0 +1,187 @@
+"""WebAssembly for shapes, run by wasmtime: the arrays of a run lie in one shared memory, a box, and numpy sees them there.
+
+Kernels call a module as they call machine code, through a few instructions that hand a batch over to wasmtime's C interface;
+Python's own way in takes 60 to 100 microseconds a call (measured). A worker has a store and instances of its own, since those
+may not be used by two threads at once; the compiled modules and the memory are shared. No module can trap: it divides by
+nothing that may be 0, and all addresses are from here; if one did, the run would be refused.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import threading
+from collections.abc import Sequence
+from time import perf_counter_ns
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._kernels.shapes import LINKS
+from ..errors import PevmError, TooLargeError
+from .attached import Attached
+from .bridge import BATCH, BRIDGES
+from .engine import Costs, Engine
+from .shapes import Shapes
+from .wat import MOST_PAGES, module_text
+
+__all__ = ["MOST_MODULES", "WASM_COSTS", "Modules", "Wasm"]
+
+#: Modules that one process compiles, at most: each takes some 20 KiB.
+MOST_MODULES: Final = 4_096
+
+#: Measured by ``bench engines`` on two cores of a shared machine: a call takes longer than what it saves.
+WASM_COSTS: Final = Costs(compile_ns=2e6, compile_token_ns=0.3e6, load_ns=2e6, saved_ns=-40.0, saved_token_ns=1.5)
+
+_PAGE: Final = 65_536
+_lock = threading.RLock()
+
+
+@functools.cache
+def _wasmtime() -> Any:
+    try:
+        import wasmtime
+    except ImportError:
+        raise PevmError("engine 'wasm' needs wasmtime: pip install 'pevm-numba[wasm]'") from None
+    return wasmtime
+
+
+class Modules:
+    """The compiled modules of this process, by the bytes of their tokens."""
+
+    def __init__(self) -> None:
+        w = _wasmtime()
+        config = w.Config()
+        config.wasm_threads = True
+        config.shared_memory = True
+        self.engine = w.Engine(config)
+        self.kind = w.MemoryType(w.Limits(1, MOST_PAGES), shared=True)
+        self._modules: dict[bytes, Any] = {}
+        self.compile_ns = 0
+        atexit.register(self.close)  # later wasmtime's own functions are gone, and it complains for each module
+
+    def close(self) -> None:
+        """Give all back."""
+        self._modules.clear()
+        self.kind.close()
+        self.engine.close()
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def has(self, shape: bytes) -> bool:
+        """Whether a shape is compiled."""
+        return shape in self._modules
+
+    def module(self, shape: bytes) -> Any:
+        """The module of a shape, compiled if need be; None beyond the stated number."""
+        with _lock:
+            if shape not in self._modules and len(self) < MOST_MODULES:
+                start = perf_counter_ns()
+                tokens = np.frombuffer(shape, np.int32).tolist()
+                self._modules[shape] = _wasmtime().Module(self.engine, module_text(tokens))
+                self.compile_ns += perf_counter_ns() - start
+            return self._modules.get(shape)
+
+
+@functools.cache
+def modules() -> Modules:
+    """Those of this process."""
+    return Modules()
+
+
+# -------------------------------------------------------------------- the box
+
+
+@functools.cache
+def _shared_memory() -> Any:
+    """The class of shared memories, as instances take them: wasmtime 50's own passes a pointer to the pointer."""
+    from wasmtime import _ffi
+
+    class Shared(_wasmtime().SharedMemory):  # type: ignore[misc]  # wasmtime may not be installed
+        def _as_extern(self) -> Any:
+            union = _ffi.wasmtime_extern_union(sharedmemory=self.ptr())
+            return _ffi.wasmtime_extern_t(_ffi.WASMTIME_EXTERN_SHAREDMEMORY, union)
+
+    return Shared
+
+
+class _Box:
+    """A memory of WebAssembly that hands out arrays; none is given back before the whole is."""
+
+    def __init__(self, owner: Modules) -> None:
+        self.memory = _shared_memory()(owner.engine, owner.kind)
+        self.base = ctypes.cast(self.memory.data_ptr(), ctypes.c_void_p).value or 0
+        self.used = 64  # an address of 0 would look like none
+
+    def zeros(self, shape: int | tuple[int, ...], kind: Any) -> NDArray[Any]:
+        """An array of zeros, on a cache line of its own."""
+        dtype = np.dtype(kind)
+        sizes = (shape,) if isinstance(shape, int) else shape
+        size = int(np.prod(sizes, dtype=np.int64)) * dtype.itemsize
+        start, self.used = self.used, -(-(self.used + size) // 64) * 64
+        have = self.memory.data_len() // _PAGE
+        pages = -(-self.used // _PAGE) - have
+        if pages > 0:
+            if have + pages > MOST_PAGES:
+                raise TooLargeError(f"engine 'wasm': the block's arrays take {self.used:,} bytes: at most 4 GiB fit")
+            self.memory.grow(pages)
+        buffer = (ctypes.c_ubyte * size).from_address(self.base + start)
+        buffer.box = self  # the memory lives as long as an array in it
+        return np.frombuffer(buffer, dtype).reshape(sizes)
+
+
+class Wasm(Attached):
+    """WebAssembly by wasmtime."""
+
+    costs = WASM_COSTS
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._box = _Box(modules())
+        self._stores: list[Any] = []
+
+    def zeros(self, shape: int | tuple[int, ...], kind: Any) -> NDArray[Any]:
+        """An array in the box."""
+        return self._box.zeros(shape, kind)
+
+    def held(self, array: NDArray[Any]) -> NDArray[Any]:
+        """A copy in the box, unless it is there already."""
+        if 0 <= array.ctypes.data - self._box.base < self._box.used:
+            return array
+        copy = self._box.zeros(array.shape, array.dtype)
+        copy[...] = array
+        return copy
+
+    def place(self, array: NDArray[Any]) -> int:
+        """Where an array begins in the box."""
+        return int(array.ctypes.data) - self._box.base
+
+    def compiled(self, shapes: Shapes) -> NDArray[np.int64]:
+        """Addresses of the ways in; each worker has an instance of every module."""
+        owner = modules()
+        wanted = set(self.wanted(shapes, owner.has, owner.has))
+        chosen = [(i, owner.module(tokens.tobytes())) for i, tokens in enumerate(shapes.tokens) if tokens.tobytes() in wanted]
+        chosen = [(i, module) for i, module in chosen if module is not None]
+        address = np.zeros(len(shapes.tokens), np.int64)
+        address[[i for i, _ in chosen]] = BRIDGES.first(len(chosen))
+        for row in self.links:
+            self._equip(row, [module for _, module in chosen])
+        return address
+
+    def _equip(self, links: NDArray[np.int64], chosen: Sequence[Any]) -> None:
+        """Make a worker's store and instances."""
+        w, owner = _wasmtime(), modules()
+        store = w.Store(owner.engine)
+        functions = np.zeros((max(1, len(chosen)), 2), np.uint64)
+        for number, module in enumerate(chosen):
+            run = w.Instance(store, module, [self._box.memory]).exports(store)["run"]
+            functions[number] = np.frombuffer(bytes(run._func), np.uint64)
+        batch = self._box.zeros(BATCH, np.int32)
+        address = ctypes.cast(store._context(), ctypes.c_void_p).value or 0
+        values = {"store": address, "functions": functions.ctypes.data, "box": self._box.base, "batch": self.place(batch)}
+        for name, value in values.items():
+            links[LINKS.index(name)] = value
+        self._stores.append((store, functions))
