@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .access.view import select as select
     from .block import Block as Block
     from .block import Header as Header
+    from .engines.engine import Engine as Engine
     from .errors import PevmError as PevmError
     from .evm.block import EvmBlock as EvmBlock
     from .evm.observation import EvmAccessList as EvmAccessList
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .execute.result import Execution as Execution
     from .execute.result import TxTimes as TxTimes
     from .execute.run import execute as execute
+    from .execute.shapes import shapes as shapes
     from .generate import generate as generate
     from .io.access_lists import read_block_list as read_block_list
     from .io.evm_tables import read_evm_blocks as read_evm_blocks
@@ -122,6 +124,7 @@ _HOMES = {
     "Dependencies": "schedule.dependencies",
     "EdgeKind": "schedule.dependencies",
     "Eip7928List": "access.eip7928",
+    "Engine": "engines.engine",
     "EvmAccessList": "evm.observation",
     "EvmBlock": "evm.block",
     "EvmExecution": "execute.evm_result",
@@ -195,6 +198,7 @@ _HOMES = {
     "schedule": "schedule.policies",
     "select": "access.view",
     "sets_of_list": "access.eip7928_sets",
+    "shapes": "execute.shapes",
     "show_versions": "versions",
     "simulate": "schedule.simulate",
     "survey": "survey.run",

@@ -10,7 +10,7 @@ import typer
 
 from . import console as con
 from .cli_access import access
-from .cli_options import Fork, Input, Number, Prestate, Verbose, hinting
+from .cli_options import Compile, EngineName, Fork, Group, Input, Number, Prestate, Verbose, hinting
 from .cli_state import state
 from .cli_survey import survey
 from .errors import UsageError
@@ -97,6 +97,9 @@ def execute(
     gantt: Annotated[
         Path | None, typer.Option(help="Draw when each transaction ran, measured, as .png, .svg or .pdf (extra plot).")
     ] = None,
+    engine: EngineName = "interpreter",
+    compile: Compile = "paying",
+    group: Group = False,
     number: Number = None,
     prestate: Prestate = None,
     fork: Fork = None,
@@ -104,10 +107,11 @@ def execute(
 ) -> None:
     """Execute a block, compare with serial execution, and show what was done."""
     con.log_to_stderr(verbose)
-    from .commands_execute import executor_of, run_execute
+    from .commands_execute import engine_option, executor_of, run_execute
 
     name, inputs = executor_of(mode, executor), [input, *([] if prestate is None else [prestate])]
-    run_execute(con.read_input(input, number, prestate, fork), inputs, name, schedule, workers, gantt)
+    block = con.read_input(input, number, prestate, fork)
+    run_execute(block, inputs, name, schedule, workers, gantt, engine_option(engine, compile, group))
 
 
 @app.command()

@@ -11,12 +11,21 @@ from typer.core import TyperGroup
 
 from .errors import UsageError
 
-__all__ = ["Fork", "Input", "Number", "Prestate", "Verbose", "hinting"]
+__all__ = ["Compile", "EngineName", "Fork", "Group", "Input", "Number", "Prestate", "Verbose", "hinting"]
 
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")]
 Number = Annotated[int | None, typer.Option(help="Block number, if the input holds several.")]
 Input = Annotated[
     Path, typer.Option(help="Block file, folder (of tables with state: the EVM's blocks), seed JSON, or a node's block.")
+]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="What runs programs of micro-ops: interpreter, jit, or wasm (extra wasm).")
+]
+Compile = Annotated[
+    str, typer.Option("--compile", help="With jit and wasm, shapes to compile: paying, all, or kept (compiled before).")
+]
+Group = Annotated[
+    bool, typer.Option("--group/--no-group", help="Transactions of one shape side by side where their order is free.")
 ]
 Prestate = Annotated[Path | None, typer.Option(help="With a node's block: what its prestateTracer says, NAME.json.")]
 Fork = Annotated[str | None, typer.Option(help="With a node's block: rules; default mainnet's at its height.")]

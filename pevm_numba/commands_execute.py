@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import console as con
+from .engines.engine import COMPILE, ENGINES, Engine
 from .errors import UsageError
 from .evm.block import AnyBlock
 from .execute.machine import EXECUTORS
@@ -14,7 +15,23 @@ from .io.paths import check_target, replacing
 from .io.schedule_file import read_schedule
 from .screens import print_pairs, workers_text
 
-__all__ = ["executor_of", "run_execute"]
+__all__ = ["engine_option", "executor_of", "run_execute"]
+
+
+def engine_option(name: str, compile: str, group: bool) -> Engine:
+    """The engine that the options name.
+
+    Raises
+    ------
+    UsageError
+        Naming the option, its value and the rule.
+    """
+    for option, value, known in (("--engine", name, ENGINES), ("--compile", compile, COMPILE)):
+        if value not in known:
+            raise UsageError(f"{option} {value!r} is unknown: one of {', '.join(known)}")
+    if name == "interpreter" and compile != "paying":
+        raise UsageError(f"--compile {compile} with --engine interpreter: it compiles nothing")
+    return Engine(name, compile, group)  # type: ignore[arg-type]  # they are known
 
 
 def run_execute(
@@ -24,6 +41,7 @@ def run_execute(
     schedule_path: Path | None = None,
     workers: int | None = None,
     gantt: Path | None = None,
+    engine: Engine | None = None,
 ) -> None:
     """Execute, compare with serial execution and the chain, print, and draw if asked.
 
@@ -41,7 +59,7 @@ def run_execute(
     with con.status("executing"):
         reference = execute(block, "serial", schedule=plan)
         about = reference.summary()
-        made = prepare(block, executor, workers, schedule=plan, timed=gantt is not None)
+        made = prepare(block, executor, workers, schedule=plan, timed=gantt is not None, engine=engine or Engine())
         for _ in range(2):  # the first loads the kernels, so that the time below is that of executing
             made.job.reset()
             counters, times = made.job.run()
@@ -69,6 +87,7 @@ _TOLD: Final = {
     "validations": "checks of what was read or left behind",
     "waits": "times that a transaction was found waiting for an earlier one",
     "runtime_conflicts": "accesses that the schedule would have let run too early",
+    "compiled": "of transactions, with compiled code",
     "fallback": "times given up for dataflow",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .fields_access import ACCESS_TABLES
+from .fields_engines import ENGINE_TABLES
 from .fields_storage import STORAGE_TABLES
 from .fields_survey import SURVEY_TABLES
 
@@ -19,6 +20,7 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
     "n_keys": ("keys", "distinct state keys, pre-state included; of an EVM block those accessed"),
     "fork": ("", "name of the gas prices"),
     "executor": ("", "executor that ran"),
+    "engine": ("", "what ran the programs by that executor; the serial runs beside it are always the interpreter's"),
     "policy": ("", "scheduling policy; null if the executor follows no schedule"),
     "oracle": (
         "",
@@ -64,6 +66,7 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
     "validations": ("", "checks whether what a transaction read, or left behind, is as it must be"),
     "aborts": ("", "results that a validation threw away"),
     "waits": ("", "times that a transaction was found waiting for an earlier one"),
+    "compiled": ("transactions", "whose programs ran as compiled code"),
     "fallback": ("", "1 if the executor gave up its own way and ran the block by another"),
     "reason": ("", "why the executor ran as it did, in words"),
     "preexec_precision": ("", "share of the estimated (key, mode) pairs that execution observed; null without an estimate"),
@@ -384,4 +387,5 @@ TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
     **ACCESS_TABLES,
     **STORAGE_TABLES,
     **SURVEY_TABLES,
+    **ENGINE_TABLES,
 }

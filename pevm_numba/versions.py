@@ -24,6 +24,7 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "peers": ("networkx", "rustworkx", "igraph", "networkit"),
     "plot": ("matplotlib", "pillow"),
     "storage": ("rocksdict", "lmdb"),
+    "wasm": ("wasmtime",),
     "data frames": ("pandas",),
 }
 

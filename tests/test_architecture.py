@@ -26,11 +26,12 @@ STAGES = [
     ("access",),
     ("schedule",),
     ("storage",),
+    ("engines",),
     ("execute",),
     ("io",),
     (
-        "fields_access", "fields_storage", "fields_survey", "fields", "metrics", "versions", "plot", "inspection", "console",
-        "screens",
+        "fields_access", "fields_engines", "fields_storage", "fields_survey", "fields", "metrics", "versions", "plot",
+        "inspection", "console", "screens",
     ),
     ("survey",),
     (

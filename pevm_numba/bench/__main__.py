@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import console as con
-from ..cli_options import hinting
+from ..cli_options import Compile, EngineName, Group, hinting
 from ..errors import UsageError
 from .html_target import Page, command_line
 
@@ -47,6 +47,9 @@ def bench(
     work: Annotated[float, typer.Option(help="Microseconds of work to add to every transaction.")] = 0.0,
     repeat: Annotated[int, typer.Option(help="Rounds of serial, parallel, serial.")] = 9,
     seed: Annotated[int, typer.Option(help="Of the presets.")] = 42,
+    engine: EngineName = "interpreter",
+    compile: Compile = "paying",
+    group: Group = False,
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this file.")] = None,
     html: _Html = None,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
@@ -56,13 +59,12 @@ def bench(
         _refuse_options(context)
         return
     con.log_to_stderr(verbose)
+    from ..commands_execute import engine_option
     from .session import Request, run
 
-    run(
-        Request(tuple(preset or ()), tuple(input or ()), executor, policy, oracle, miss_rate, workers, work, repeat, seed),
-        json,
-        _page(html),
-    )
+    chosen = engine_option(engine, compile, group)
+    asked = tuple(preset or ()), tuple(input or ())
+    run(Request(*asked, executor, policy, oracle, miss_rate, workers, work, repeat, seed, chosen), json, _page(html))
 
 
 def _page(path: Path | None) -> Page | None:
@@ -257,6 +259,25 @@ def survey_command(
     from .survey import Request, run
 
     run(Request(path, blocks, n, metrics, workers, rounds, dask, seed), json, _page(html))
+
+
+@app.command("engines")
+def engines_command(
+    path: Annotated[Path | None, typer.Argument(help="Real blocks: the two largest of them, too.")] = None,
+    ceiling: Annotated[Path | None, typer.Option(help="Folder of the C reference, to be beside it.")] = None,
+    n: Annotated[int, typer.Option("--n", "--n-tx", help="Transactions of each block that is made.")] = 5_000,
+    rounds: Annotated[int, typer.Option(help="Times are medians of so many; all ways run in each.")] = 51,
+    wasm: Annotated[bool, typer.Option(help="Also WebAssembly (extra wasm).")] = True,
+    seed: Annotated[int, typer.Option(help="Of the blocks.")] = 42,
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    html: _Html = None,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
+) -> None:
+    """Compiled shapes beside the interpreter, what compiling costs, and when it has paid; half a minute."""
+    con.log_to_stderr(verbose)
+    from .engines import Request, run
+
+    run(Request(path, ceiling, n, rounds, wasm, seed), json, _page(html))
 
 
 @app.command("optimum")

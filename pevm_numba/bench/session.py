@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .._kernels.jit import most_threads
 from ..access.oracles import ORACLES
 from ..console import progress, status
+from ..engines.engine import INTERPRETER, Engine
 from ..errors import BlockError, UsageError
 from ..evm.block import AnyBlock, EvmBlock
 from ..execute.auto import PICKS
@@ -51,6 +52,7 @@ class Request:
     work_us: float = 0.0
     repeat: int = 9
     seed: int = 42
+    engine: Engine = INTERPRETER
 
     def options(self) -> list[Options]:
         """Checked options, one for each executor.
@@ -78,7 +80,7 @@ class Request:
             raise UsageError(f"--miss-rate {self.miss_rate:g} without --oracle degraded: only that misses accesses")
         executors = ("serial", *PARALLEL) if self.executor == "all" else (self.executor,)
         return [
-            Options(name, self.policy, self.oracle, self.miss_rate, workers, self.repeat, self.work_us)
+            Options(name, self.policy, self.oracle, self.miss_rate, workers, self.repeat, self.work_us, self.engine)
             for name in executors
         ]
 

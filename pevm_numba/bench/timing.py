@@ -15,6 +15,7 @@ from ..access.oracles import access_sets, degrade, exact_oracle, exact_sets
 from ..access.quality import accuracy
 from ..access.sets import AccessSets
 from ..block import Block
+from ..engines.engine import INTERPRETER, Engine
 from ..errors import BlockError, ExecutionError, TooLargeError
 from ..evm.block import AnyBlock
 from ..execute.machines import machine_of
@@ -32,7 +33,7 @@ __all__ = ["Options", "WarmUp", "compare_graphs", "measure", "timeline_of", "war
 
 
 #: Counters of a run that are reported as they are.
-_COUNTED = ("executions", "reexecuted", "validations", "aborts", "waits", "fallback")
+_COUNTED = ("executions", "reexecuted", "validations", "aborts", "waits", "compiled", "fallback")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Options:
         Rounds.
     work_us : float
         Stand-in work added to every transaction, in microseconds.
+    engine : Engine
+        What runs programs by the executor; the serial runs beside it are the interpreter's.
     """
 
     executor: str = "dataflow"
@@ -63,6 +66,7 @@ class Options:
     workers: int = 1
     repeat: int = 9
     work_us: float = 0.0
+    engine: Engine = INTERPRETER
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ class _Subject:
         estimated = options.oracle not in (None, "observed", exact_oracle(block))
         #: What the executor cannot do without, and what only running tells of accesses: made outside all times.
         self.hints = self.machine.hints(block, self.executor, access=self.access if estimated else None)
-        self.job = self.machine.job(block, self.executor, workers=options.workers, **self.hints)
+        self.job = self.machine.job(block, self.executor, workers=options.workers, engine=options.engine, **self.hints)
         self.plan()
         self.machine.check(block, schedule=self.job.schedule, access=None, gas=None)
         self.baseline.plan()
@@ -183,7 +187,9 @@ class _Subject:
     def timed_run(self) -> TxTimes:
         """When each transaction ran, in one more run that takes these times; it is compared, too."""
         given = self.hints | {"schedule": self.job.schedule, "access": self.job.access}
-        timed = self.machine.job(self.block, self.executor, workers=self.options.workers, timed=True, **given)
+        timed = self.machine.job(
+            self.block, self.executor, workers=self.options.workers, timed=True, engine=self.options.engine, **given
+        )
         timed.plan()
         result = timed.collect(*timed.run())
         result.check_equal(self.reference)
@@ -222,6 +228,7 @@ def measure(scenario: Scenario, options: Options, warm: WarmUp) -> dict[str, Any
     fields = {
         "scenario": scenario.name, "block_number": block.number, "n_tx": block.n_tx, "n_ops": facts["n_ops"],
         "n_keys": facts["n_keys"], "fork": block.fork, "executor": subject.executor,
+        "engine": options.engine.name,
         "policy": options.policy if subject.scheduled else None, "oracle": subject.oracle,
         "miss_rate": options.miss_rate, "workers": subject.workers,
         "launched": subject.counters["workers"], "work_us": options.work_us,

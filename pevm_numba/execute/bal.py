@@ -41,10 +41,11 @@ class BalJob(MicroOpJob):
         """Buffers for all workers, one row for each entry of the footprint among them."""
         block, n = self.block, len(self.block.footprint_keys)
         self.space = Workspace(
-            block, self.gas, workers=self.workers, layout="entries", cells=_k.BAL_CELLS, timed=self.timed
-        )
+            block, self.gas, workers=self.workers, layout="entries", cells=_k.BAL_CELLS, timed=self.timed,
+            engine=self.engine,
+        )  # fmt: skip
         self.counters = np.zeros((self.workers, PAD), np.int64)
-        self.rows = np.zeros((n, 4), np.uint64), np.zeros((n, 4), np.uint64)
+        self.rows = self.space.zeros((n, 4), np.uint64), np.zeros((n, 4), np.uint64)
         self.touched = np.zeros(block.n_keys, np.uint8)
         self.chunk = self.claim_size(_CHUNK_WORK, _CHUNK_MOST)
 

@@ -9,6 +9,7 @@ from time import perf_counter_ns
 from typing import Any, NamedTuple
 
 from .. import door
+from ..engines.engine import Engine
 from ..errors import BlockError
 from ..evm.block import AnyBlock, need_block
 from ..evm.lazy import Fetches
@@ -74,6 +75,7 @@ def run_chain(
     lists: Callable[[AnyBlock], PrefetchList | None] | None = None,
     prefetch: bool = True,
     workers: int | None = None,
+    engine: str | Engine = "interpreter",
     done: Callable[[ChainStep, Execution | EvmExecution], Any] | None = None,
 ) -> list[ChainStep]:
     """Execute blocks on a store, each on what those before it have left, and commit each.
@@ -84,7 +86,7 @@ def run_chain(
         Ascending; taken one ahead. The store's state counts, not what they say of the state before them. Those that the
         store has had are left out: a run that was broken off goes on where it was.
     store : StateStore
-    executor, workers
+    executor, workers, engine
         As of `execute`.
     lists : function of a block, optional
         What the block is thought to need besides what its transactions name, such as ``lambda block: predict(block,
@@ -137,7 +139,7 @@ def run_chain(
             following = next(coming, None)
             read = pool.submit(_ahead, following, store, lists) if following is not None and prefetch else None
             source = ahead if prefetch else OneByOne(store)
-            result = execute(block, executor, store=store, prefetch=source, workers=workers)
+            result = execute(block, executor, store=store, prefetch=source, workers=workers, engine=engine)
             if read is not None:
                 read = _renewed(pool, read, machine_of(block).change(result))
             steps.append(_step(block, result, perf_counter_ns() - start, waited, ahead))

@@ -123,8 +123,9 @@ class DataflowJob(MicroOpJob):
         """Buffers for all workers."""
         block, n = self.block, len(self.block.footprint_keys)
         self.space = self.parallel = Workspace(
-            block, self.gas, workers=self.workers, layout="sums", cells=start_cells(self.workers), timed=self.timed
-        )
+            block, self.gas, workers=self.workers, layout="sums", cells=start_cells(self.workers), timed=self.timed,
+            engine=self.engine,
+        )  # fmt: skip
         program = self.space.program
         locks = np.zeros(len(program.shared_keys), np.int32)
         indptr, keys, modes = self.space.footprint
@@ -193,7 +194,7 @@ class DataflowJob(MicroOpJob):
     def serial(self) -> SerialJob:
         """The serial job that stands in."""
         if self._serial is None:
-            self._serial = SerialJob(self.block, self.gas, timed=self.timed)
+            self._serial = SerialJob(self.block, self.gas, timed=self.timed, engine=self.engine)
         self._serial.schedule = self.schedule
         return self._serial
 

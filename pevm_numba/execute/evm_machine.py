@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .. import door
 from ..access.eip7928 import Eip7928List
 from ..access.sets import AccessSets
+from ..engines.engine import Engine
 from ..errors import AccessListError, BlockError, ExecutionError
 from ..evm.block import EvmBlock
 from ..evm.forks import Fork
@@ -86,8 +87,11 @@ class EvmMachine(Machine):
     def job(
         self, block: EvmBlock, executor: str, gas: Any = None, *, workers: int = 1, schedule: Schedule | None = None,
         access: AccessSets | None = None, access_list: Any = None, cost: NDArray[Any] | None = None, timed: bool = False,
+        engine: Engine | None = None,
     ) -> EvmJob:  # fmt: skip
-        """An engine of its own for each job; when transactions ran is always noted."""
+        """With an interpreter of its own for each job; when transactions ran is always noted."""
+        if engine is not None and engine.name != "interpreter":
+            raise BlockError(f"engine {engine.name!r}: compiles programs of micro-ops; code of the EVM is interpreted")
         return EvmJob(
             block, executor, workers=workers, schedule=schedule, access=access, access_list=access_list, cost=cost
         )

@@ -23,6 +23,7 @@ COUNTERS: Final = {
     "requeued": "transactions put off because of those",
     "waves": "waves run",
     "parallel_waves": "waves run on several threads",
+    "compiled": "transactions whose programs have compiled code of their own, which runs instead of the interpreter",
     "fallback": "1 if the executor gave up its own way and ran the block by another",
 }
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..access.sets import AccessSets
+from ..engines.engine import Engine
 from ..keys import StateChange
 from ..schedule.plan import Schedule
 from ..storage.base import StateStore
@@ -86,6 +87,7 @@ class Machine(ABC):
     def job(
         self, block: Any, executor: str, gas: Any = None, *, workers: int = 1, schedule: Schedule | None = None,
         access: AccessSets | None = None, access_list: Any = None, cost: NDArray[Any] | None = None, timed: bool = False,
+        engine: Engine | None = None,
     ) -> Job:  # fmt: skip
         """The block encoded for an executor, with its buffers.
 
@@ -102,6 +104,13 @@ class Machine(ABC):
             What is known of the times that transactions take: a hint, for machines that cannot guess them.
         timed : bool
             Whether to note when each transaction runs.
+        engine : Engine, optional
+            What runs programs; default the interpreter.
+
+        Raises
+        ------
+        BlockError
+            If the machine has no such engine.
         """
 
     @abstractmethod

@@ -12,6 +12,7 @@ from .._kernels.jit import most_threads
 from ..access.block_list import BlockAccessList
 from ..access.sets import AccessSets
 from ..block import Block
+from ..engines.engine import Engine
 from ..machine.gas import GasSchedule
 from ..schedule.plan import Schedule
 from .job import COUNTERS, Job
@@ -38,6 +39,8 @@ class MicroOpJob(Job):
         What ``bal`` runs from.
     timed : bool
         Whether to note when each transaction ran.
+    engine : Engine or None
+        What runs programs; the interpreter without one.
     """
 
     block: Block
@@ -53,8 +56,10 @@ class MicroOpJob(Job):
         access: AccessSets | None = None,
         access_list: BlockAccessList | None = None,
         timed: bool = False,
+        engine: Engine | None = None,
     ) -> None:
         self.block, self.gas, self.workers, self.timed = block, gas, workers, timed
+        self.engine = Engine() if engine is None else engine
         #: How many of Numba's threads run the workers.
         self.threads = min(workers, most_threads())
         self.schedule, self.access, self.access_list = schedule, access, access_list
@@ -90,7 +95,9 @@ class MicroOpJob(Job):
 
     def counted(self, **counters: Any) -> dict[str, int]:
         """All counters, in one order; those not named are 0, and each transaction ran once."""
-        zeros = dict.fromkeys(COUNTERS, 0) | {"workers": 1, "executions": self.block.n_tx}
+        attached = self.space.attached
+        compiled = 0 if attached is None else attached.n_compiled_tx
+        zeros = dict.fromkeys(COUNTERS, 0) | {"workers": 1, "executions": self.block.n_tx, "compiled": compiled}
         return zeros | {name: int(value) for name, value in counters.items()}
 
     def collect(self, counters: dict[str, int], timings: dict[str, int], reason: str = "") -> Execution:
@@ -102,7 +109,8 @@ class MicroOpJob(Job):
         for array in arrays.values():
             array.flags.writeable = False
         times = _times(space) if self.timed else None
-        reason = "; ".join(text for text in (reason, self.reason) if text)
+        summary = "" if space.attached is None else space.attached.summary
+        reason = "; ".join(text for text in (reason, self.reason, summary) if text)
         return Execution(
             self.block, self.name, self.schedule, **arrays, counters=counters, timings=timings, times=times, reason=reason
         )

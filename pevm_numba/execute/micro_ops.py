@@ -13,6 +13,7 @@ from ..access.block_list import BlockAccessList
 from ..access.eip7928 import Eip7928List
 from ..access.sets import AccessSets
 from ..block import Block
+from ..engines.engine import Engine
 from ..errors import BlockError
 from ..keys import KeyTable, StateChange
 from ..machine.gas import GasSchedule
@@ -76,12 +77,13 @@ class MicroOps(Machine):
     def job(
         self, block: Block, executor: str, gas: str | GasSchedule | None = None, *, workers: int = 1,
         schedule: Schedule | None = None, access: AccessSets | None = None, access_list: Any = None,
-        cost: NDArray[Any] | None = None, timed: bool = False,
+        cost: NDArray[Any] | None = None, timed: bool = False, engine: Engine | None = None,
     ) -> MicroOpJob:  # fmt: skip
         """One of `JOBS`; costs are guessed from the programs, whatever `cost` says."""
         return JOBS[executor](
-            block, gas, workers=workers, schedule=schedule, access=access, access_list=access_list, timed=timed
-        )
+            block, gas, workers=workers, schedule=schedule, access=access, access_list=access_list, timed=timed,
+            engine=engine,
+        )  # fmt: skip
 
     def with_changes(self, result: Execution, gas: str | GasSchedule | None) -> Execution:
         """Run once more, serially, noting changes; the receipts must be those of the first run."""

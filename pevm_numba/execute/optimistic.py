@@ -49,11 +49,12 @@ class OptimisticJob(MicroOpJob):
         """Buffers for all workers, one row for each entry of the footprint among them."""
         block = self.block
         self.space = self.versioned = Workspace(
-            block, self.gas, workers=self.workers, layout="entries", cells=optimistic_cells(self.workers), timed=self.timed
-        )
+            block, self.gas, workers=self.workers, layout="entries", cells=optimistic_cells(self.workers), timed=self.timed,
+            engine=self.engine,
+        )  # fmt: skip
         self.counters = np.zeros((self.workers, PAD), np.int64)
         n = len(block.footprint_keys)
-        self.cells, self.seen = np.zeros((n, 4), np.uint64), np.zeros((n, 4), np.uint64)
+        self.cells, self.seen = self.space.zeros((n, 4), np.uint64), np.zeros((n, 4), np.uint64)
         self.state, self.contended = np.zeros(block.n_tx, np.int32), np.zeros(block.n_keys, np.int32)
         self._free_ring = np.arange(1 << (block.n_tx + self.workers).bit_length(), dtype=np.int64) << 32
         ring = self._free_ring.copy()
@@ -132,8 +133,9 @@ class OptimisticJob(MicroOpJob):
         """Run by dataflow; what was thrown away counts too."""
         if self.instead is None:
             self.instead = DataflowJob(
-                self.block, self.gas, workers=self.workers, schedule=self.schedule, access=self.access, timed=self.timed
-            )
+                self.block, self.gas, workers=self.workers, schedule=self.schedule, access=self.access, timed=self.timed,
+                engine=self.engine,
+            )  # fmt: skip
             self.instead.plan()
         more, times = self.instead.run()
         self.space = self.instead.space

@@ -18,6 +18,7 @@ from .._kernels import codes, encode, keccak, versions
 from .._kernels.context import Code, Hashing
 from .._kernels.jit import inputs, read_only
 from ..block import Block
+from ..engines.shapes import Shapes, shapes_of
 from ..machine.gas import GasSchedule, gas_schedule
 from ..machine.ops import Mode, Op
 
@@ -62,6 +63,11 @@ class Program:
     def total_work(self) -> int:
         """Guessed run time of the block on one core in nanoseconds."""
         return int(self.work.sum()) + self.hash_work
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """Of its transactions."""
+        return shapes_of(self.code)
 
 
 def program_of(block: Block, gas: str | GasSchedule | None = None, layout: Layout = "keys") -> Program:
@@ -117,9 +123,11 @@ def _encode(block: Block, prices: GasSchedule, shared_keys: NDArray[np.int32]) -
     most = encode.encode(*given, rows, op_gas, intrinsic, static_gas, flags, work)
     indptr, members = _hash_groups(block.payload_indptr)
     n_blocks = int((np.diff(block.payload_indptr) // keccak.RATE + 1).sum())
-    code = Code(
-        *inputs(block.op_indptr, rows, op_gas, block.words, block.gas_limit, intrinsic, static_gas, flags, prices.array)
-    )
+    encoded = inputs(
+        block.op_indptr, rows, op_gas, block.words, block.gas_limit, intrinsic, static_gas, flags, prices.array,
+        np.zeros(0, np.int64), np.zeros((0, 0), np.int64),
+    )  # fmt: skip
+    code = Code(*encoded)
     hashing = Hashing(
         read_only(indptr), read_only(members), read_only(block.payload_indptr), read_only(block.payload_data),
         np.zeros((0, 4), np.uint64),

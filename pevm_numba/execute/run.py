@@ -12,6 +12,7 @@ from ..access.block_list import BlockAccessList
 from ..access.eip7928 import Eip7928List
 from ..access.sets import AccessSets
 from ..block import Block
+from ..engines.engine import Engine, engine_of
 from ..errors import BlockError
 from ..evm.block import AnyBlock, EvmBlock
 from ..evm.observation import EvmAccessList
@@ -46,6 +47,7 @@ def execute(
     gas: str | GasSchedule | None = None,
     store: StateStore | None = None,
     prefetch: PrefetchList | StoreSource | None = None,
+    engine: str | Engine = "interpreter",
     record: str | Iterable[str] | None = None,
 ) -> Execution: ...
 @overload
@@ -60,6 +62,7 @@ def execute(
     gas: None = None,
     store: StateStore | None = None,
     prefetch: PrefetchList | StoreSource | None = None,
+    engine: str | Engine = "interpreter",
     record: str | Iterable[str] | None = None,
 ) -> EvmExecution: ...
 def execute(
@@ -73,6 +76,7 @@ def execute(
     gas: str | GasSchedule | None = None,
     store: StateStore | None = None,
     prefetch: PrefetchList | StoreSource | None = None,
+    engine: str | Engine = "interpreter",
     record: str | Iterable[str] | None = None,
 ) -> Execution | EvmExecution:
     """Execute a block for real, on the machine that it is for: micro-ops or the EVM.
@@ -109,6 +113,9 @@ def execute(
         `predict` gives; or what reads the store, such as a `Prefetched`. What that misses is read when it is met;
         `EvmExecution.fetches` counts how often, and how long it took. It need not be right. Keys of micro-ops are known, and
         read at once anyway.
+    engine : {"interpreter", "jit", "wasm"} or Engine
+        What runs programs of micro-ops: an interpreter, or compiled code for each shape of program that pays for it, with
+        the interpreter for the rest. An EVM block has its interpreter only.
     record : {"changes", "times"} or several of them, optional
         ``"changes"``: also note each transaction's net changes, by one more serial run. ``"times"``: when each ran and on
         which worker. An EVM block's execution has both always.
@@ -158,7 +165,7 @@ def execute(
         raise BlockError(f"prefetch = {door.shown(prefetch, 80)}: only from a store")
     made = prepare(
         block, executor, workers, schedule=schedule, access=access, access_list=access_list, gas=gas,
-        timed="times" in recorded,
+        timed="times" in recorded, engine=engine,
     )  # fmt: skip
     counters, times = made.job.run()
     result = made.job.collect(counters, made.timings | times, made.reason)
@@ -180,6 +187,7 @@ class Prepared(NamedTuple):
 def prepare(
     block: AnyBlock, executor: str = "auto", workers: int | None = None, *, schedule: Schedule | None = None,
     access: AccessSets | None = None, access_list: Any = None, gas: Any = None, timed: bool = False,
+    engine: str | Engine = "interpreter",
 ) -> Prepared:  # fmt: skip
     """All that `execute` does before the run; what it says of arguments and errors holds here.
 
@@ -191,7 +199,7 @@ def prepare(
     """
     if executor not in EXECUTORS:
         raise BlockError(f"executor {door.shown(executor)} is unknown: one of {', '.join(EXECUTORS)}")
-    machine = machine_of(block)
+    machine, engine = machine_of(block), engine_of(engine)
     _check_fit(block, schedule, access)
     workers = default_workers() if workers is None else door.integer("workers", workers, 1, 1024)
     machine.check(block, schedule=schedule, access=access, gas=gas)
@@ -206,7 +214,7 @@ def prepare(
         raise BlockError(f"access_list with executor {executor!r}: only bal runs from a list")
     hints = machine.hints(block, executor, **known)
     start = perf_counter_ns()
-    job = machine.job(block, executor, gas, workers=workers, schedule=schedule, timed=timed, **hints)
+    job = machine.job(block, executor, gas, workers=workers, schedule=schedule, timed=timed, engine=engine, **hints)
     job.shares = shares
     prepared = perf_counter_ns()
     job.plan()

@@ -19,6 +19,7 @@ from .._kernels.jit import inputs
 from .._kernels.waves import WAVES_CELLS, run_waves
 from ..access.sets import AccessSets
 from ..block import Block
+from ..engines.shapes import by_shape
 from ..schedule.plan import Schedule
 from ..schedule.policies import schedule
 from .launch import all_threads_ns, launch
@@ -92,14 +93,22 @@ class WavesJob(MicroOpJob):
     def prepare(self) -> None:
         """Buffers for all workers."""
         self.space = Workspace(
-            self.block, self.gas, workers=self.workers, layout="sums", cells=WAVES_CELLS, timed=self.timed
-        )
+            self.block, self.gas, workers=self.workers, layout="sums", cells=WAVES_CELLS, timed=self.timed,
+            engine=self.engine,
+        )  # fmt: skip
         self._latest = Latest(self.block)
+        self._groups: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
 
     def plan(self) -> None:
         """The schedule's waves, or levels of the access sets."""
         access = AccessSets.footprint(self.block) if self.access is None else self.access
         self.waves = schedule(access, "levels") if self.schedule is None else self.schedule
+
+    def _grouped(self, wave_indptr: NDArray[np.int64], wave_tx: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The same waves with transactions of one shape beside each other, worked out once for the same waves."""
+        if self._groups is None or not np.array_equal(self._groups[0], wave_tx):
+            self._groups = wave_tx, by_shape(wave_indptr, wave_tx, self.space.program.shapes)
+        return self._groups[1]
 
     def run(self) -> tuple[dict[str, int], dict[str, int]]:
         """Check the waves, then run them; the check counts as execution, since it is what guards against estimates."""
@@ -109,6 +118,8 @@ class WavesJob(MicroOpJob):
         total = np.zeros(len(wave_tx) + 1, np.int64)
         np.cumsum(program.work[wave_tx], out=total[1:])
         plan = inputs(wave_indptr, np.diff(total[wave_indptr]))
+        if self.engine.group:
+            wave_tx = self._grouped(wave_indptr, wave_tx)
         checked = perf_counter_ns() - start
         arguments = (
             self.workers, self.threads, *plan, LEAST_WORK, program.hash_work, program.shared_keys, program.shared,

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import keccak
-from .._kernels.context import Context, Receipts, Scratch, Times
+from .._kernels.context import Code, Context, Receipts, Scratch, Times
 from .._kernels.control import ERROR, STOP
 from .._kernels.jit import read_only
 from .._kernels.serial import run_changes, run_serial
 from ..block import Block
+from ..engines.attached import Attached, attach
+from ..engines.engine import Engine
 from ..machine.gas import GasSchedule
 from .program import Layout, footprint_of, program_of
 
@@ -39,6 +41,8 @@ class Workspace:
         Number of int64 in the control array; two cells are those of `control`.
     timed : bool
         Whether to note when each transaction ran.
+    engine : Engine, optional
+        What runs programs; default the interpreter.
     """
 
     def __init__(
@@ -50,21 +54,26 @@ class Workspace:
         layout: Layout = "keys",
         cells: int = ERROR + 1,
         timed: bool = False,
+        engine: Engine | None = None,
     ) -> None:
         self.block, self.workers, self.program = block, workers, program_of(block, gas, layout)
-        n_tx, p = block.n_tx, self.program
-        self.values = np.empty((block.n_keys, 4), np.uint64)
-        self.sums = np.zeros((workers, len(p.shared_keys) + _GAP, 4), np.uint64)
+        #: The engine at work here; None for the interpreter.
+        self.attached = None if engine is None else attach(engine)
+        #: Makes the arrays that programs work on, which an engine may want to have in a place of its own.
+        self.zeros: Callable[..., NDArray[Any]] = np.zeros if self.attached is None else self.attached.zeros
+        n_tx, p, zeros = block.n_tx, self.program, self.zeros
+        self.values = zeros((block.n_keys, 4), np.uint64)
+        self.sums = zeros((workers, len(p.shared_keys) + _GAP, 4), np.uint64)
         self.receipts = Receipts(
-            np.zeros(n_tx, np.uint8), np.zeros(n_tx, np.int64), np.zeros(n_tx, np.int64), np.zeros((n_tx, 4), np.uint64),
-            np.zeros(n_tx, np.uint64), np.zeros(n_tx, np.uint64), np.zeros(n_tx, np.int64),
+            zeros(n_tx, np.uint8), zeros(n_tx, np.int64), zeros(n_tx, np.int64), zeros((n_tx, 4), np.uint64),
+            zeros(n_tx, np.uint64), zeros(n_tx, np.uint64), zeros(n_tx, np.int64),
         )  # fmt: skip
         self.scratch = Scratch(
             np.zeros((workers, 1025, 4), np.uint64), np.zeros((workers, p.most_written + 1 + _GAP, 4), np.uint64),
             np.zeros((workers, p.most_written + 8 * _GAP), np.int32),
             np.zeros((workers, 25 + _GAP, keccak.LANES), np.uint64),
         )  # fmt: skip
-        self.hashing = p.hashing._replace(digests=np.zeros((len(block.payload_indptr) - 1, 4), np.uint64))
+        self.hashing = p.hashing._replace(digests=zeros((len(block.payload_indptr) - 1, 4), np.uint64))
         n = n_tx if timed else 0
         self.times = Times(np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int32), np.zeros(n, np.int32))
         self.control = np.zeros(cells, np.int64)
@@ -72,7 +81,17 @@ class Workspace:
         #: Kernels that have run here, and from the second run on their machine code; see `launch`.
         self.entries: dict[Callable[..., Any], Callable[..., Any] | None] = {}
         self.footprint = footprint_of(block)
+        self.code = p.code if self.attached is None else self._linked(self.attached)
         self.reset()
+
+    def _linked(self, attached: Attached) -> Code:
+        """The encoded block with an address for each transaction that has machine code."""
+        code, shapes = self.program.code, self.program.shapes
+        arrays = {name: getattr(code, name) for name in ("words", "static_gas", "prices", "op_indptr")}
+        arrays |= {"operands": shapes.operands, "operand_indptr": shapes.operand_indptr, "digests": self.hashing.digests}
+        arrays |= {"values": self.values, **self.receipts._asdict()}
+        entry, links = attached.link(shapes, arrays, self.sums)
+        return code._replace(entry=read_only(entry), links=read_only(links))
 
     def reset(self) -> None:
         """State before the block, nothing claimed, nothing noted."""
@@ -92,8 +111,10 @@ class Workspace:
 
     def context(self, rows: NDArray[np.uint64] | None = None) -> Context:
         """What running transactions needs, on the state's values or on other rows."""
+        if self.attached is not None:
+            self.attached.use_values(self.values if rows is None else rows)
         return Context(
-            self.program.code, self.hashing, self.values if rows is None else rows, self.sums, self.scratch, self.receipts,
+            self.code, self.hashing, self.values if rows is None else rows, self.sums, self.scratch, self.receipts,
             self.times, self.control,
         )  # fmt: skip
 
