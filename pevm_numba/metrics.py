@@ -136,7 +136,7 @@ def fields_page() -> str:
     Examples
     --------
     >>> print(fields_page().splitlines()[-1])
-    | `verified` |  | all rows are those of one thread |
+    | `verified` |  | state, gas and refunds equal to the reference's, and all ways equal |
     """
     head = (
         "# Fields of a measurement\n\n"

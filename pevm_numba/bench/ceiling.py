@@ -28,7 +28,7 @@ from ..generate import generate
 from ..machine.ops import Op
 from ..schedule.policies import schedule
 
-__all__ = ["compare", "read_ceiling_block"]
+__all__ = ["check_reference", "compare", "compile_reference", "read_ceiling_block"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -66,7 +66,14 @@ def read_ceiling_block(path: Path) -> Block:
     )  # fmt: skip
 
 
-def _compile(source: Path, folder: Path) -> Path:
+def compile_reference(source: Path, folder: Path) -> Path:
+    """Build the reference in a folder.
+
+    Raises
+    ------
+    FileFormatError
+        If there is no C compiler.
+    """
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         raise FileFormatError(f"{source}: no C compiler (gcc or cc) to build it with")
@@ -75,7 +82,7 @@ def _compile(source: Path, folder: Path) -> Path:
     return program
 
 
-def _check(space: Workspace, program: Path, data: Path, folder: Path) -> None:
+def check_reference(space: Workspace, program: Path, data: Path, folder: Path) -> None:
     """State, gas and refunds of the reference's `eth` kernel against ours."""
     subprocess.run(
         [program, data, "1"], check=True, capture_output=True, env={**os.environ, "DUMPSTATE": str(folder / "dump")}
@@ -128,8 +135,8 @@ def compare(folder: Path, name: str, rounds: int, repeat: int) -> dict[str, Any]
     out: dict[str, Any] = {"n_tx": block.n_tx, "n_ops": block.n_ops}
     figures: dict[str, list[float]] = {key: [] for key in ("ours", "eth", "ethb", "intern_ns", "levels_ns")}
     with tempfile.TemporaryDirectory() as scratch:
-        program = _compile(folder / "ceiling.c", Path(scratch))
-        _check(space, program, data, Path(scratch))
+        program = compile_reference(folder / "ceiling.c", Path(scratch))
+        check_reference(space, program, data, Path(scratch))
         for _ in range(rounds):
             figures["ours"].append(_microseconds(space, repeat))
             text = subprocess.run([program, data, str(repeat)], check=True, capture_output=True, text=True).stdout

@@ -187,6 +187,15 @@ _SPECS: Final[dict[str, Spec]] = {
         ),
     ),
     "break-even": Spec(("case", "executor")),
+    "engines": Spec(
+        ("case", "way"), ("speedup", "speedup_low", "speedup_high"),
+        chart=Chart(
+            "Speed beside the interpreter's", ("case",), "way", "speedup", "interpreter's time over this", one="interpreter"
+        ),
+    ),
+    "engines_compile": Spec(("case", "engine")),
+    "engines_executors": Spec(("case", "executor"), ("speedup", "speedup_low", "speedup_high")),
+    "engines_ceiling": Spec(("case", "way"), costs=("ratio", "ratio_low", "ratio_high")),
     "survey": Spec(
         ("source", "way", "workers"),
         chart=Chart(
