@@ -45,7 +45,10 @@ SUBJECTS: Final = (
         "simulation", "Simulation and optima", "What schedules and executors would take, and how near to the best that is.",
         ("schedule.simulate", "schedule.models", "schedule.exact", "schedule.optimality"),
     ),
-    Subject("executing", "Executing", "Running blocks for real; see [Executors](../../executors.md).", ("execute",)),
+    Subject(
+        "executing", "Executing", "Running blocks for real; see [Executors](../../executors.md) and [Compiled "
+        "programs](../../engines.md).", ("execute", "engines"),
+    ),
     Subject(
         "access_lists", "Access lists", "Of transactions (EIP-2930) and blocks (EIP-7928); see "
         "[Access lists](../../access_lists.md).", ("access", "io.access_lists"),
