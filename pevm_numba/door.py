@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +17,7 @@ from .machine.ops import Field
 
 __all__ = [
     "DEFAULT_GAS_LIMIT", "HASH_SEED", "KeyRows", "array", "become", "choice", "csr", "freeze", "instance", "integer",
-    "intern_rows", "items", "permutation", "real", "shown", "take_ranges", "text",
+    "intern_rows", "items", "permutation", "real", "shown", "span", "take_ranges", "text",
 ]  # fmt: skip
 
 DEFAULT_GAS_LIMIT: Final = 2**24
@@ -45,14 +45,15 @@ def shown(value: Any, most: int = 200) -> str:
         return number if isinstance(value, int) else f"a {type(value).__name__} with {number}"
 
 
-def integer(name: str, value: Any, low: int, high: int) -> int:
-    """`value` as a plain int in [low, high], or a BlockError that names it."""
+def integer(name: str, value: Any, low: int, high: float = np.inf) -> int:
+    """`value` as a plain int in [low, high], of any size without `high`, or a BlockError that names it."""
     try:
         number = int(operator.index(value))  # of a subclass, index gives the object itself
     except TypeError:
         raise BlockError(f"{name} = {shown(value)}: must be an integer") from None
     if isinstance(value, bool | np.bool_) or not low <= number <= high:
-        raise BlockError(f"{name} = {shown(value)}: must be in [{low}, {high}]")
+        rule = f"at least {low}" if high == np.inf else f"in [{low}, {high}]"
+        raise BlockError(f"{name} = {shown(value)}: must be {rule}")
     return number
 
 
@@ -66,6 +67,14 @@ def real(name: str, value: Any, low: float, high: float = np.inf) -> float:
         limit = "" if high == np.inf else f" and at most {high:g}"
         raise BlockError(f"{name} = {shown(value)}: must be a finite number, at least {low:g}{limit}")
     return number
+
+
+def span(name: str, value: Any, low: int, high: int) -> tuple[int, int]:
+    """`value` as a pair (low, high) of integers in [low, high], or a BlockError that names it."""
+    if not isinstance(value, Sequence) or len(value) != 2:
+        raise BlockError(f"{name} = {shown(value)}: must be a pair (low, high)")
+    least = integer(f"{name}[0]", value[0], low, high)
+    return least, integer(f"{name}[1]", value[1], least, high)
 
 
 def freeze(target: Any, **values: Any) -> None:

@@ -20,7 +20,10 @@ STAGES = [
     ("errors", "deprecation"),
     ("machine", "evm/forks", "evm/opcodes", "evm/prices"),
     ("_kernels",),
-    ("html", "tabular", "door", "patience", "keys", "parts", "metadata", "joining", "programs", "block"),
+    (
+        "html", "tabular", "door", "patience", "keys", "parts", "metadata", "joining", "programs", "block", "blobs/market",
+        "blobs/rules",
+    ),
     ("evm",),
     ("workload", "generate"),
     ("access",),
@@ -28,6 +31,7 @@ STAGES = [
     ("storage",),
     ("engines",),
     ("execute",),
+    ("blobs",),
     ("io",),
     (
         "fields_access", "fields_engines", "fields_storage", "fields_survey", "fields", "metrics", "versions", "plot",
@@ -35,8 +39,9 @@ STAGES = [
     ),
     ("survey",),
     (
-        "bench", "commands", "commands_execute", "commands_evm", "commands_access", "commands_state", "cli_options",
-        "cli_access", "cli_state", "cli_survey", "commands_survey", "cli", "__main__", "plot/pictures", "plot/gallery",
+        "bench", "commands", "commands_execute", "commands_evm", "commands_access", "commands_blobs", "commands_state",
+        "cli_options", "cli_access", "cli_blobs", "cli_state", "cli_survey", "commands_survey", "cli", "__main__",
+        "plot/pictures", "plot/gallery",
     ),
 ]
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from pevm_numba.blobs.market import fake_exponential
 from pevm_numba.errors import BlockError, FileFormatError, UsageError
 from pevm_numba.evm.block import EvmBlock
 from pevm_numba.evm.forks import BLOB_SCHEDULE, Fork
 from pevm_numba.evm.hashing import keccak
-from pevm_numba.evm.header import BlockEnv, Withdrawal, fake_exponential
+from pevm_numba.evm.header import BlockEnv, Withdrawal
 from pevm_numba.evm.rlp import encode
 from pevm_numba.evm.transaction import Authorization, Transaction, signing_hash, transaction_hash
 from pevm_numba.evm.workloads import MIXES, generate_evm
@@ -50,7 +51,7 @@ def test_prices_of_blob_gas_follow_fork_and_time() -> None:
     assert price() == 19
     assert price(blob_gas_price=3) == 3
     assert price(fork=Fork.PRAGUE) == fake_exponential(1, 10**7, 5_007_716) == 7
-    first, _, _, fraction = BLOB_SCHEDULE[2]
+    first, fraction = BLOB_SCHEDULE[3].since, BLOB_SCHEDULE[3].fraction
     osaka = {"fork": "osaka", "excess_blob_gas": 10**8}
     assert price(**osaka, timestamp=first) == fake_exponential(1, 10**8, fraction)
     before = price(**osaka, timestamp=first - 1)

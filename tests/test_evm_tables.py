@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from pevm_numba.errors import BlockError
-from pevm_numba.evm.forks import ACTIVATIONS, Fork, blob_parameters, fork_at, fork_named
+from pevm_numba.evm.forks import ACTIVATIONS, BLOB_SCHEDULE, Fork, blob_parameters, fork_at, fork_named
 from pevm_numba.evm.opcodes import ENVIRONMENT, HANDLERS, OPCODES, STACK_LIMIT, name_of, opcodes, packed
 from pevm_numba.evm.prices import CHANGES, prices
 
@@ -110,7 +110,14 @@ def test_forks_of_mainnet_begin_where_they_began() -> None:
 
 
 def test_blob_parameters_follow_the_forks_and_then_the_clock() -> None:
-    assert blob_parameters(Fork.OSAKA) == blob_parameters(Fork.OSAKA, 1_764_798_551) == (6, 9, 5_007_716)
-    assert blob_parameters(Fork.OSAKA, 1_765_290_071)[:2] == (10, 15)
-    assert blob_parameters(Fork.OSAKA, 2_000_000_000)[:2] == (14, 21)
-    assert blob_parameters(Fork.CANCUN, 2_000_000_000) == (3, 6, 3_338_477)
+    assert blob_parameters(Fork.OSAKA) == blob_parameters(Fork.OSAKA, 1_764_798_551)
+    assert blob_parameters(Fork.OSAKA)[2:] == (6, 9, 5_007_716, 6, True)
+    assert blob_parameters(Fork.OSAKA, 1_765_290_070)[2:4] == (6, 9)
+    assert blob_parameters(Fork.OSAKA, 1_765_290_071)[2:] == (10, 15, 8_346_193, 6, True)
+    assert blob_parameters(Fork.OSAKA, 2_000_000_000)[2:] == (14, 21, 11_684_671, 6, True)
+    assert blob_parameters(Fork.CANCUN, 2_000_000_000)[2:] == (3, 6, 3_338_477, 6, False)
+    assert blob_parameters(Fork.PRAGUE, 2_000_000_000)[2:] == (6, 9, 5_007_716, 9, False)
+    assert [row.since for row in BLOB_SCHEDULE[:3]] == [since for _, _, since in ACTIVATIONS[-3:]]
+    assert blob_parameters("BPO1") == BLOB_SCHEDULE[3]
+    with pytest.raises(BlockError, match="fork 'bpo3' is unknown: parameters of blobs are those of cancun"):
+        blob_parameters("bpo3")

@@ -9,16 +9,15 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from .forks import Fork, blob_parameters
+from ..blobs.market import BLOB_GAS
+from ..blobs.rules import blob_violation
+from .forks import BlobParameters, Fork, blob_parameters
 from .header import BlockEnv
 from .precompiles.curves import SECP256K1
 from .prices import prices
 from .transaction import Transaction
 
-__all__ = ["BLOB_GAS", "Charges", "beyond_limits", "charges", "floor_gas", "intrinsic_gas", "refusal"]
-
-#: Gas of one blob (EIP-4844).
-BLOB_GAS: Final = 131_072
+__all__ = ["Charges", "beyond_limits", "charges", "floor_gas", "intrinsic_gas", "refusal"]
 
 #: First fork with transactions of each type (EIP-2930, 1559, 4844, 7702).
 _TYPE_SINCE: Final = (Fork.FRONTIER, Fork.BERLIN, Fork.LONDON, Fork.CANCUN, Fork.PRAGUE)
@@ -100,18 +99,14 @@ def charges(tx: Transaction, env: BlockEnv) -> Charges:
     return Charges(fee, fee - base, blob_gas * (env.blob_gas_price or 0), most)
 
 
+def _blob_parameters(env: BlockEnv) -> BlobParameters:
+    return blob_parameters(env.fork, env.timestamp if env.chain_id == 1 else None)
+
+
 def _blobs_refused(tx: Transaction, env: BlockEnv) -> str | None:
-    hashes, (_, most, _) = tx.blob_versioned_hashes, blob_parameters(env.fork, env.timestamp if env.chain_id == 1 else None)
-    if env.fork >= Fork.OSAKA:
-        most = min(most, 6)  # EIP-7594
-    if not 0 < len(hashes) <= most:
-        return f"{len(hashes)} blobs: must be 1 to {most}"
-    for i, digest in enumerate(hashes):
-        if digest[0] != 1:
-            return f"blob_versioned_hashes[{i}] = 0x{digest.hex()}: must begin with 01"
-    if (tx.max_fee_per_blob_gas or 0) < (env.blob_gas_price or 0):
-        return f"max_fee_per_blob_gas = {tx.max_fee_per_blob_gas}: the price is {env.blob_gas_price}"
-    return None
+    prices_of_blobs = tx.max_fee_per_blob_gas or 0, env.blob_gas_price or 0
+    found = blob_violation(tx.blob_versioned_hashes, *prices_of_blobs, _blob_parameters(env), to=tx.to)
+    return None if found is None else found.text
 
 
 def _signature_refused(tx: Transaction, fork: Fork) -> str | None:
@@ -186,5 +181,5 @@ def beyond_limits(txs: Sequence[Transaction], env: BlockEnv, gas_used: Sequence[
         if tx.gas_limit > env.gas_limit - before:
             return f"transaction {t} refused: gas_limit = {tx.gas_limit}: the block has {env.gas_limit - before} left"
     blobs = sum(len(tx.blob_versioned_hashes) for tx in txs)
-    most = blob_parameters(env.fork, env.timestamp if env.chain_id == 1 else None)[1] if blobs else 0
+    most = _blob_parameters(env).most if blobs else 0
     return f"{blobs} blobs: a block has {most} at most" if blobs > most else None

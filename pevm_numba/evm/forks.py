@@ -7,11 +7,11 @@ DAO fork change nothing that the machine does and are not here; Constantinople w
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import BlockError
 
-__all__ = ["ACTIVATIONS", "BLOB_SCHEDULE", "Fork", "blob_parameters", "fork_at", "fork_named"]
+__all__ = ["ACTIVATIONS", "BLOB_SCHEDULE", "BlobParameters", "Fork", "blob_parameters", "fork_at", "fork_named"]
 
 
 class Fork(IntEnum):
@@ -112,31 +112,83 @@ def fork_named(name: str | Fork) -> Fork:
     raise BlockError(f"fork {name!r} is unknown: one of {', '.join(fork.name.lower() for fork in Fork)}")
 
 
+class BlobParameters(NamedTuple):
+    """What a fork, or a fork of blob parameters only, says of blobs in a block; times are mainnet's.
 
-
-#: First timestamp on mainnet, then target and most blobs in a block, and the update fraction of their base fee.
-BLOB_SCHEDULE: Final = (
-    (1_710_338_135, 3, 6, 3_338_477),
-    (1_746_612_311, 6, 9, 5_007_716),
-    (1_765_290_071, 10, 15, 8_346_193),
-    (1_767_747_671, 14, 21, 11_684_671),
-)
-
-
-def blob_parameters(fork: Fork, timestamp: int | None = None) -> tuple[int, int, int]:
-    """(target, most, update fraction) of blobs in a block of `fork`; with a timestamp, as mainnet has it from Osaka on.
+    Attributes
+    ----------
+    name : str
+    since : int
+        First timestamp, in Unix seconds.
+    target : int
+        Blobs in a block at which their base fee stays.
+    most : int
+        Blobs that a block may have.
+    fraction : int
+        Blob gas in excess that multiplies the base fee by e.
+    most_each : int
+        Blobs that a transaction may have.
+    reserve : bool
+        Whether the base fee stops falling where blobs would cost less than 8,192 units of gas (EIP-7918).
 
     References
     ----------
-    EIP-4844, EIP-7691 (Prague), EIP-7892 (blob parameter only forks).
+    EIP-4844, EIP-7691, EIP-7594, EIP-7892, EIP-7918.
+    """
+
+    name: str
+    since: int
+    target: int
+    most: int
+    fraction: int
+    most_each: int
+    reserve: bool
+
+
+#: By beginning on mainnet. Osaka changes rules and no number; BPO1 and BPO2 change numbers and no rule.
+BLOB_SCHEDULE: Final = (
+    BlobParameters("cancun", 1_710_338_135, 3, 6, 3_338_477, 6, False),
+    BlobParameters("prague", 1_746_612_311, 6, 9, 5_007_716, 9, False),
+    BlobParameters("osaka", 1_764_798_551, 6, 9, 5_007_716, 6, True),
+    BlobParameters("bpo1", 1_765_290_071, 10, 15, 8_346_193, 6, True),
+    BlobParameters("bpo2", 1_767_747_671, 14, 21, 11_684_671, 6, True),
+)
+
+
+def blob_parameters(fork: Fork | str, timestamp: int | None = None) -> BlobParameters:
+    """Parameters of blobs in a block of `fork`.
+
+    Parameters
+    ----------
+    fork : Fork or str
+        Or a name in `BLOB_SCHEDULE`. A fork without blobs counts as Cancun.
+    timestamp : int, optional
+        In Unix seconds. With it a block from Osaka on has the parameters that mainnet has then; without, those that its
+        fork began with.
+
+    Raises
+    ------
+    BlockError
+        If there is no such name.
+
+    References
+    ----------
+    EIP-4844, EIP-7691 (Prague), EIP-7892 (forks of blob parameters only).
 
     Examples
     --------
-    >>> blob_parameters(Fork.CANCUN), blob_parameters(Fork.PRAGUE)
-    ((3, 6, 3338477), (6, 9, 5007716))
+    >>> blob_parameters(Fork.CANCUN)[2:5], blob_parameters("bpo2")[2:5]
+    ((3, 6, 3338477), (14, 21, 11684671))
+    >>> blob_parameters("osaka", 1_765_290_071).name
+    'bpo1'
     """
-    rows = {Fork.CANCUN: 0, Fork.PRAGUE: 1, Fork.OSAKA: 1}
-    row = BLOB_SCHEDULE[rows.get(fork, 0)]
-    if fork >= Fork.OSAKA and timestamp is not None:
-        row = max([row, *(entry for entry in BLOB_SCHEDULE if entry[0] <= timestamp)], key=lambda entry: entry[0])
-    return row[1], row[2], row[3]
+    named = {row.name: row for row in BLOB_SCHEDULE}
+    key = fork.name.lower() if isinstance(fork, Fork) else str(fork).lower()
+    if key not in named:
+        if key.startswith("bpo"):
+            raise BlockError(f"fork {fork!r} is unknown: parameters of blobs are those of {', '.join(named)}")
+        key = max(fork_named(fork), Fork.CANCUN).name.lower()
+    found = named[key]
+    if timestamp is not None and found.since >= named["osaka"].since:
+        found = max([found, *(row for row in BLOB_SCHEDULE if row.since <= timestamp)], key=lambda row: row.since)
+    return found

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from ..blobs.market import blob_base_fee
 from ..door import become, freeze, instance, integer, items, shown
 from ..errors import BlockError
 from .forks import Fork, blob_parameters, fork_named
 from .rlp import sized
 
-__all__ = ["BlockEnv", "Withdrawal", "fake_exponential"]
+__all__ = ["BlockEnv", "Withdrawal"]
 
 _U64: Final = 2**64 - 1
 _U256: Final = 2**256 - 1
-#: Least price of a unit of blob gas, in wei.
-_LEAST_PRICE: Final = 1
 
 
 class Withdrawal(NamedTuple):
@@ -26,34 +25,6 @@ class Withdrawal(NamedTuple):
     validator: int
     address: bytes
     amount: int
-
-
-def fake_exponential(factor: int, numerator: int, denominator: int) -> int:
-    """``factor * e ** (numerator / denominator)``, rounded as the protocol has it: down at each step of the series.
-
-    Raises
-    ------
-    BlockError
-        If a value is negative, the denominator is 0, or the exponent is above 256, where no price fits in a word.
-
-    References
-    ----------
-    EIP-4844, helpers.
-
-    Examples
-    --------
-    >>> fake_exponential(1, 10 * 131_072, 3_338_477), fake_exponential(1, 10_000_000, 3_338_477)
-    (1, 19)
-    """
-    integer("factor", factor, 0, _U256)
-    integer("denominator", denominator, 1, _U256)
-    integer("numerator", numerator, 0, 256 * denominator)
-    i, total, term = 1, 0, factor * denominator
-    while term > 0:
-        total += term
-        term = term * numerator // (denominator * i)
-        i += 1
-    return total // denominator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,11 +137,11 @@ class BlockEnv:
 
     def _price(self) -> int:
         """Of a unit of blob gas, in wei."""
-        _, _, fraction = blob_parameters(self.fork, self.timestamp if self.chain_id == 1 else None)
-        excess = self.excess_blob_gas or 0
-        if excess > 177 * fraction:
-            raise BlockError(f"excess_blob_gas = {excess}: must be at most {177 * fraction}, for a price that fits in a word")
-        return fake_exponential(_LEAST_PRICE, excess, fraction)
+        parameters = blob_parameters(self.fork, self.timestamp if self.chain_id == 1 else None)
+        excess, most = self.excess_blob_gas or 0, 177 * parameters.fraction
+        if excess > most:
+            raise BlockError(f"excess_blob_gas = {excess}: must be at most {most}, for a price that fits in a word")
+        return blob_base_fee(excess, parameters)
 
 
 #: Integers, and what they are at most; then sizes of strings of bytes; and those of both that must be given.
