@@ -60,6 +60,8 @@ def check_laws(built: BuiltBlock, access: AccessSets, reward: np.ndarray, gas: n
     chosen, workers = built.chosen, limits.get("workers", 1)
     assert len(set(chosen.tolist())) == built.n_tx
     assert built.gas == int(gas[chosen].sum()) <= limits["gas_limit"]
+    if limits.get("blobs") is not None:
+        assert built.blobs == int(np.asarray(limits["blobs"])[chosen].sum()) <= limits["blob_limit"]
     assert built.reward == pytest.approx(float(reward[chosen].sum()))
     assert built.reward <= built.bound
     assert 0 <= built.gap <= 1
@@ -137,6 +139,60 @@ def test_tiny_pools_lie_between_exhaustive_search_and_the_bound(
         assert built.reward <= best <= built.bound * (1 + 1e-9) + 1e-9
         found[method] = built.reward
     assert found["lp"] >= found["greedy"]
+
+
+@settings(max_examples=80, deadline=None)
+@given(access_dicts(9, 3), small, small, small, st.integers(0, 30), st.integers(0, 12), small)
+def test_tiny_pools_with_blobs_lie_between_exhaustive_search_and_the_bound(
+    drawn: tuple[list[dict[int, int]], int], reward: list[int], gas: list[int], blobs: list[int], gas_limit: int,
+    blob_limit: int, sender: list[int],
+) -> None:  # fmt: skip
+    sets, n_keys = drawn[0][:8], drawn[1]
+    n_tx = len(sets)
+    reward, gas, blobs = reward[:n_tx], gas[:n_tx], [b % 5 for b in blobs[:n_tx]]
+    block = senders_of(n_tx, [s % 4 for s in sender[:n_tx]], list(range(n_tx)))
+    before = {t: [u for u in range(t) if sender[u] % 4 == sender[t] % 4] for t in range(n_tx)}
+    best = 0
+    for chosen in itertools.chain.from_iterable(itertools.combinations(range(n_tx), size) for size in range(n_tx + 1)):
+        fits = sum(gas[t] for t in chosen) <= gas_limit and sum(blobs[t] for t in chosen) <= blob_limit
+        if fits and all(u in chosen for t in chosen for u in before[t]):
+            best = max(best, sum(reward[t] for t in chosen))
+    access, limits = AccessSets.from_dicts(sets, n_keys), {"gas_limit": gas_limit, "blobs": blobs, "blob_limit": blob_limit}
+    found = {}
+    for method in METHODS:
+        built = build_block(access, reward, gas, method=method, block=block, **limits)
+        check_laws(built, access, np.array(reward, float), np.array(gas, np.int64), block=block, **limits)
+        assert built.reward <= best <= built.bound * (1 + 1e-9) + 1e-9
+        found[method] = built.reward
+    assert found["lp"] >= found["greedy"]
+
+
+def test_where_blobs_are_scarce_reward_per_gas_is_not_the_order() -> None:
+    # The first two are best by gas and fill the blob limit; six that carry one blob each earn more.
+    pool = AccessSets.from_dicts([{}] * 8, n_keys=0)
+    reward, gas, blobs = [20, 20, *[14] * 6], [10, 10, *[10] * 6], [3, 3, *[1] * 6]
+    by_gas = build_block(pool, reward, gas, gas_limit=60)
+    assert by_gas.chosen.tolist()[:2] == [0, 1]
+    built = build_block(pool, reward, gas, gas_limit=60, blobs=blobs, blob_limit=6)
+    assert (sorted(built.chosen.tolist()), built.reward, built.blobs, built.gas) == ([2, 3, 4, 5, 6, 7], 84, 6, 60)
+    assert built.gap == pytest.approx(0)
+    free = build_block(pool, reward, gas, gas_limit=60, blobs=blobs)
+    assert (free.chosen.tolist(), free.bound) == (by_gas.chosen.tolist(), by_gas.bound)
+
+
+def test_pools_too_large_for_the_linear_program_are_bound_by_blobs_too() -> None:
+    n_tx, rng = LP_LIMIT + 1, np.random.default_rng(5)
+    pool = AccessSets.from_dicts([{}] * n_tx, n_keys=0)
+    gas, blobs = rng.integers(21_000, 100_000, n_tx), rng.integers(1, 7, n_tx)
+    reward = rng.lognormal(0, 1, n_tx)
+    built = build_block(pool, reward, gas, gas_limit=int(gas.sum()), blobs=blobs, blob_limit=1_000)
+    check_laws(built, pool, reward, gas, gas_limit=int(gas.sum()), blobs=blobs, blob_limit=1_000)
+    density = sorted(zip(reward / blobs, blobs, strict=True), reverse=True)
+    best, room = 0.0, 1_000
+    for worth, size in density:
+        best, room = best + worth * min(size, room), room - min(size, room)
+    assert (built.bound_from, built.bound) == ("knapsack", pytest.approx(best))
+    assert built.gap < 0.05
 
 
 @pytest.mark.parametrize("workers", [1, 8, 200_000])
@@ -250,6 +306,8 @@ def test_bad_arguments_are_refused_at_the_door() -> None:
         ({"gas": [2**53 - 1, 1]}, r"2\*\*53"), ({"gas": [1, 2, 3]}, "gas has shape"), ({"gas_limit": -1}, "gas_limit"),
         ({"gas_limit": 1.5}, "gas_limit"), ({"workers": 0}, "workers"), ({"deadline": -1}, "deadline"),
         ({"deadline": np.inf}, "deadline"), ({"key_cap": -1}, "key_cap"), ({"method": "best"}, "method"),
+        ({"blobs": [1]}, "blobs has shape"), ({"blobs": [-1, 1]}, r"blobs\[0\]"),
+        ({"blob_limit": 3}, "blob_limit = 3 without"), ({"blobs": [1, 1], "blob_limit": -1}, "blob_limit = -1"),
         ({"block": 1}, "block"), ({"block": senders_of(1, [1], [0])}, "number of transactions"),
     ):  # fmt: skip
         with pytest.raises(BlockError, match=rule):

@@ -55,28 +55,28 @@ def _place_of(times, n, value):
 
 @kernel
 def fill_block(
-    first, next_of, priority, indptr, keys, modes, gas, gas_limit, n_capped, key_cap, deadline, n_workers,
+    first, next_of, priority, indptr, keys, modes, gas, blobs, gas_limit, blob_limit, n_capped, key_cap, deadline, n_workers,
     load, state, free_at, free_id, heap_time, heap_tx, chosen, start, end, worker,
 ):  # fmt: skip
     """Take the senders' heads, least priority value first (lowest index on ties), as long as they fit.
 
     chosen gets the transactions in the order taken; start, end and worker, by transaction, the times of an assignment in
     that order: each goes to the worker that became free last before the transaction is ready, or else to the one that is
-    free first. Returns (number taken, gas taken).
+    free first. Returns the number taken.
 
     load (n_keys,) int64 and state (n_keys, 3) float64, zero-filled; keys from n_capped on have no cap. free_at (n_workers,)
     float64 zero-filled, free_id (n_workers,) int32 counting up: both are kept ascending by time. Scratch of one element
     a sender: heap_time float64, heap_tx int32.
     """
     n_heap, n_chosen = 0, 0
-    left = gas_limit
+    left, blobs_left = gas_limit, blob_limit
     for s in range(first.shape[0]):
         t = first[s]
         n_heap = push_time(heap_time, heap_tx, n_heap, priority[t], t)
     while n_heap > 0:
         t = heap_tx[0]
         n_heap = pop_time(heap_time, heap_tx, n_heap)
-        if gas[t] > left:
+        if gas[t] > left or blobs[t] > blobs_left:
             continue
         ready = _ready(t, indptr, keys, modes, gas[t], n_capped, key_cap, load, state)
         if ready < 0.0:
@@ -98,9 +98,10 @@ def fill_block(
         worker[t] = here
         _record(t, indptr, keys, modes, gas[t], done, load, state)
         left -= gas[t]
+        blobs_left -= blobs[t]
         chosen[n_chosen] = t
         n_chosen += 1
         after = next_of[t]
         if after >= 0:
             n_heap = push_time(heap_time, heap_tx, n_heap, priority[after], after)
-    return n_chosen, gas_limit - left
+    return n_chosen

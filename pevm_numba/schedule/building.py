@@ -36,6 +36,9 @@ LP_LIMIT: Final = 20_000
 # Sums of gas are times as well, and float64 holds whole numbers up to here.
 _MOST_GAS: Final = 2**53
 
+#: Transactions in the order taken, and the assignment made on the way.
+_Filled = tuple[NDArray[np.int32], Timeline]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BuiltBlock:
@@ -49,6 +52,8 @@ class BuiltBlock:
         Sum over the chosen, in the unit of the rewards.
     gas : int
         Sum over the chosen.
+    blobs : int
+        Sum over the chosen.
     makespan : float
         Of ``schedule.timeline``, in gas.
     makespan_bound : float
@@ -56,7 +61,8 @@ class BuiltBlock:
     bound : float
         No choice earns more, but for the rounding of floats.
     bound_from : str
-        ``"lp"``: linear program with every constraint. ``"knapsack"``: total gas alone, for pools over `LP_LIMIT`.
+        ``"lp"``: linear program with every constraint. ``"knapsack"``: total gas alone, or total blobs alone, for pools
+        over `LP_LIMIT`.
     access : AccessSets
         Of the chosen, in that order.
     schedule : Schedule
@@ -66,6 +72,7 @@ class BuiltBlock:
     chosen: NDArray[np.int32]
     reward: float
     gas: int
+    blobs: int
     makespan: float
     makespan_bound: float
     bound: float
@@ -85,7 +92,8 @@ class BuiltBlock:
 
     def __repr__(self) -> str:
         reward = f"reward {self.reward:,.12g} (at most {self.gap:.2%} below the best)"
-        return f"<BuiltBlock: {self.n_tx:,} txs, {self.gas:,} gas, {reward}, makespan {self.makespan:,.12g}>"
+        blobs = f", {self.blobs:,} blobs" if self.blobs else ""
+        return f"<BuiltBlock: {self.n_tx:,} txs, {self.gas:,} gas{blobs}, {reward}, makespan {self.makespan:,.12g}>"
 
 
 def build_block(
@@ -97,10 +105,12 @@ def build_block(
     workers: int = 1,
     deadline: float | None = None,
     key_cap: int | None = None,
+    blobs: ArrayLike | None = None,
+    blob_limit: int | None = None,
     method: str = "greedy",
     block: AnyBlock | None = None,
 ) -> BuiltBlock:
-    """Choose transactions of a pool for a block with limits on gas, on each key and on the time to run it.
+    """Choose transactions of a pool for a block with limits on gas, blobs, each key and the time to run it.
 
     Parameters
     ----------
@@ -120,9 +130,15 @@ def build_block(
         Most gas, on each key, of the transactions that write it; default none. Those that only READ a key do not count, as
         in Solana's limit per account [1]_. Those that only CREDIT it do not count either, since they run at once among
         themselves: that is our own rule, Solana has no such access and counts every write lock.
+    blobs : (n_tx,) integers, optional
+        How many each carries, in [0, 2**31); default none.
+    blob_limit : int, optional
+        Most blobs of the block; default none. Only with `blobs`.
     method : str
-        ``"greedy"``: reward per gas, best first, among each sender's next one. ``"lp"``: in the order of the solution of
-        the linear program, largest share first, then reward per gas, as long as it fits; never below greedy's reward.
+        ``"greedy"``: reward per gas, best first, among each sender's next one. Where blobs are scarce also reward per
+        share of gas and blob limit taken together; the choice that earns more is kept. ``"lp"``: in the order of the
+        solution of the linear program, largest share first, then reward per gas, as long as it fits; never below greedy's
+        reward.
     block : Block or EvmBlock, optional
         The pool as a block, for senders and nonces: a transaction goes in only after all of the same sender that are
         lower by (nonce, index), and never runs at the same time. Default: the block that the access sets are exact for,
@@ -141,15 +157,15 @@ def build_block(
 
     Notes
     -----
-    A transaction that does not fit now never will (gas, key loads and ready times only rise), so it is dropped with the
-    sender's later ones: O(n_accesses + n_tx log n_tx), and at worst n_tx * workers for the assignment. Whether the deadline
-    holds is decided by that assignment in the order taken; the timeline is the shortest of it and the list schedules of
-    that order by longest path and by position.
+    A transaction that does not fit now never will (gas, blobs, key loads and ready times only rise), so it is dropped with
+    the sender's later ones: O(n_accesses + n_tx log n_tx), and at worst n_tx * workers for the assignment. Whether the
+    deadline holds is decided by that assignment in the order taken; the timeline is the shortest of it and the list
+    schedules of that order by longest path and by position.
 
-    The bound: maximise reward over shares in [0, 1] with total gas at most the gas limit and workers * deadline; on each key
-    at most key_cap and the deadline, as its writers run one after the other; and no share above that of the sender's
-    transaction before. It is computed from the dual solution, which bounds whatever the solver's tolerance; rounding of
-    floats remains.
+    The bound: maximise reward over shares in [0, 1] with total gas at most the gas limit and workers * deadline; total
+    blobs at most the blob limit; on each key at most key_cap and the deadline, as its writers run one after the other; and
+    no share above that of the sender's transaction before. It is computed from the dual solution, which bounds whatever the
+    solver's tolerance; rounding of floats remains.
 
     References
     ----------
@@ -161,26 +177,28 @@ def build_block(
     >>> built = build_block(pool, [9, 8, 5, 1], [10, 10, 10, 10], gas_limit=30, workers=2, key_cap=10)
     >>> built
     <BuiltBlock: 3 txs, 30 gas, reward 15 (at most 0.00% below the best), makespan 20>
+    >>> build_block(pool, [9, 8, 5, 1], [10] * 4, gas_limit=20, blobs=[6, 3, 3, 0], blob_limit=6)
+    <BuiltBlock: 2 txs, 20 gas, 6 blobs, reward 13 (at most 0.00% below the best), makespan 20>
     >>> built.chosen.tolist(), build_block(pool, [9, 8, 5, 1], [10, 10, 10, 10], gas_limit=30).chosen.tolist()
     ([0, 2, 3], [0, 1, 2])
     """
-    pool = _Pool(access, reward, gas, block, gas_limit, workers, deadline, key_cap)
+    pool = _Pool(access, reward, gas, block, gas_limit, workers, deadline, key_cap, (blobs, blob_limit))
     door.choice("method", method, METHODS)
     if method == "lp" and access.n_tx > LP_LIMIT:
         rule = f'the limit of method "lp" is {LP_LIMIT:,}; "greedy" has none'
         raise TooLargeError(f"a pool of {access.n_tx:,} transactions: {rule}")
-    bound, source = pool.knapsack_bound(pool.reward / pool.gas), "knapsack"
+    bound, source = pool.knapsack_bound(), "knapsack"
     ratio = _rounded(pool.reward / pool.gas)
     best, shares = pool.fill(-ratio), None
+    if pool.blobs_scarce:
+        best = pool.better(best, pool.fill(-_rounded(pool.reward / pool.share_of_limits())))
     if access.n_tx <= LP_LIMIT:
         shares, lp_bound = _linear_program(pool)
         bound, source = min(bound, lp_bound), "lp"
     if method == "lp" and shares is not None:
         rank = np.empty(access.n_tx)
         rank[np.lexsort((-ratio, -np.round(shares, 9)))] = np.arange(access.n_tx)
-        other = pool.fill(rank)
-        if pool.reward[other[0]].sum() > pool.reward[best[0]].sum():
-            best = other
+        best = pool.better(best, pool.fill(rank))
     return _finish(pool, *best, max(bound, float(pool.reward[best[0]].sum())), source)
 
 
@@ -192,7 +210,7 @@ class _Pool:
 
     def __init__(
         self, access: AccessSets, reward: ArrayLike, gas: ArrayLike, block: AnyBlock | None, gas_limit: int, workers: int,
-        deadline: float | None, key_cap: int | None,
+        deadline: float | None, key_cap: int | None, blobs: tuple[ArrayLike | None, int | None],
     ) -> None:  # fmt: skip
         block = block_of(access, block)
         self.access = access
@@ -206,20 +224,40 @@ class _Pool:
         self.workers = door.integer("workers", workers, 1, 2**31 - 1)
         self.deadline = np.inf if deadline is None else door.real("deadline", deadline, 0.0)
         self.key_cap = _MOST_GAS if key_cap is None else min(door.integer("key_cap", key_cap, 0, 2**63 - 1), _MOST_GAS)
+        self._take_blobs(*blobs)
         self.first, self.next_of = chains_of(access.n_tx, block)
         packed, _ = compacted(access)
         self.n_capped = packed.n_keys
         self.joined = with_senders(packed, self.first, self.next_of)
 
-    def fill(self, priority: NDArray[np.float64]) -> tuple[NDArray[np.int32], Timeline]:
+    def _take_blobs(self, blobs: ArrayLike | None, blob_limit: int | None) -> None:
+        n_tx = self.access.n_tx
+        if blobs is None and blob_limit is not None:
+            raise BlockError(f"blob_limit = {door.shown(blob_limit)} without blobs: give how many each transaction carries")
+        none = np.zeros(n_tx, np.int64)
+        self.blobs = none if blobs is None else door.array("blobs", blobs, np.int64, (n_tx,), low=0, high=2**31 - 1)
+        most = 2**63 - 1
+        self.blob_limit = most if blob_limit is None else door.integer("blob_limit", blob_limit, 0, most)
+        self.blobs_scarce = int(self.blobs.sum()) > self.blob_limit
+
+    def share_of_limits(self) -> NDArray[np.float64]:
+        """What share of the gas limit and of the blob limit each transaction takes, added."""
+        return self.gas / max(1, self.gas_limit) + self.blobs / max(1, self.blob_limit)
+
+    def better(self, one: _Filled, other: _Filled) -> _Filled:
+        """The one that earns more, the first on a tie."""
+        return other if self.reward[other[0]].sum() > self.reward[one[0]].sum() else one
+
+    def fill(self, priority: NDArray[np.float64]) -> _Filled:
         """Chosen transactions in the order taken, least priority value first, and the assignment made on the way."""
         n, joined = self.access.n_tx, self.joined
         used = max(1, min(self.workers, n))
         chosen, start, end, worker = np.empty(n, np.int32), np.empty(n), np.empty(n), np.empty(n, np.int32)
         heap = np.empty(len(self.first)), np.empty(len(self.first), np.int32)
         state = np.zeros(joined.n_keys, np.int64), np.zeros((joined.n_keys, 3))
-        count, _ = _k.fill_block(
-            *inputs(self.first, self.next_of, priority, joined.indptr, joined.keys, joined.modes, self.gas), self.gas_limit,
+        sets = joined.indptr, joined.keys, joined.modes
+        count = _k.fill_block(
+            *inputs(self.first, self.next_of, priority, *sets, self.gas, self.blobs), self.gas_limit, self.blob_limit,
             self.n_capped, self.key_cap, float(self.deadline), used,
             *state, np.zeros(used), np.arange(used, dtype=np.int32), *heap, chosen, start, end, worker,
         )  # fmt: skip
@@ -228,13 +266,23 @@ class _Pool:
         line = Timeline.trusted(self.workers, worker[taken], *times, float(times[1].max(initial=0.0)))
         return taken, line
 
-    def knapsack_bound(self, ratio: NDArray[np.float64]) -> float:
-        """Most reward if any share of any transaction could be taken and only total gas counted."""
-        order = np.argsort(-ratio, kind="stable")
+    def knapsack_bound(self) -> float:
+        """Most reward if any share of any transaction could be taken and only total gas, or only total blobs, counted."""
         room = min(float(self.gas_limit), self.workers * self.deadline)
-        before = np.cumsum(self.gas[order]) - self.gas[order]
-        share = np.clip((room - before) / self.gas[order], 0.0, 1.0)
-        return float((share * self.reward[order]).sum())
+        by_gas = _fractional(self.reward, self.gas, room)
+        if not self.blobs_scarce:
+            return by_gas
+        some = self.blobs > 0
+        by_blobs = _fractional(self.reward[some], self.blobs[some], float(self.blob_limit))
+        return min(by_gas, by_blobs + float(self.reward[~some].sum()))
+
+
+def _fractional(reward: NDArray[np.float64], size: NDArray[np.int64], room: float) -> float:
+    """Most reward of shares of things whose sizes add up to `room` at most."""
+    order = np.argsort(-(reward / size), kind="stable")
+    before = np.cumsum(size[order]) - size[order]
+    share = np.clip((room - before) / size[order], 0.0, 1.0)
+    return float((share * reward[order]).sum())
 
 
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -264,7 +312,7 @@ def _linear_program(pool: _Pool) -> tuple[NDArray[np.float64] | None, float]:
 
 def _possible(pool: _Pool) -> NDArray[np.bool_]:
     """Transactions that fit into an empty block."""
-    fits = pool.gas <= min(float(pool.gas_limit), pool.deadline)
+    fits = (pool.gas <= min(float(pool.gas_limit), pool.deadline)) & (pool.blobs <= pool.blob_limit)
     wrote = np.repeat(np.arange(pool.access.n_tx), np.diff(pool.access.indptr))[_writes(pool.access)]
     fits[wrote[pool.gas[wrote] > pool.key_cap]] = False
     return fits
@@ -290,12 +338,14 @@ def _constraints(pool: _Pool) -> tuple[csr_array, NDArray[np.float64]]:
     tx, key = tx[kept], key[kept]
     n_keys, before = int(binds.sum()), np.flatnonzero(pool.next_of >= 0)
     room = max(1.0, min(float(pool.gas_limit), pool.workers * pool.deadline))
-    chain = 1 + n_keys + np.arange(len(before))
-    row = np.concatenate([np.zeros(n, np.int64), 1 + number[key], chain, chain])
-    column = np.concatenate([np.arange(n), tx, pool.next_of[before], before])
-    one = np.ones(len(before))
-    value = np.concatenate([pool.gas / room, pool.gas[tx] / np.maximum(cap[key], 1.0), one, -one])
-    limits = np.concatenate([np.ones(1 + n_keys), np.zeros(len(before))])
+    carries = np.flatnonzero(pool.blobs) if pool.blobs_scarce else np.zeros(0, np.int64)
+    blob_row = 1 + n_keys
+    chain = blob_row + pool.blobs_scarce + np.arange(len(before))
+    row = np.concatenate([np.zeros(n, np.int64), 1 + number[key], np.full(len(carries), blob_row), chain, chain])
+    column = np.concatenate([np.arange(n), tx, carries, pool.next_of[before], before])
+    one, per_blob = np.ones(len(before)), pool.blobs[carries] / max(1, pool.blob_limit)
+    value = np.concatenate([pool.gas / room, pool.gas[tx] / np.maximum(cap[key], 1.0), per_blob, one, -one])
+    limits = np.concatenate([np.ones(blob_row + pool.blobs_scarce), np.zeros(len(before))])
     return csr_array((value, (row, column)), shape=(len(limits), n)), limits
 
 
@@ -314,6 +364,7 @@ def _finish(pool: _Pool, chosen: NDArray[np.int32], placed: Timeline, bound: flo
         chosen=chosen,
         reward=float(pool.reward[chosen].sum()),
         gas=int(gas.sum()),
+        blobs=int(pool.blobs[chosen].sum()),
         makespan=line.makespan,
         makespan_bound=least,
         bound=bound,
