@@ -13,7 +13,7 @@ import numpy as np
 from . import door
 from .block import Block
 from .errors import BlockError
-from .workload import SLOTS_PER_CONTRACT, OpMix, Recipe, columns, senders, share, zipf_weights
+from .workload import SLOTS_PER_CONTRACT, OpMix, Recipe, blobs, columns, senders, share, zipf_weights
 
 __all__ = ["PATTERNS", "PRESETS", "SLOTS_PER_CONTRACT", "OpMix", "Preset", "generate"]
 
@@ -56,6 +56,9 @@ def generate(
     dependency_distance: int = 1,
     n_senders: int | None = None,
     mix: OpMix | None = None,
+    blob_ratio: float = 0.0,
+    blobs_per_tx: tuple[int, int] = (1, 6),
+    blob_fee_cap: tuple[int, int] = (1, 10**9),
     number: int = 0,
     fork: str = "london",
 ) -> Block:
@@ -94,6 +97,13 @@ def generate(
         Draw senders from so many, with nonces that count up; default: each transaction has its own, with nonce 0.
     mix : OpMix, optional
         Ops of a transaction and values; default PEVM-OPT-2's.
+    blob_ratio : float in [0, 1]
+        Chance that a transaction carries blobs; then `Block.meta` has ``blob_count`` and ``max_fee_per_blob_gas``, null
+        for those without.
+    blobs_per_tx : (low, high)
+        How many, uniform in [low, high]; at least 1, at most 255.
+    blob_fee_cap : (low, high)
+        Most wei for a unit of blob gas, uniform in [low, high]; at most 2**63.
     number, fork
         As in `Block`.
 
@@ -125,6 +135,8 @@ def generate(
     <Block 0: 100 txs, 701 ops, 477 keys, london>
     >>> generate(n_tx=3, pattern="chain", seed=7) == generate(n_tx=3, pattern="chain", seed=7)
     True
+    >>> generate(n_tx=6, blob_ratio=0.5, blobs_per_tx=(2, 3), seed=1).meta["blob_count"].to_pylist()
+    [3, 2, 3, 3, None, None]
     """
     if pattern not in PATTERNS:
         raise BlockError(f"pattern = {door.shown(pattern)}: must be one of {', '.join(PATTERNS)}")
@@ -147,7 +159,7 @@ def generate(
     weights = zipf_weights(recipe.key_space, exponent) if pattern == "zipf" else np.zeros(0, np.uint64)
     arrays = columns(recipe, weights)
     arrays["sender"], arrays["nonce"] = senders(recipe, n_senders)
-    return Block.from_arrays(**arrays, number=number, fork=fork)
+    return Block.from_arrays(**arrays, number=number, fork=fork, meta=blobs(recipe, blob_ratio, blobs_per_tx, blob_fee_cap))
 
 
 def _first(given: float | None, default: float) -> float:

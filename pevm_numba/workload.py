@@ -5,10 +5,9 @@ Nothing rounds but `+ - * /` and square roots, which IEEE 754 fixes to the last 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,10 @@ from ._kernels import generate as _k
 from ._kernels.jit import inputs
 from .errors import BlockError, TooLargeError
 
-__all__ = ["SLOTS_PER_CONTRACT", "OpMix", "Recipe", "columns", "senders", "share", "zipf_weights"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["SLOTS_PER_CONTRACT", "OpMix", "Recipe", "blobs", "columns", "senders", "share", "zipf_weights"]
 
 #: Shared keys with neighbouring numbers lie in one contract, this many each.
 SLOTS_PER_CONTRACT: Final = 16
@@ -70,11 +72,7 @@ class OpMix:
 
     def __post_init__(self) -> None:
         for name in ("loads", "stores", "noops"):
-            pair = getattr(self, name)
-            if not isinstance(pair, Sequence) or len(pair) != 2:
-                raise BlockError(f"{name} = {door.shown(pair)}: must be a pair (low, high)")
-            low = door.integer(f"{name}[0]", pair[0], 0, _MAX_ACCESSES)
-            object.__setattr__(self, name, (low, door.integer(f"{name}[1]", pair[1], low, _MAX_ACCESSES)))
+            object.__setattr__(self, name, door.span(name, getattr(self, name), 0, _MAX_ACCESSES))
         object.__setattr__(self, "noop_count", door.integer("noop_count", self.noop_count, 0, 2**31 - 1))
         for item in fields(self):
             if item.name.endswith("_share"):
@@ -288,3 +286,20 @@ def senders(recipe: Recipe, n_senders: int | None) -> tuple[NDArray[np.uint8], N
     nonce = np.empty(n_tx, np.uint64)
     nonce[order] = np.arange(n_tx) - first
     return _addresses("sender", who), nonce
+
+
+def blobs(recipe: Recipe, ratio: Any, per_tx: Any, fee_cap: Any) -> dict[str, pa.Array] | None:
+    """Optional columns of the transactions that carry blobs, null for those that carry none; None if nobody may."""
+    ratio = share("blob_ratio", ratio)
+    low, high = door.span("blobs_per_tx", per_tx, 1, 255)
+    least, most = door.span("blob_fee_cap", fee_cap, 0, 2**63)
+    if not ratio:
+        return None
+    count, cap = np.empty(recipe.n_tx, np.uint8), np.empty(recipe.n_tx, np.uint64)
+    threshold = np.uint64(int(Fraction(ratio) * 2**63))
+    with np.errstate(over="ignore"):
+        _k.blob_draws(np.uint64(recipe.seed), threshold, low, high, np.uint64(least), np.uint64(most), count, cap)
+    import pyarrow as pa
+
+    none = count == 0
+    return {"blob_count": pa.array(count, mask=none), "max_fee_per_blob_gas": pa.array(cap, mask=none)}

@@ -180,6 +180,38 @@ def test_the_generator_equals_its_slow_twin(recipe):
     assert block == naive_generate(**twin)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 40), st.integers(0, 2**64 - 1), SHARES, st.tuples(st.integers(1, 255), st.integers(1, 255)),
+    st.tuples(st.integers(0, 2**63), st.integers(0, 2**63)),
+)  # fmt: skip
+def test_blobs_are_drawn_apart_and_leave_all_else_as_it_is(n_tx, seed, ratio, per_tx, cap):
+    per_tx, cap = tuple(sorted(per_tx)), tuple(sorted(cap))
+    block = generate(n_tx=n_tx, seed=seed, blob_ratio=ratio, blobs_per_tx=per_tx, blob_fee_cap=cap)
+    count, caps = [None] * n_tx, [None] * n_tx
+    for t in range(n_tx):
+        if chance(draw(seed, t, 12), ratio):
+            count[t], caps[t] = between(draw(seed, t, 13), *per_tx), between(draw(seed, t, 14), *cap)
+    if any(count):
+        assert block.meta["blob_count"].to_pylist() == count
+        assert block.meta["max_fee_per_blob_gas"].to_pylist() == caps
+    else:
+        assert block.meta is None
+    plain = generate(n_tx=n_tx, seed=seed)
+    assert (plain.meta, plain.to_programs(), plain.sender.tolist()) == (None, block.to_programs(), block.sender.tolist())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rule"),
+    [({"blob_ratio": 1.5}, "blob_ratio"), ({"blobs_per_tx": (0, 1)}, r"blobs_per_tx\[0\] = 0"),
+     ({"blobs_per_tx": 3}, "a pair"), ({"blobs_per_tx": (3, 2)}, r"blobs_per_tx\[1\] = 2"),
+     ({"blob_fee_cap": (0, 2**64)}, r"blob_fee_cap\[1\]")],
+)  # fmt: skip
+def test_bad_blob_options_are_refused_even_where_nobody_has_blobs(wrong, rule):
+    with pytest.raises(BlockError, match=rule):
+        generate(n_tx=2, **wrong)
+
+
 # -------------------------------------------------------------------- reproducibility
 
 

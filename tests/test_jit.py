@@ -211,6 +211,7 @@ def tour(block):
                     pn.simulate(access, model, workers=3, overheads=overheads)
             reward, gas = np.arange(block.n_tx), np.ones(block.n_tx, np.int64)
             pn.build_block(access, reward, gas, gas_limit=9, workers=2, deadline=7, key_cap=5)
+            pn.build_block(access, reward, gas, gas_limit=9, blobs=reward % 3, blob_limit=2, method="lp")
     accuracy(guess, truth)
     if block.n_tx > 3000:
         return
@@ -235,6 +236,7 @@ def tour(block):
 blocks = [
     pn.generate(n_tx=60, key_space=30, conflict_ratio=0.5), pn.generate(n_tx=40, pattern="zipf", key_space=50),
     pn.generate(n_tx=30, pattern="clique"), pn.generate(n_tx=20, pattern="chain", n_senders=3), pn.generate(n_tx=0),
+    pn.generate(n_tx=25, blob_ratio=0.5),
     pn.Block.from_programs([[("CREDIT", (1, 1, 0), 2), ("KECCAK", b"x" * 200)]] * 9 + [[("ADD", 1)]]),
 ]
 for block in blocks:

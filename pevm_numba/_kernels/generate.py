@@ -10,13 +10,15 @@ import numpy as np
 
 from .jit import U64, kernel
 
-__all__ = ["fill_blocks", "pre_values", "sender_draws", "shape_blocks"]
+__all__ = ["blob_draws", "fill_blocks", "pre_values", "sender_draws", "shape_blocks"]
 
 _SLOAD, _SSTORE, _ADD, _SUB, _KECCAK, _NOOP = 0, 1, 2, 3, 4, 5
 _TOP = -1
 
 #: Draws of a transaction.
 _D_DEPENDS, _D_LOADS, _D_STORES, _D_NOOPS, _D_KECCAK, _D_SUB, _D_ADDEND, _D_SENDER, _D_PAYLOAD = range(9)
+#: Of its blobs; the payload has four numbers.
+_D_BLOB, _D_BLOB_COUNT, _D_BLOB_CAP = 12, 13, 14
 #: Draws of its access number a begin at _FIRST_ACCESS + _PER_ACCESS * a.
 _FIRST_ACCESS, _PER_ACCESS = 16, 8
 _D_SHARED, _D_POOL, _D_COLD, _D_TOP, _D_ZERO, _D_LITERAL = range(6)
@@ -271,3 +273,16 @@ def sender_draws(seed, n_senders, out):
     """Sender number of each transaction, uniform in [0, n_senders)."""
     for t in range(out.shape[0]):
         out[t] = _below(_draw(_stream(seed, t), _D_SENDER), U64(n_senders))
+
+
+@kernel
+def blob_draws(seed, threshold, low, high, least_cap, most_cap, count, cap):
+    """Blobs of each transaction, and their fee cap: both 0 for those without.
+
+    threshold of 2**63 is the share that has blobs, low to high each; caps are from least_cap to most_cap (uint64).
+    """
+    for t in range(count.shape[0]):
+        stream = _stream(seed, t)
+        has = _chance(_draw(stream, _D_BLOB), threshold)
+        count[t] = np.uint8(_between(_draw(stream, _D_BLOB_COUNT), low, high)) if has else np.uint8(0)
+        cap[t] = least_cap + _below(_draw(stream, _D_BLOB_CAP), most_cap - least_cap + U64(1)) if has else U64(0)
