@@ -23,11 +23,26 @@ if TYPE_CHECKING:
     from .access.quality import accuracy as accuracy
     from .access.sets import AccessSets as AccessSets
     from .access.view import select as select
+    from .blobs.building import BlobBlock as BlobBlock
+    from .blobs.building import build_blob_block as build_blob_block
+    from .blobs.demand import BlobUsers as BlobUsers
+    from .blobs.demand import blob_demand as blob_demand
+    from .blobs.market import blob_base_fee as blob_base_fee
+    from .blobs.market import excess_at_fee as excess_at_fee
+    from .blobs.market import fake_exponential as fake_exponential
+    from .blobs.market import next_excess_blob_gas as next_excess_blob_gas
+    from .blobs.rules import check_blob_transaction as check_blob_transaction
+    from .blobs.simulation import BlobSimulation as BlobSimulation
+    from .blobs.simulation import simulate_blobs as simulate_blobs
+    from .blobs.work import blob_costs as blob_costs
+    from .blobs.work import blob_counts as blob_counts
     from .block import Block as Block
     from .block import Header as Header
     from .engines.engine import Engine as Engine
     from .errors import PevmError as PevmError
     from .evm.block import EvmBlock as EvmBlock
+    from .evm.forks import BlobParameters as BlobParameters
+    from .evm.forks import blob_parameters as blob_parameters
     from .evm.observation import EvmAccessList as EvmAccessList
     from .evm.workloads import generate_evm as generate_evm
     from .execute.chain import ChainStep as ChainStep
@@ -115,6 +130,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "AccessSets": "access.sets",
     "AccountChanges": "access.eip7928",
+    "BlobBlock": "blobs.building",
+    "BlobParameters": "evm.forks",
+    "BlobSimulation": "blobs.simulation",
+    "BlobUsers": "blobs.demand",
     "Block": "block",
     "BlockAccessList": "access.block_list",
     "Bounds": "schedule.bounds",
@@ -159,9 +178,16 @@ _HOMES = {
     "access_sets": "access.oracles",
     "accuracy": "access.quality",
     "ask_layouts": "access.asking",
+    "blob_base_fee": "blobs.market",
+    "blob_costs": "blobs.work",
+    "blob_counts": "blobs.work",
+    "blob_demand": "blobs.demand",
+    "blob_parameters": "evm.forks",
     "bounds": "schedule.bounds",
+    "build_blob_block": "blobs.building",
     "build_block": "schedule.building",
     "built_in_patterns": "access.pattern_library",
+    "check_blob_transaction": "blobs.rules",
     "check_schedule": "schedule.check",
     "compare": "schedule.simulate",
     "compare_stores": "storage.checking",
@@ -169,13 +195,16 @@ _HOMES = {
     "conflict_graph": "schedule.conflicts",
     "degrade": "access.oracles",
     "dependencies": "schedule.dependencies",
+    "excess_at_fee": "blobs.market",
     "execute": "execute.run",
+    "fake_exponential": "blobs.market",
     "gas_schedule": "machine.gas",
     "generate": "generate",
     "generate_evm": "evm.workloads",
     "largest_independent_set": "schedule.exact",
     "learn_block": "access.prediction",
     "load_state": "io.state_file",
+    "next_excess_blob_gas": "blobs.market",
     "open_store": "storage.opening",
     "optimal_access_lists": "access.eip2930_tried",
     "optimal_makespan": "schedule.exact",
@@ -201,6 +230,7 @@ _HOMES = {
     "shapes": "execute.shapes",
     "show_versions": "versions",
     "simulate": "schedule.simulate",
+    "simulate_blobs": "blobs.simulation",
     "survey": "survey.run",
     "to_arrow": "tabular",
     "to_pandas": "tabular",

@@ -10,6 +10,7 @@ import typer
 
 from . import console as con
 from .cli_access import access
+from .cli_blobs import blobs
 from .cli_options import Compile, EngineName, Fork, Group, Input, Number, Prestate, Verbose, hinting
 from .cli_state import state
 from .cli_survey import survey
@@ -62,6 +63,7 @@ def generate(
     exponent: Annotated[float, typer.Option(help="Of the zipf pattern.")] = 1.1,
     dependency_ratio: Annotated[float | None, typer.Option(help="Share of transactions that read an earlier one's.")] = None,
     dependency_distance: Annotated[int, typer.Option(help="How much earlier, in transactions.")] = 1,
+    blob_ratio: Annotated[float, typer.Option(help="Share of transactions with blobs, one to six each.")] = 0.0,
     number: Annotated[int, typer.Option(help="Block number.")] = 0,
     verbose: Verbose = 0,
 ) -> None:
@@ -72,12 +74,14 @@ def generate(
     from .io.files import write_blocks
 
     plain = output.name.endswith((".json", ".json.gz"))
+    if plain and blob_ratio:
+        raise UsageError(f"--blob-ratio with --output {output}: seed JSON has no blob count: take NAME.parquet")
     mix = OpMix(top_share=0, filled_share=0) if plain else None  # the JSON knows no stack top and no state before
     with con.status("generating"):
         block = make(
             preset, n_tx=n_tx, key_space=key_space, conflict_ratio=conflict_ratio, cold_ratio=cold_ratio, seed=seed,
             pattern=pattern, exponent=exponent, dependency_ratio=dependency_ratio,
-            dependency_distance=dependency_distance, number=number, mix=mix,
+            dependency_distance=dependency_distance, number=number, mix=mix, blob_ratio=blob_ratio,
         )  # fmt: skip
         write_blocks(output, [block])
     print(f"{output}: {block.n_tx:,} transactions, {block.n_ops:,} ops, {block.n_keys:,} keys, digest {block.digest()}")
@@ -284,6 +288,7 @@ evm = typer.Typer(
 app.command()(survey)
 app.add_typer(evm, name="evm")
 app.add_typer(access, name="access")
+app.add_typer(blobs, name="blobs")
 app.add_typer(state, name="state")
 
 _EvmInput = Annotated[Path, typer.Option(help="Folder of tables with state, or a block as a node gives it, NAME.json.")]

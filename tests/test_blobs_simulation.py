@@ -125,6 +125,15 @@ def test_others_of_the_same_seed_pay_more_where_fewer_blobs_fit() -> None:
     assert (runs["bpo1"].tx_blobs == runs["bpo2"].tx_blobs).all()
 
 
+def test_prices_that_no_float_holds_are_exact_and_keep_everybody_out() -> None:
+    excess = 800 * parameters_of("cancun").fraction
+    for users in (BlobUsers(), BlobUsers(elasticity=1.0, reference=1e18)):
+        made = simulate_blobs([20.0] * 3, users=users, parameters="cancun", excess=excess)
+        assert made.price[0] == price_anew(excess, "cancun") > 10**308
+        assert made.blobs.sum() == 0
+        assert made.waiting[-1] == made.tx_blobs.sum()
+
+
 def test_patterns_have_the_mean_that_they_say() -> None:
     assert blob_demand("steady", 3, 5).tolist() == [5, 5, 5]
     assert blob_demand("wave", 1000, 4.0, height=1.9, period=50).mean() == pytest.approx(4.0)

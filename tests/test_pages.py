@@ -24,7 +24,7 @@ PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.
 PAGES = [page for page in PAGES if not page.is_relative_to(MADE)]
 NAMES = {page: page.relative_to(ROOT).as_posix() for page in PAGES}
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-GROUPS = ("access", "evm", "state")  # commands that have commands
+GROUPS = ("access", "blobs", "evm", "state")  # commands that have commands
 LONG = {"--every": "4000"}  # an option's value in a page, and one that takes seconds
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="no README.md in this checkout")

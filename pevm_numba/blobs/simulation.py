@@ -17,6 +17,7 @@ __all__ = ["BlobSimulation", "simulate_blobs"]
 
 #: Transactions that arrive for one block, at most: more would wait in vain.
 _MOST_ARRIVING: Final = 10_000
+#: No cap is above it, in wei, and users take no price for more: floats do not hold prices of any size.
 _MOST_CAP: Final = 2**62
 
 
@@ -235,11 +236,11 @@ class _Crowd:
 
     def _arrive(self, block: int, mean: float, price: int) -> int:
         """Draw who arrives, put them among the waiting, and count their blobs."""
-        users, (low, high) = self.users, self.span
+        users, (low, high), seen = self.users, self.span, float(min(price, _MOST_CAP))
         if users.elasticity > 0:
-            mean *= (price / users.reference) ** -users.elasticity
+            mean *= (seen / users.reference) ** -users.elasticity
         n_tx = int(min(self.draw.poisson(min(2 * mean / (low + high), 1e6)), _MOST_ARRIVING))
-        median = min(users.fee_cap if users.fee_cap is not None else users.headroom * price, float(_MOST_CAP))
+        median = users.fee_cap if users.fee_cap is not None else users.headroom * seen
         blobs = self.draw.integers(low, high, n_tx, endpoint=True)
         caps = np.clip(median * self.draw.lognormal(0.0, users.spread, n_tx), 1.0, _MOST_CAP).astype(np.int64)
         tips = self.draw.lognormal(0.0, users.tip_spread, n_tx)

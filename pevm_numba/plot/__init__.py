@@ -3,6 +3,7 @@
 All return their matplotlib Axes, and are readable on light and dark backgrounds and in grey. Needs the extra "plot".
 """
 
+from .blobs import blob_choices, blob_delays, blob_market
 from .breakeven import break_even
 from .chain import dependency_chain
 from .graphs import conflict_network, conflict_spy
@@ -17,6 +18,9 @@ from .waves import wave_sizes
 
 __all__ = [
     "COLOURS",
+    "blob_choices",
+    "blob_delays",
+    "blob_market",
     "break_even",
     "conflict_network",
     "conflict_spy",

@@ -319,10 +319,56 @@ def stores() -> Draw:
     return lambda: plot.storage_comparison(rows)
 
 
+def blob_prices() -> Draw:
+    """The price of blobs
+
+    One wave of demand, nine blobs a block in the mean, under three schedules of blob parameters. Where nobody is left
+    waiting, prices fall no further than the reserve of EIP-7918; under Prague, which has none, somebody always waits.
+    """
+    demand, users = pn.blob_demand("wave", 1_200, 9.0, height=1.8, period=400), pn.BlobUsers(fee_cap=1e9, spread=1.0)
+    runs = {}
+    for name in ("prague", "bpo1", "bpo2"):
+        start = pn.excess_at_fee(3 * 10**7, name)
+        runs[name] = pn.simulate_blobs(demand, users=users, parameters=name, excess=start, base_fee=5 * 10**8)
+    return lambda: plot.blob_market(runs, mean_over=20)
+
+
+def blob_waits() -> Draw:
+    """How long blobs wait
+
+    Bursts of demand, eight blobs a block in the mean: more than Cancun and Prague aim at, so that fee caps decide who gets
+    in at all, and less than BPO1 and BPO2 do.
+    """
+    demand, users = pn.blob_demand("bursts", 1_200, 5.0, height=4.0, period=150, width=30), pn.BlobUsers(fee_cap=1e9)
+    runs = {}
+    for name in ("cancun", "prague", "bpo1", "bpo2"):
+        start = pn.excess_at_fee(10**7, name)
+        runs[name] = pn.simulate_blobs(demand, users=users, parameters=name, excess=start, base_fee=5 * 10**8)
+    return lambda: plot.blob_delays(runs)
+
+
+def blob_blocks() -> Draw:
+    """What blobs are worth to a builder
+
+    Blocks of one pool, a quarter of whose transactions have blobs, under one gas limit. Some transactions are worth little
+    but let later ones of their sender in, which the linear program sees and greedy does not.
+    """
+    pool = pn.generate(n_tx=600, blob_ratio=0.25, seed=42, n_senders=400)
+    access, rng = pn.access_sets(pool), np.random.default_rng(42)
+    gas, blobs = rng.integers(21_000, 300_000, 600), pn.blob_counts(pool)
+    reward = gas * rng.lognormal(0, 1, 600) + 2e5 * blobs * rng.lognormal(0, 1, 600)
+    limits, found = (3, 6, 9, 15, 21, 32, 48, 72), {}
+    for method in ("greedy", "lp"):
+        options = {"gas_limit": 30_000_000, "blobs": blobs, "block": pool, "method": method}
+        found[method] = {n: pn.build_block(access, reward, gas, blob_limit=n, **options) for n in limits}
+    return lambda: plot.blob_choices(found)
+
+
 #: In the order of the page.
 PICTURES: Final = (
     Picture(plan), Picture(critical), Picture(outcome, measured=True), Picture(parallelism), Picture(waves),
     Picture(conflicts), Picture(conflicts_mainnet), Picture(network), Picture(network_mainnet), Picture(hot),
     Picture(hot_mainnet), Picture(chain), Picture(chain_mainnet), Picture(workers), Picture(rates), Picture(surface),
     Picture(even, measured=True), Picture(latency, measured=True), Picture(prediction), Picture(stores, measured=True),
+    Picture(blob_prices), Picture(blob_waits), Picture(blob_blocks),
 )  # fmt: skip

