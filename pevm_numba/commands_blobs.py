@@ -163,8 +163,13 @@ def _show(found: Sequence[dict[str, Any]]) -> None:
         "blocks_full": "full", "blocks_reserved": "reserved", "included": "included", "withdrawn": "withdrawn",
         "waiting": "waiting", "delay_mean": "delay", "delay_median": "median", "delay_p95": "p95", "delay_most": "most",
     }  # fmt: skip
-    body = [[one["parameters"], *("-" if one[name] is None else amount(one[name]) for name in columns)] for one in found]
+    body = [[one["parameters"], *(_text(one[name]) for name in columns)] for one in found]
     print_table(("", *columns.values()), body, 1, 7, left=(0,))
+
+
+def _text(value: int | float | None) -> str:
+    """A figure; whole ones, such as prices, with every digit."""
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else amount(value)
 
 
 # -------------------------------------------------------------------- build

@@ -46,6 +46,10 @@ SUBJECTS: Final = (
         ("schedule.simulate", "schedule.models", "schedule.exact", "schedule.optimality"),
     ),
     Subject(
+        "blobs", "Blobs", "Prices, markets over many blocks, blocks built with them; see [Blobs](../../blobs.md).",
+        ("blobs", "evm.forks"),
+    ),
+    Subject(
         "executing", "Executing", "Running blocks for real; see [Executors](../../executors.md) and [Compiled "
         "programs](../../engines.md).", ("execute", "engines"),
     ),
@@ -68,6 +72,9 @@ MODULES: Final = {
     "survey.metrics": "What a survey tells of each block.",
     "errors": "Every error that the package raises on purpose.",
     "machine.spec": "The micro-op machine in plain Python: what all kernels are tested against.",
+    "blobs.market": "Prices of blob gas, from block to block.",
+    "blobs.rules": "When a block may have a blob transaction.",
+    "blobs.work": "What verifying blobs costs, measured or as a constant.",
     "evm.forks": "Names and beginnings of Ethereum's rules.",
     "evm.header": "What a block of the EVM needs from its header.",
     "evm.transaction": "Transactions of types 0 to 4.",

@@ -12,7 +12,7 @@ from .. import door
 from ..blobs.simulation import BlobSimulation
 from ..errors import BlockError
 from ..schedule.building import BuiltBlock
-from .style import MARKERS, add_legend, axes_of, figure_of, grid, ink, line_style, named, number, title, whole_numbers
+from .style import MARKERS, add_legend, axes_of, figure_of, grid, ink, line_style, named, title, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,8 +69,8 @@ def blob_market(
     price, blobs, waiting = axes = figure.subplots(3, 1, sharex=True, height_ratios=(2.2, 1.6, 1.3))
     for i, (name, made) in enumerate(given):
         style, place = {**line_style(price, i), "lw": 1.5}, np.arange(made.n_blocks)
-        label = f"{name}: {number(min(made.price))} to {number(max(made.price))} wei"
         levels = [float(min(one, _MOST_DRAWN)) for one in made.price]
+        label = f"{name}: {_wei(min(made.price))} to {_wei(max(made.price))} wei"
         price.step(place, levels, where="post", label=label, **style)
         blobs.plot(*_means(made.blobs, mean_over), **style)
         blobs.axhline(made.parameters.target, color=style["color"], lw=6, alpha=0.3, zorder=1)
@@ -89,6 +89,11 @@ def blob_market(
     waiting.set_xlabel("block")
     add_legend(waiting, price.get_legend_handles_labels()[0], most=2)
     return price, blobs, waiting
+
+
+def _wei(price: int) -> str:
+    """Exact as far as people read it."""
+    return f"{price:,}" if price < 10**15 else f"{float(min(price, _MOST_DRAWN)):.3g}"
 
 
 def _means(blobs: NDArray[np.int64], over: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
