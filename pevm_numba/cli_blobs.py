@@ -24,9 +24,7 @@ _Seed = Annotated[int, typer.Option(help="Same seed, same draws.")]
 
 @blobs.command()
 def fee(
-    parameters: Annotated[
-        str, typer.Option(help="all, or some of cancun,prague,osaka,bpo1,bpo2.")
-    ] = "all",
+    parameters: Annotated[str, typer.Option(help="all, or some of cancun,prague,osaka,bpo1,bpo2.")] = "all",
     excess: _Excess = None,
     price: Annotated[int | None, typer.Option(help="Instead of --excess: the least excess with this price, in wei.")] = None,
     base_fee: Annotated[int, typer.Option(help="Of a unit of gas, in wei, for the reserve price (EIP-7918).")] = 10**9,
@@ -60,9 +58,7 @@ def simulate(
     reference: Annotated[float, typer.Option(help="Price, in wei, at which demand is what it says.")] = 1e6,
     patience: Annotated[int, typer.Option(help="Blocks after which who waits is withdrawn.")] = 300,
     seed: _Seed = 0,
-    chart: Annotated[
-        Path | None, typer.Option(help="Draw prices and blobs as .png, .svg or .pdf (extra plot).")
-    ] = None,
+    chart: Annotated[Path | None, typer.Option(help="Draw prices and blobs as .png, .svg or .pdf (extra plot).")] = None,
     json: _Json = None,
     verbose: Verbose = 0,
 ) -> None:
@@ -103,4 +99,4 @@ def build(
 
     run_build(
         Pool(input, n_tx, blob_ratio, seed, number, prestate, fork), parameters, excess, price, gas_limit, workers, json
-    )  # fmt: skip
+    )

@@ -198,7 +198,7 @@ class Pool(NamedTuple):
 
 def run_build(
     pool: Pool, option: str, excess: int | None, price: int, gas_limit: int, workers: int, json: Path | None
-) -> None:  # fmt: skip
+) -> None:
     """Build by each method, and show how near to the bound.
 
     Raises

@@ -126,6 +126,7 @@ def test_others_of_the_same_seed_pay_more_where_fewer_blobs_fit() -> None:
 
 
 def test_prices_that_no_float_holds_are_exact_and_keep_everybody_out() -> None:
+    assert "last price of over 30 digits" in repr(simulate_blobs([0.0], parameters="cancun", excess=10**5 * 3_338_477 // 8))
     excess = 800 * parameters_of("cancun").fraction
     for users in (BlobUsers(), BlobUsers(elasticity=1.0, reference=1e18)):
         made = simulate_blobs([20.0] * 3, users=users, parameters="cancun", excess=excess)
@@ -152,8 +153,9 @@ def test_patterns_have_the_mean_that_they_say() -> None:
         (lambda: BlobUsers(headroom=-1), "headroom"), (lambda: BlobUsers(spread=6), "spread"),
         (lambda: BlobUsers(patience=0), "patience = 0"), (lambda: BlobUsers(elasticity=np.nan), "elasticity"),
         (lambda: BlobUsers(reference=0), "reference"), (lambda: BlobUsers(tip_spread=-1), "tip_spread"),
-        (lambda: simulate_blobs([1, -1]), r"demand\[1\] = -1"), (lambda: simulate_blobs(3), "demand has shape"),
-        (lambda: simulate_blobs([1, 1e9]), r"demand\[1\]"),
+        (lambda: simulate_blobs([1, -1]), r"demand\[1\] = -1"), (lambda: simulate_blobs(3), "demand = 3: must be a list"),
+        (lambda: simulate_blobs([1, 1e9]), r"demand\[1\]"), (lambda: simulate_blobs([[1], [1, 2]]), "demand: not an array"),
+        (lambda: simulate_blobs(["1"]), "demand has shape"),
         (lambda: simulate_blobs([1], base_fee=[1, 2]), "number of base fees"),
         (lambda: simulate_blobs([1], base_fee=[-1]), r"base_fee\[0\]"), (lambda: simulate_blobs([1], excess=-1), "excess"),
         (lambda: simulate_blobs([1], seed=-1), "seed"), (lambda: simulate_blobs([1], users=3), "users = 3"),

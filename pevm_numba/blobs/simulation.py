@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import door
 from ..evm.forks import BlobParameters, Fork
+from ..schedule.costs import costs
 from .demand import BlobUsers
 from .market import blob_base_fee, next_excess_blob_gas, parameters_of, reserve_holds
 
@@ -19,6 +20,7 @@ __all__ = ["BlobSimulation", "simulate_blobs"]
 _MOST_ARRIVING: Final = 10_000
 #: No cap is above it, in wei, and users take no price for more: floats do not hold prices of any size.
 _MOST_CAP: Final = 2**62
+_LONG: Final = 10**30
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,8 +112,10 @@ class BlobSimulation:
 
     def __repr__(self) -> str:
         told = f"{len(self.tx_arrival):,} txs, {int(self.blobs.sum()):,} blobs"
-        last = f", last price {self.price[-1]:,} wei" if self.price else ""
-        return f"<BlobSimulation: {self.n_blocks:,} blocks of {self.parameters.name}, {told}{last}>"
+        last = self.price[-1] if self.price else None
+        if last is not None:  # Python writes no integer of more than 4,300 digits
+            told += f", last price {last:,} wei" if last < _LONG else ", last price of over 30 digits"
+        return f"<BlobSimulation: {self.n_blocks:,} blocks of {self.parameters.name}, {told}>"
 
 
 def simulate_blobs(
@@ -186,10 +190,8 @@ def simulate_blobs(
 
 
 def _means(demand: ArrayLike) -> NDArray[np.float64]:
-    from ..schedule.costs import costs
-
-    given = np.asarray(demand)
-    means = costs(given, len(given) if given.ndim == 1 else 0, "demand")
+    given = door.items("demand", demand, "numbers")
+    means = costs(given, len(given), "demand")
     for i in np.flatnonzero(means > 1e7)[:1]:
         door.real(f"demand[{i}]", float(means[i]), 0.0, 1e7)
     return means
@@ -266,9 +268,7 @@ class _Crowd:
         }  # fmt: skip
 
 
-def _rows(
-    first: int, blobs: NDArray[Any], caps: NDArray[Any], tips: NDArray[Any], block: int
-) -> tuple[NDArray[Any], ...]:  # fmt: skip
+def _rows(first: int, blobs: NDArray[Any], caps: NDArray[Any], tips: NDArray[Any], block: int) -> tuple[NDArray[Any], ...]:
     """Number, arrival, blobs, fee cap and tip of transactions."""
     n = len(blobs)
     numbers = np.arange(first, first + n), np.full(n, block)

@@ -148,9 +148,7 @@ class KzgTimes(NamedTuple):
     rounds: int
 
 
-def measure_kzg(
-    blobs: int = 6, *, rounds: int = 9, seed: int = 0, trusted_setup: str | Path | None = None
-) -> KzgTimes:  # fmt: skip
+def measure_kzg(blobs: int = 6, *, rounds: int = 9, seed: int = 0, trusted_setup: str | Path | None = None) -> KzgTimes:
     """Measure how long verifying blobs against their commitments takes here, on one core.
 
     Parameters
