@@ -287,12 +287,33 @@ def test_costs_of_blocks_have_so_much_more_for_each_blob() -> None:
 
 def test_verification_lengthens_schedules_and_simulated_runs_by_no_less_than_its_share() -> None:
     block = pn.generate(n_tx=200, blob_ratio=0.3, seed=4)
-    with_work = blob_costs(block, np.full(200, 100_000.0))
+    with_work = blob_costs(block, np.full(200, 100_000.0), per_blob=work.VERIFY_NS)
     for makespan in (
         pn.schedule(block, "list", workers=4, cost=with_work).timeline.makespan,
         pn.simulate(block, "block-stm", workers=4, cost=with_work).makespan,
     ):
         assert makespan >= (200 * 100_000 + work.VERIFY_NS * blob_counts(block).sum()) / 4
+
+
+def test_the_default_is_measured_once_where_that_can_be_and_a_constant_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = pn.generate(n_tx=6, blob_ratio=0.5, blobs_per_tx=(2, 3), seed=1)
+    calls = []
+
+    def measured() -> work.KzgTimes:
+        calls.append(1)
+        return work.KzgTimes(7.0, 9.0, 6, 9)
+
+    monkeypatch.setattr(work, "measure_kzg", measured)
+    monkeypatch.setattr(work, "_installed_setup", lambda: Path("points"))
+    for there, per_blob in (("ckzg", 7), (None, work.VERIFY_NS)):
+        work.verify_ns.cache_clear()
+        monkeypatch.setattr(work, "find_spec", lambda name, there=there: name if name == there else None)
+        for _ in range(2):
+            assert (blob_costs(block, np.zeros(6)) == per_blob * blob_counts(block)).all()
+    assert len(calls) == 1
+    work.verify_ns.cache_clear()
+    assert (blob_costs(pn.generate(n_tx=3), [1, 2, 3]) == [1, 2, 3]).all()
+    assert len(calls) == 1
 
 
 def test_costs_that_cannot_be_meant_are_refused() -> None:

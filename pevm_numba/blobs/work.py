@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -16,10 +17,10 @@ from ..errors import BlockError, PevmError
 from ..evm.block import AnyBlock, EvmBlock, need_block
 from ..schedule.costs import costs
 
-__all__ = ["VERIFY_NS", "KzgTimes", "blob_costs", "blob_counts", "blob_fee_caps", "measure_kzg"]
+__all__ = ["VERIFY_NS", "KzgTimes", "blob_costs", "blob_counts", "blob_fee_caps", "measure_kzg", "verify_ns"]
 
 #: Nanoseconds that verifying a blob in a batch of six takes one core: `measure_kzg` with c-kzg-4844 2.1.8 gave 1.36 to
-#: 1.46 ms on an Intel Xeon (1.9 ms alone). A constant, so that the same blocks give the same schedules everywhere.
+#: 1.46 ms on an Intel Xeon (1.9 ms alone). For machines without that library, and for the same schedules everywhere.
 VERIFY_NS: Final = 1_400_000
 #: Bytes of a field element, and field elements of a blob.
 _ELEMENT, _ELEMENTS = 32, 4096
@@ -90,16 +91,17 @@ def _column(block: Any, name: str) -> NDArray[Any]:
     return block.meta[name].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
 
 
-def blob_costs(block: AnyBlock, cost: ArrayLike, *, per_blob: float = VERIFY_NS) -> NDArray[np.float64]:
+def blob_costs(block: AnyBlock, cost: ArrayLike, *, per_blob: float | None = None) -> NDArray[np.float64]:
     """Costs of a block's transactions with the work of verifying their blobs, to be given as ``cost`` to schedules.
 
     Parameters
     ----------
     block : Block or EvmBlock
     cost : (n_tx,) integers or floats
-        Of executing each, as `transaction_costs` has them; 0 for the verification alone.
-    per_blob : float
-        Of one blob, in the unit of `cost`; the default is in nanoseconds, see `VERIFY_NS`.
+        Of executing each, as `transaction_costs` has them.
+    per_blob : float, optional
+        Of one blob, in the unit of `cost`; default `verify_ns()`, in nanoseconds: measured here once, if that can be. Give
+        `VERIFY_NS` for the same costs everywhere.
 
     Returns
     -------
@@ -123,7 +125,22 @@ def blob_costs(block: AnyBlock, cost: ArrayLike, *, per_blob: float = VERIFY_NS)
     [250.0, 200.0, 250.0, 250.0, 100.0, 100.0]
     """
     counts = blob_counts(block)
-    return costs(cost, len(counts)) + door.real("per_blob", per_blob, 0.0, 1e15) * counts
+    weight = costs(cost, len(counts))
+    if per_blob is None:
+        per_blob = verify_ns() if counts.any() else 0.0
+    return weight + door.real("per_blob", per_blob, 0.0, 1e15) * counts
+
+
+@cache
+def verify_ns() -> float:
+    """Nanoseconds that verifying a blob in a batch of six takes here: measured once in a process, or `VERIFY_NS`.
+
+    Notes
+    -----
+    It is measured, in some four seconds, where c-kzg-4844 and the points of the ceremony are installed.
+    """
+    can = find_spec("ckzg") is not None and _installed_setup() is not None
+    return measure_kzg().per_blob_ns if can else float(VERIFY_NS)
 
 
 # -------------------------------------------------------------------- measuring
@@ -217,9 +234,17 @@ def _setup_path(given: str | Path | None) -> Path:
         if not path.is_file():
             raise BlockError(f"trusted_setup = {door.shown(str(given))}: must be a file")
         return path
+    found = _installed_setup()
+    if found is not None:
+        return found
+    raise PevmError('measuring needs the points of the ceremony: trusted_setup=FILE, or pip install "pevm-numba[blobs]"')
+
+
+def _installed_setup() -> Path | None:
+    """The file of points that some package has."""
     for package, inside in _SETUPS:
         spec = find_spec(package)
         for folder in (spec.submodule_search_locations or []) if spec else []:
             if (Path(folder) / inside).is_file():
                 return Path(folder) / inside
-    raise PevmError('measuring needs the points of the ceremony: trusted_setup=FILE, or pip install "pevm-numba[blobs]"')
+    return None
