@@ -16,6 +16,7 @@ REQUIRED: Final = ("numba", "llvmlite", "numpy", "scipy", "pyarrow", "rich", "ty
 #: What each extra brings; pandas is none, but results become data frames with it.
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "access": ("rlp",),
+    "blobs": ("ckzg", "eth-account"),
     "evm": ("coincurve", "cryptography", "mclbn256", "py-arkworks-bls12381"),
     "distributed": ("dask", "fsspec"),
     "docs": ("sphinx", "furo", "myst-parser", "numpydoc"),
