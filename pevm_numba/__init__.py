@@ -38,6 +38,16 @@ if TYPE_CHECKING:
     from .blobs.work import blob_counts as blob_counts
     from .block import Block as Block
     from .block import Header as Header
+    from .dispute.agreement import Agreement as Agreement
+    from .dispute.commitment import Commitment as Commitment
+    from .dispute.commitment import commit as commit
+    from .dispute.faults import faulty_party as faulty_party
+    from .dispute.game import play as play
+    from .dispute.game import replay as replay
+    from .dispute.transcript import Transcript as Transcript
+    from .dispute.transcript import Verdict as Verdict
+    from .dispute.verify import StepProof as StepProof
+    from .dispute.verify import verify_step as verify_step
     from .engines.engine import Engine as Engine
     from .errors import PevmError as PevmError
     from .evm.block import EvmBlock as EvmBlock
@@ -130,6 +140,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AccessSets": "access.sets",
     "AccountChanges": "access.eip7928",
+    "Agreement": "dispute.agreement",
     "BlobBlock": "blobs.building",
     "BlobParameters": "evm.forks",
     "BlobSimulation": "blobs.simulation",
@@ -139,6 +150,7 @@ _HOMES = {
     "Bounds": "schedule.bounds",
     "BuiltBlock": "schedule.building",
     "ChainStep": "execute.chain",
+    "Commitment": "dispute.commitment",
     "DelayedStore": "storage.delayed",
     "Dependencies": "schedule.dependencies",
     "EdgeKind": "schedule.dependencies",
@@ -167,14 +179,17 @@ _HOMES = {
     "StateChange": "keys",
     "StateStore": "storage.base",
     "Status": "machine.ops",
+    "StepProof": "dispute.verify",
     "Store": "storage.store",
     "StoreMetrics": "storage.latency",
     "StoreReport": "storage.checking",
     "Survey": "survey.result",
     "Timeline": "schedule.timeline",
+    "Transcript": "dispute.transcript",
     "TxTimes": "execute.result",
     "Unequal": "execute.difference",
     "Unlike": "storage.checking",
+    "Verdict": "dispute.transcript",
     "access_sets": "access.oracles",
     "accuracy": "access.quality",
     "ask_layouts": "access.asking",
@@ -189,6 +204,7 @@ _HOMES = {
     "built_in_patterns": "access.pattern_library",
     "check_blob_transaction": "blobs.rules",
     "check_schedule": "schedule.check",
+    "commit": "dispute.commitment",
     "compare": "schedule.simulate",
     "compare_stores": "storage.checking",
     "conflict_counts": "schedule.conflicts",
@@ -198,6 +214,7 @@ _HOMES = {
     "excess_at_fee": "blobs.market",
     "execute": "execute.run",
     "fake_exponential": "blobs.market",
+    "faulty_party": "dispute.faults",
     "gas_schedule": "machine.gas",
     "generate": "generate",
     "generate_evm": "evm.workloads",
@@ -210,6 +227,7 @@ _HOMES = {
     "optimal_makespan": "schedule.exact",
     "optimal_waves": "schedule.exact",
     "optimality": "schedule.optimality",
+    "play": "dispute.game",
     "predict": "access.prediction",
     "put_before": "storage.world",
     "put_world": "storage.world",
@@ -223,6 +241,7 @@ _HOMES = {
     "read_schedule": "io.schedule_file",
     "read_survey": "survey.result",
     "read_world": "storage.world",
+    "replay": "dispute.game",
     "run_chain": "execute.chain",
     "schedule": "schedule.policies",
     "select": "access.view",
@@ -235,6 +254,7 @@ _HOMES = {
     "to_arrow": "tabular",
     "to_pandas": "tabular",
     "transaction_costs": "execute.costs",
+    "verify_step": "dispute.verify",
     "verify_store": "storage.checking",
     "versions": "versions",
     "write_blocks": "io.files",

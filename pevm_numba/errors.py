@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "AccessListError", "BlockError", "ExecutionError", "FileFormatError", "PevmError", "ScheduleError", "StoreError",
-    "TooLargeError", "UsageError",
+    "AccessListError", "BlockError", "DisputeError", "ExecutionError", "FileFormatError", "PevmError", "ScheduleError",
+    "StoreError", "TooLargeError", "UsageError",
 ]  # fmt: skip
 
 
@@ -18,6 +18,10 @@ class BlockError(PevmError, ValueError):
 
 class AccessListError(PevmError, ValueError):
     """A block access list does not say what its block does; the message names transaction, key, and the two values."""
+
+
+class DisputeError(PevmError, ValueError):
+    """A proof, a move or a transcript of a dispute breaks a rule; the message names the part, its value and the rule."""
 
 
 class FileFormatError(BlockError):

@@ -38,9 +38,11 @@ STAGES = [
         "inspection", "console", "screens",
     ),
     ("survey",),
+    ("dispute",),
     (
         "bench", "commands", "commands_execute", "commands_evm", "commands_access", "commands_blobs", "commands_state",
-        "cli_options", "cli_access", "cli_blobs", "cli_state", "cli_survey", "commands_survey", "cli", "__main__",
+        "cli_options", "cli_access", "cli_blobs", "cli_state", "cli_survey", "commands_survey", "cli_dispute",
+        "commands_dispute", "cli", "__main__",
         "plot/pictures", "plot/gallery",
     ),
 ]
@@ -101,7 +103,7 @@ def test_only_jit_names_numba_options() -> None:
 def test_only_the_machine_its_kernels_and_makers_of_blocks_know_opcodes() -> None:
     allowed = (
         "machine", "_kernels", "io", "generate", "door", "joining", "programs", "parts", "block", "inspection", "__init__",
-        "workload", "bench",
+        "workload", "bench", "dispute",
     )  # fmt: skip
     for module in MODULES:
         text = (PACKAGE / f"{module}.py").read_text()

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from .control import CONTROL_CELLS, POLL_BLOCKS, stopped
 from .jit import DISABLED, U64, kernel
 
-__all__ = ["LANES", "RATE", "emit_permutation", "hash_all", "hash_groups", "load_lane", "permute_plainly"]
+__all__ = ["LANES", "RATE", "emit_permutation", "hash_all", "hash_groups", "load_lane", "permute_lanes", "permute_plainly"]
 
 #: Bytes absorbed per permutation.
 RATE = 136
@@ -117,7 +117,7 @@ def emit_permutation(builder, base, kind):
 
 if DISABLED:
 
-    def _permute(state):
+    def permute_lanes(state):
         """Keccak-f[1600] on every column of state (25, LANES), with NumPy."""
         a = [state[i].copy() for i in range(25)]
 
@@ -132,7 +132,7 @@ if DISABLED:
 else:
 
     @intrinsic
-    def _permute(typingctx, state):
+    def permute_lanes(typingctx, state):
         """Keccak-f[1600] on every column of state, a C-contiguous (25, LANES) uint64 array, in place."""
         sig = types.void(state)
 
@@ -197,7 +197,7 @@ def hash_groups(start, stop, hashing, sponge, control):
                         tail |= U64(data[at + 8 * whole + b]) << U64(8 * b)
                     sponge[whole, j] ^= tail
                     sponge[16, j] ^= U64(0x8000000000000000)
-            _permute(sponge)
+            permute_lanes(sponge)
         for j in range(used):
             for i in range(4):
                 digests[members[first + j], 3 - i] = _swap(sponge[i, j])

@@ -12,18 +12,18 @@ from numba.extending import intrinsic
 from .jit import DISABLED, U64, kernel
 from .keccak import RATE, emit_permutation, load_lane, permute_plainly
 
-__all__ = ["hash_bytes", "hash_many"]
+__all__ = ["hash_bytes", "hash_many", "permute_one"]
 
 if DISABLED:
 
-    def _permute(state):
+    def permute_one(state):
         """Keccak-f[1600] on 25 lanes, with Python's integers."""
         state[:] = permute_plainly([int(lane) for lane in state])
 
 else:
 
     @intrinsic
-    def _permute(typingctx, state):
+    def permute_one(typingctx, state):
         """Keccak-f[1600] on state, a C-contiguous (25,) uint64 array, in place."""
 
         def codegen(context, builder, signature, args):
@@ -43,7 +43,7 @@ def hash_bytes(data, start, stop, state):
     while stop - at >= RATE:
         for i in range(17):
             state[i] ^= load_lane(data, at + 8 * i)
-        _permute(state)
+        permute_one(state)
         at += RATE
     whole = (stop - at) >> 3
     for i in range(whole):
@@ -54,7 +54,7 @@ def hash_bytes(data, start, stop, state):
         tail |= U64(data[at + b]) << U64(8 * b)
     state[whole] ^= tail
     state[16] ^= U64(0x8000000000000000)
-    _permute(state)
+    permute_one(state)
 
 
 @kernel(bare=True)
