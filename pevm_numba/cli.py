@@ -11,6 +11,7 @@ import typer
 from . import console as con
 from .cli_access import access
 from .cli_blobs import blobs
+from .cli_dispute import dispute
 from .cli_options import Compile, EngineName, Fork, Group, Input, Number, Prestate, Verbose, hinting
 from .cli_state import state
 from .cli_survey import survey
@@ -286,6 +287,7 @@ evm = typer.Typer(
     help="Real blocks on the EVM.",
 )  # fmt: skip
 app.command()(survey)
+app.command()(dispute)
 app.add_typer(evm, name="evm")
 app.add_typer(access, name="access")
 app.add_typer(blobs, name="blobs")

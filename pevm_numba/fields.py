@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .fields_access import ACCESS_TABLES
+from .fields_dispute import DISPUTE_TABLES
 from .fields_engines import ENGINE_TABLES
 from .fields_storage import STORAGE_TABLES
 from .fields_survey import SURVEY_TABLES
@@ -388,4 +389,5 @@ TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
     **STORAGE_TABLES,
     **SURVEY_TABLES,
     **ENGINE_TABLES,
+    **DISPUTE_TABLES,
 }

@@ -62,6 +62,9 @@ SUBJECTS: Final = (
         ("access.asking", "access.pattern_library", "access.patterns", "access.prediction", "io.pattern_file"),
     ),
     Subject("survey", "Many blocks", "One analysis over thousands; see [Thousands of blocks](../../survey.md).", ("survey",)),
+    Subject(
+        "disputes", "Disputes", "Commitments to an execution, games about it; see [Disputes](../../dispute.md).", ("dispute",)
+    ),
     Subject("results", "Tables, versions", "Results for other tools, and what there is to run on.", ("tabular", "versions")),
     Subject("state", "State", "Stores of state; see [State that lasts](../../storage.md).", ("storage", "io.state_file")),
 )  # fmt: skip
@@ -71,6 +74,8 @@ MODULES: Final = {
     "plot": "Pictures, with the extra `plot`.",
     "survey.metrics": "What a survey tells of each block.",
     "errors": "Every error that the package raises on purpose.",
+    "dispute.proofs": "Merkle proofs: of a value, or that there is none.",
+    "dispute.steps": "One step of the machine, as both parties and the referee take it.",
     "machine.spec": "The micro-op machine in plain Python: what all kernels are tested against.",
     "blobs.market": "Prices of blob gas, from block to block.",
     "blobs.rules": "When a block may have a blob transaction.",

@@ -280,6 +280,25 @@ def engines_command(
     run(Request(path, ceiling, n, rounds, wasm, seed), json, _page(html))
 
 
+@app.command("dispute")
+def dispute_command(
+    path: Annotated[Path | None, typer.Argument(help="A block, instead of the preset.")] = None,
+    number: Annotated[int | None, typer.Option(help="Which, if there are several.")] = None,
+    preset: Annotated[str, typer.Option(help="Generated block.")] = "large",
+    games: Annotated[int, typer.Option(help="Games about each kind of fault.")] = 4,
+    rounds: Annotated[int, typer.Option(help="Times of committing are medians of so many.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the block, and of the faults.")] = 42,
+    json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
+    html: _Html = None,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Log; twice for more.")] = 0,
+) -> None:
+    """Commitments to a block: what they cost; and disputes about it, each won by the honest party: rounds, time, bytes."""
+    con.log_to_stderr(verbose)
+    from .dispute import Request, run
+
+    run(Request(path, number, preset, games, rounds, seed), json, _page(html))
+
+
 @app.command("optimum")
 def optimum_command(
     path: Annotated[Path | None, typer.Argument(help="Also the blocks of this file or folder.")] = None,

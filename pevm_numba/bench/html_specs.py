@@ -203,6 +203,8 @@ _SPECS: Final[dict[str, Spec]] = {
             log=True, one="",
         ),
     ),
+    "commitment": Spec(("source",)),
+    "game": Spec(("source", "kind")),
     "scaling": Spec(
         ("case", "work_us", "executor", "workers"), ("predicted", "measured", "low", "high"),
         chart=_over("Predicted speed-up", ("case", "work_us", "workers"), "executor", "predicted", bound="bound"),

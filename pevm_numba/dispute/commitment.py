@@ -34,15 +34,15 @@ def claim_rows(roots: NDArray[np.uint8], result: Execution, order: NDArray[np.in
     """(n_tx, 129) uint8: messages of the claims, without their links."""
     rows = np.zeros((len(order), _ROW), np.uint8)
 
-    def put(start: int, values: NDArray[np.generic], kind: str) -> None:
-        raw = np.ascontiguousarray(values.astype(kind)).view(np.uint8).reshape(len(order), -1)
-        rows[:, start : start + raw.shape[1]] = raw
+    def put(start: int, size: int, values: NDArray[np.generic], kind: str) -> None:
+        raw = np.ascontiguousarray(values.astype(kind)).view(np.uint8)
+        rows[:, start : start + size] = raw.reshape(len(order), size)
 
     rows[:, 0], rows[:, 40:72], rows[:, 72] = Tag.CLAIM, roots, result.status[order]
-    put(73, result.gas_used[order], ">i8")
-    put(81, result.refund[order], ">i8")
-    put(89, result.output[order][:, ::-1], ">u8")
-    put(121, result.digest[order], ">u8")
+    put(73, 8, result.gas_used[order], ">i8")
+    put(81, 8, result.refund[order], ">i8")
+    put(89, 32, result.output[order][:, ::-1], ">u8")
+    put(121, 8, result.digest[order], ">u8")
     return rows
 
 

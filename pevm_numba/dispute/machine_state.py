@@ -64,7 +64,7 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """As an object of JSON; numbers over 53 bits as hexadecimal text."""
         return {
-            "status": self.status, "gas_used": self.gas_used, "refund": self.refund,
+            "status": int(self.status), "gas_used": self.gas_used, "refund": self.refund,
             "output": wire.hexed(self.output.to_bytes(32, "big")), "digest": wire.hexed(self.digest.to_bytes(8, "big")),
         }  # fmt: skip
 
@@ -134,7 +134,7 @@ class MachineState:
 
     def to_json(self) -> dict[str, Any]:
         """As an object of JSON."""
-        plain = {name: getattr(self, name) for name in ("phase", "pc", "gas_left", "depth")}
+        plain = {name: int(getattr(self, name)) for name in ("phase", "pc", "gas_left", "depth")}
         return plain | {name: wire.hexed(getattr(self, name)) for name in _DIGESTS} | {"outcome": self.outcome.to_json()}
 
     @classmethod
