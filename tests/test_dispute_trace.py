@@ -253,8 +253,10 @@ def test_a_machine_out_of_range_is_refused() -> None:
 @given(programs(pool(6)))
 @settings(max_examples=100)
 def test_ops_are_read_back_from_their_bytes(program: list[tuple[Any, ...]]) -> None:
-    block = Block.from_programs([program])
-    for op in block.to_programs()[0]:
+    block = Block.from_programs([[("NOOP", 1)], program])
+    ops = block.to_programs()[1]
+    assert AgreedBlock(block).ops_of(1) == [op_bytes(op) for op in ops]
+    for op in ops:
         code, key, argument = op_of(op_bytes(op))
         assert code is op[0]
         if code.takes_key:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import door
+from .._kernels import keccak_bytes as _hashing
 from .._kernels import merkle as _k
 from .._kernels.jit import inputs
 from ..block import Block
@@ -15,12 +18,16 @@ from ..evm.hashing import keccak, keccak_many
 from ..machine.gas import GasSchedule, gas_schedule
 from .agreement import Agreement
 from .hashing import EMPTY, Tag, tagged
-from .machine_state import TxHeader, op_bytes
+from .machine_state import TxHeader
+from .op_table import op_table
 from .proofs import Proof, index_path
 from .state_tree import StateTree, key_paths
 from .tree import Tree
 
 __all__ = ["AgreedBlock"]
+
+#: Bytes of a leaf before its value: what it is, and its path.
+_HEAD: Final = len(tagged(Tag.LEAF, bytes(32)))
 
 
 def _forest(indptr: NDArray[np.int64], paths: NDArray[np.uint8], digests: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -31,15 +38,19 @@ def _forest(indptr: NDArray[np.int64], paths: NDArray[np.uint8], digests: NDArra
     return roots.view(np.uint8)
 
 
-def _list_roots(indptr: NDArray[np.int64], values: list[bytes]) -> NDArray[np.uint8]:
-    """Root of the tree of each list values[indptr[t]:indptr[t + 1]], in which positions are the paths."""
-    index = np.arange(len(values)) - np.repeat(indptr[:-1], np.diff(indptr))
-    paths = np.zeros((len(values), 32), np.uint8)
+def _list_roots(indptr: NDArray[np.int64], ends: NDArray[np.int64], data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Root of the tree of each list of items indptr[t]:indptr[t + 1], in which positions are the paths.
+
+    Item i is ``data[ends[i]:ends[i + 1]]`` after `_HEAD` zero bytes, which become the head of its leaf.
+    """
+    n = len(ends) - 1
+    paths = np.zeros((n, 32), np.uint8)
+    index = np.arange(n) - np.repeat(indptr[:-1], np.diff(indptr))
     paths[:, 24:] = index.astype(">u8").view(np.uint8).reshape(-1, 8)
-    raw = paths.tobytes()
-    head = tagged(Tag.LEAF, b"")
-    leaves = keccak_many([head + raw[32 * i : 32 * i + 32] + value for i, value in enumerate(values)])
-    return _forest(indptr, paths, np.frombuffer(b"".join(leaves), np.uint8).reshape(-1, 32))
+    data[ends[:-1, None] + np.arange(8, _HEAD)] = paths
+    digests = np.empty((n, 4), np.uint64)
+    _hashing.hash_many(*inputs(data, ends), np.empty(25, np.uint64), digests)
+    return _forest(indptr, paths, digests.view(np.uint8))
 
 
 class AgreedBlock:
@@ -72,13 +83,13 @@ class AgreedBlock:
         every = np.arange(block.n_tx, dtype=np.int32)
         self.order = every if order is None else door.permutation("order", order, block.n_tx)
         self.paths = key_paths(block)
-        self._ops = [[op_bytes(op) for op in program] for program in block.to_programs()]
+        self._op_ends, self._op_data = op_table(block, _HEAD)
         self._headers = self._make_headers()
 
     def _make_headers(self) -> list[TxHeader]:
         """By block position."""
         block = self.block
-        programs = _list_roots(block.op_indptr, [data for program in self._ops for data in program])
+        programs = _list_roots(block.op_indptr, self._op_ends, self._op_data)
         warm, is_key = self._warm_roots(), block.list_entry >= 0
         totals = np.concatenate([[0], np.cumsum(is_key)])
         keys = totals[block.list_indptr[1:]] - totals[block.list_indptr[:-1]]
@@ -107,8 +118,9 @@ class AgreedBlock:
     def agreement(self) -> Agreement:
         """What a referee knows."""
         n_tx = self.block.n_tx
-        values = [self._headers[t].encode() for t in self.order.tolist()]
-        root = _list_roots(np.array([0, n_tx], np.int64), values)[0].tobytes() if n_tx else EMPTY
+        rows = np.frombuffer(b"".join(bytes(_HEAD) + self._headers[t].encode() for t in self.order.tolist()), np.uint8)
+        ends = np.arange(n_tx + 1, dtype=np.int64) * (len(rows) // max(1, n_tx))
+        root = _list_roots(np.array([0, n_tx], np.int64), ends, rows.copy())[0].tobytes() if n_tx else EMPTY
         return Agreement(n_tx, self.prices, self.before.root, root)
 
     @cached_property
@@ -134,7 +146,9 @@ class AgreedBlock:
 
     def ops_of(self, tx: int) -> list[bytes]:
         """Its ops."""
-        return self._ops[tx]
+        first, last = int(self.block.op_indptr[tx]), int(self.block.op_indptr[tx + 1])
+        ends = self._op_ends[first : last + 1].tolist()
+        return [self._op_data[start + _HEAD : stop].tobytes() for start, stop in itertools.pairwise(ends)]
 
     def warm_of(self, tx: int) -> Tree:
         """Tree of the keys that its access list names."""

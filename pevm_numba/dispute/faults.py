@@ -348,7 +348,7 @@ def faulty_party(commitment: Commitment, kind: str, *, seed: int = 0, position: 
     --------
     >>> import pevm_numba as pn
     >>> made = pn.commit(pn.execute(pn.generate("small"), "serial", record="changes"))
-    >>> faulty_party(made, "stale-read").commitment.digest != made.digest
+    >>> faulty_party(made, "extra-write").commitment.digest != made.digest
     True
     """
     door.instance("commitment", commitment, Commitment)
