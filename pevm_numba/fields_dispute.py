@@ -35,7 +35,7 @@ DISPUTE_TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "games": ("", "played, the honest party on either side in turn"),
             "won": ("", "of these, by the honest party"),
             "rounds_high": ("rounds", "most that a game took"),
-            "rounds_bound": ("rounds", "least bound of a game minus its rounds, added to rounds_high: not below it"),
+            "rounds_spare": ("rounds", "least by which a game stayed below ceil(log2 n_tx) + ceil(log2 n_ops) + 2"),
             "seconds": ("s", "from the last claims to the verdict, both parties' answers included, median"),
             "seconds_high": ("s", "most"),
             "proof_bytes": ("bytes", "longest proof of a step; null if no game came to one"),

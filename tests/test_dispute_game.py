@@ -16,6 +16,7 @@ from test_dispute_trace import committed
 from test_machine import BALANCE, SLOT
 
 import pevm_numba as pn
+from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.block import Block
 from pevm_numba.dispute import game as games
 from pevm_numba.dispute.commitment import Commitment, commit
@@ -27,6 +28,8 @@ from pevm_numba.errors import BlockError, DisputeError
 from pevm_numba.execute.run import execute
 
 A, B = (1, 0, 0), (2, 0, 0)
+
+pytestmark = pytest.mark.skipif(DISABLED, reason="thousands of moves, each of hundreds of hashes")
 
 
 def contended(n_tx: int = 20, seed: int = 42) -> Block:

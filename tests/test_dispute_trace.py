@@ -17,6 +17,7 @@ from strategies import blocks, pool, programs
 from test_machine import ALL_OPS, BALANCE, SLOT
 
 import pevm_numba as pn
+from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.block import Block
 from pevm_numba.dispute.agreed import AgreedBlock
 from pevm_numba.dispute.agreement import Agreement
@@ -183,6 +184,7 @@ def refused(agreement: Agreement, position: int, before: bytes, value: Any) -> b
     return False
 
 
+@pytest.mark.skipif(DISABLED, reason="thousands of proofs, each of dozens of hashes")
 @pytest.mark.parametrize("step", range(6))
 def test_a_proof_with_any_other_bit_or_part_is_refused(step: int) -> None:
     program = [("SLOAD", SLOT), ("SSTORE", SLOT, "TOP"), ("CREDIT", BALANCE, 2), ("KECCAK", b"payload")]

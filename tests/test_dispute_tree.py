@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from strategies import words
 
 from pevm_numba import programs
+from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.dispute import hashing
 from pevm_numba.dispute.hashing import EMPTY, key_path, leaf_hash, node_hash, stack_hash, tagged
 from pevm_numba.dispute.proofs import EMPTY_PROOF, Proof, bit_of, first_difference, index_path
@@ -108,6 +109,7 @@ def test_a_proof_of_absence_must_be_on_the_way() -> None:
                 tree.prove(path).check(tree.root, absent)
 
 
+@pytest.mark.skipif(DISABLED, reason="thousands of hashes for each proof")
 @given(item_dicts(8).filter(bool), near_paths(), st.data())
 @settings(max_examples=60)
 def test_every_changed_bit_of_a_proof_is_refused(items: Items, path: bytes, data) -> None:
