@@ -136,7 +136,7 @@ def fields_page() -> str:
     Examples
     --------
     >>> print(fields_page().splitlines()[-1])
-    | `verified` |  | state, gas and refunds equal to the reference's, and all ways equal |
+    | `verified` |  | the honest party won every game, within the bound; each was judged anew from its transcript |
     """
     head = (
         "# Fields of a measurement\n\n"

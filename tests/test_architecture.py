@@ -34,9 +34,8 @@ STAGES = [
     ("blobs",),
     ("io",),
     (
-        "fields_access", "fields_dispute", "fields_engines", "fields_storage", "fields_survey", "fields", "metrics", "versions",
-        "plot",
-        "inspection", "console", "screens",
+        "fields_access", "fields_dispute", "fields_engines", "fields_storage", "fields_survey", "fields", "metrics",
+        "versions", "plot", "inspection", "console", "screens",
     ),
     ("survey",),
     ("dispute",),

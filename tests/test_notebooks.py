@@ -70,7 +70,7 @@ def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, request):
     few = {"PEVM_NUMBA_EVERY": "8"}  # the study takes all blocks, and minutes, otherwise
     env = os.environ | few | {"PYTHONPATH": paths, "IPYTHONDIR": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, str(script), str(path)], env=env, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, str(script), str(path)], env=env, capture_output=True, text=True, timeout=1500, check=False
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert "Traceback" not in done.stdout
