@@ -294,7 +294,7 @@ CACHED = """
 import pevm_numba as pn
 from pevm_numba._kernels import jit
 block = pn.generate(n_tx=400, key_space=30, conflict_ratio=0.7)
-pn.execute(block, "dataflow", workers=2)  # which optimistic gives up for where threads are late: in one run, and not in another
+pn.execute(block, "dataflow", workers=2)  # what optimistic falls back on where threads are late, in some runs only
 pn.execute(block, "optimistic", workers=2).check_equal(pn.execute(block, "serial"))
 print(jit.was_compiled())
 """
