@@ -39,7 +39,7 @@ ENGINE_TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "tokens": ("", "of a shape, median: reads, stores, where words come from, what is added"),
             "compile_ms": ("ms", "from tokens to an object file or module, median"),
             "compile_ms_high": ("ms", "most"),
-            "load_ms": ("ms", "making an object file callable, mean"),
+            "load_ms": ("ms", "making an object file callable, mean; null for wasm, which instantiates for each workspace"),
             "code_bytes": ("bytes", "of the object file, or the serialised module, median"),
             "saved_ns_per_tx": ("ns", "interpreter's time a transaction - the engine's, ungrouped"),
             "break_even_tx": ("transactions", "of one shape, after which compiling it is paid for; null if never"),

@@ -24,11 +24,11 @@ from pevm_numba._kernels.context import Code
 from pevm_numba._kernels.control import POLL_FEW
 from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.block import Block
-from pevm_numba.engines import engine as engine_module
 from pevm_numba.engines import native, shapes
-from pevm_numba.engines.attached import JIT_COSTS, NATIVE
-from pevm_numba.engines.engine import MOST_BREAK_EVEN, Costs, Engine, worth_it
-from pevm_numba.engines.native import NativeCode
+from pevm_numba.engines.attached import JIT_COSTS, Jit
+from pevm_numba.engines.engine import Engine
+from pevm_numba.engines.native import LOADED, NativeCode
+from pevm_numba.engines.paying import MOST_BREAK_EVEN, Costs, Met
 from pevm_numba.engines.shapes import MOST_TOKENS, by_shape, shapes_of
 from pevm_numba.errors import BlockError, ExecutionError, PevmError
 from pevm_numba.execute.micro_ops import JOBS
@@ -125,11 +125,13 @@ def test_what_leaves_no_trace_is_no_part_of_a_shape() -> None:
     assert [found.spelled(i) for i in range(2)] == spelled
 
 
-def test_shapes_of_equal_hash_length_are_compared_token_by_token() -> None:
-    """Every pair of shapes in a large block differs, so none was taken for another."""
-    found = pn.shapes(generate("large"))
-    names = [found.spelled(i) for i in range(len(found.tokens))]
-    assert len(set(names)) == len(names) > 200
+def test_hundreds_of_shapes_are_told_apart() -> None:
+    block = generate("large", n_tx=1500)
+    found, code = pn.shapes(block), program_of(block).code
+    wanted = [tuple(naive_shape(rows_of(code, t))[0]) for t in range(block.n_tx)]
+    numbers = {tokens: i for i, tokens in enumerate(dict.fromkeys(wanted))}
+    assert found.shape.tolist() == [numbers[tokens] for tokens in wanted]
+    assert len(numbers) > 150
 
 
 def test_longer_shapes_than_the_most_are_left_to_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,18 +160,24 @@ def test_grouping_moves_transactions_within_their_wave_only(n: int, n_waves: int
 
 
 @compiling
-@given(blocks(max_tx=6, max_ops=7), st.sampled_from(ENGINES), st.sampled_from(list(JOBS)), st.booleans(), st.booleans())
-@settings(max_examples=1000 if SOAK else 60)
+@given(blocks(max_tx=6, max_ops=7), st.sampled_from(("interpreter", *ENGINES)), st.sampled_from(list(JOBS)), st.data())
+@settings(max_examples=1000 if SOAK else 80)
 def test_every_engine_and_executor_leave_what_the_specification_leaves(
-    block: Block, engine: Any, executor: str, group: bool, timed: bool
+    block: Block, engine: Any, executor: str, data: st.DataObject
 ) -> None:
+    group, timed, threads = (data.draw(st.booleans()) for _ in range(3))
+    order = data.draw(st.none() | st.permutations(range(block.n_tx)))
+    waves = None if order is None else [[t] for t in order]
+    plan = None if waves is None else pn.Schedule.from_waves("any", waves, order)
+    chosen = Engine(engine, "paying" if engine == "interpreter" else "all", group)
     with pytest.MonkeyPatch.context() as patch:
-        force_threads(patch)
-        chosen = Engine(engine, "all", group)
-        result = check(block, executor, engine=chosen, workers=2, record="times" if timed else None)
-    expected = int((pn.shapes(block).shape >= 0).sum())
-    if not result.counters["fallback"] and executor != "dataflow":
-        assert result.counters["compiled"] == expected
+        if threads:
+            force_threads(patch)
+        result = check(
+            block, executor, order, engine=chosen, workers=2, schedule=plan, record="times" if timed else None
+        )
+    expected = 0 if engine == "interpreter" else int((pn.shapes(block).shape >= 0).sum())
+    assert result.counters["compiled"] == expected
 
 
 STORES = [
@@ -219,6 +227,38 @@ def test_batches_longer_than_one_call_takes_and_a_schedule_s_own_order(engine: A
 
 
 @compiling
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_call_of_more_transactions_than_a_batch_holds(engine: Any) -> None:
+    """One wave with too little work to be shared out is one call."""
+    block = Block.from_programs([[("SLOAD", (1, 0, i))] for i in range(300)], {(1, 0, i): i for i in range(300)})
+    result = execute(block, "waves", engine=Engine(engine, "all"), workers=2)
+    assert (result.counters["parallel_waves"], result.counters["compiled"]) == (0, 300)
+    result.check_equal(execute(block, "serial"))
+
+
+@pytest.mark.parametrize("executor", list(JOBS))
+def test_a_small_block_on_a_schedule_of_its_own_order_is_grouped_within_it(executor: str) -> None:
+    """Where dataflow leaves a block to the serial executor, that follows the schedule, too."""
+    block = Block.from_programs([[("SSTORE", A, 1)], [("SSTORE", A, 2)]])
+    plan = pn.Schedule.from_waves("backwards", [[1], [0]], [1, 0])
+    check(block, executor, [1, 0], schedule=plan, workers=2, engine=Engine(group=True))
+
+
+def test_groups_are_those_of_the_waves_at_hand() -> None:
+    """The same order with other boundaries, on one job."""
+    block = Block.from_programs([
+        [("SSTORE", A, 1)], [("CREDIT", FEE, 2)], [("CREDIT", FEE, 3), ("CREDIT", FEE, 3)], [("SSTORE", B, 1)],
+        [("SLOAD", FEE)],
+    ])  # fmt: skip
+    job = JOBS["waves"](block, workers=2, engine=Engine(group=True))
+    for waves in ([[0, 1, 2, 3], [4]], [[0, 1, 2], [3, 4]], [[0, 1, 2, 3], [4]]):
+        job.schedule = pn.Schedule.from_waves("given", waves, list(range(5)))
+        job.plan()
+        job.reset()
+        job.collect(*job.run()).check_equal(execute(block, "serial"))
+
+
+@compiling
 def test_a_job_runs_again_and_again_and_a_schedule_may_be_set_anew() -> None:
     block = generate("small", pattern="zipf")
     for engine in ENGINES:
@@ -259,39 +299,66 @@ def test_a_real_block_on_every_executor_with_both_engines() -> None:
 # ------------------------------------------------------------------- the rule
 
 
-@pytest.fixture
-def nothing_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No transactions have come yet."""
-    monkeypatch.setattr(engine_module, "_met", engine_module.Counter())
-
-
-COSTS = Costs(compile_ns=1000.0, compile_token_ns=0.0, load_ns=100.0, saved_ns=10.0, saved_token_ns=0.0)
+COSTS = Costs(1000.0, 0.0, 0.0, load_ns=100.0, saved_ns=10.0, saved_token_ns=0.0)
 
 
 def one_shape(n: int) -> shapes.Shapes:
     return pn.shapes(Block.from_programs([[("SLOAD", A)]] * n))
 
 
-def test_a_shape_is_compiled_once_its_transactions_have_paid_for_it(nothing_met: None) -> None:
-    assert [worth_it(one_shape(n), COSTS, [False]).tolist() for n in (60, 39, 1)] == [[False], [False], [True]]
+def never(_: bytes) -> bool:
+    return False
 
 
-def test_what_is_kept_pays_sooner(nothing_met: None) -> None:
-    assert worth_it(one_shape(10), COSTS, [True]).tolist() == [True]
+def test_a_shape_is_compiled_once_its_transactions_have_paid_for_it() -> None:
+    met = Met()
+    found = []
+    for n in (60, 39, 1):
+        found.append(len(met.paying(one_shape(n), COSTS, never)))
+        met.add(one_shape(n))
+    assert found == [0, 0, 1]
 
 
-def test_a_shape_that_takes_too_many_transactions_is_never_compiled(nothing_met: None) -> None:
-    never = Costs(1000.0, 0.0, 1000.0, 1000.0 / (MOST_BREAK_EVEN + 1), 0.0)
-    worse = Costs(1000.0, 0.0, 1000.0, -1.0, 0.0)
-    engine_module._met[one_shape(1).tokens[0].tobytes()] = 10**12
-    assert not worth_it(one_shape(1), never, [False])[0]
-    assert not worth_it(one_shape(1), worse, [True])[0]
+def test_looking_at_a_block_counts_nothing_and_running_does() -> None:
+    met = Met()
+    assert [met.paying(one_shape(60), COSTS, never) for _ in range(3)] == [[], [], []]
+
+
+def test_what_is_kept_pays_sooner() -> None:
+    assert len(Met().paying(one_shape(10), COSTS, lambda _: True)) == 1
+
+
+def test_whether_a_shape_is_kept_is_asked_only_where_that_decides() -> None:
+    def asked(_: bytes) -> bool:
+        raise AssertionError
+
+    assert Met().paying(one_shape(9), COSTS, asked) == []
+    assert len(Met().paying(one_shape(100), COSTS, asked)) == 1
+
+
+def test_a_shape_that_takes_too_many_transactions_is_never_compiled() -> None:
+    met = Met()
+    for _ in range(20):
+        met.add(one_shape(30_000))
+    assert met.paying(one_shape(1), Costs(1000.0, 0.0, 0.0, 1000.0, 1000.0 / (MOST_BREAK_EVEN + 1), 0.0), never) == []
+    assert met.paying(one_shape(1), Costs(1000.0, 0.0, 0.0, 1000.0, -1.0, 0.0), lambda _: True) == []
+    assert len(met.paying(one_shape(1), Costs(1000.0, 0.0, 0.0, 1000.0, 1000.0 / MOST_BREAK_EVEN, 0.0), never)) == 1
+
+
+def test_no_more_shapes_are_remembered_than_stated() -> None:
+    met = Met(most=4)
+    for n in range(1, 8):
+        many = pn.shapes(Block.from_programs([[("SLOAD", A)] * n] * n))
+        met.add(many)
+        assert len(met) <= 4
+    assert len(met.paying(many, Costs(13.0, 0.0, 0.0, 1.0, 1.0, 0.0), never)) == 1  # 7 have come, and 7 are here
 
 
 @compiling
-def test_by_default_only_what_pays_is_compiled(nothing_met: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    fresh = NativeCode()
+def test_by_default_only_what_pays_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh, met = NativeCode(), Met()
     monkeypatch.setattr("pevm_numba.engines.attached.NATIVE", fresh)
+    monkeypatch.setattr(Jit, "met", met)
     monkeypatch.setattr(NativeCode, "is_kept", lambda self, shape: False)
     block = Block.from_programs([[("SLOAD", A), ("SSTORE", (1, 0, 5), t)] for t in range(50)])
     wanted = execute(block, "serial")
@@ -299,13 +366,19 @@ def test_by_default_only_what_pays_is_compiled(nothing_met: None, monkeypatch: p
     result = execute(block, "serial", engine="jit")
     result.check_equal(wanted)
     assert (result.counters["compiled"], fresh.n_compiled) == (0, 0)
-    engine_module._met[pn.shapes(block).tokens[0].tobytes()] = int(needed)
+    job = JOBS["serial"](block, engine=Engine("jit"))
+    job.plan()
+    for _ in range(3):  # each run counts
+        job.reset()
+        job.run()
+    (name,) = pn.shapes(block).names
+    assert list(met._count.values()) == [200]
+    met._count[next(iter(met._count))] = int(needed)
     result = execute(block, "serial", engine="jit")
     result.check_equal(wanted)
-    assert (result.counters["compiled"], fresh.n_loaded) == (50, 1)
+    assert (result.counters["compiled"], fresh.n_loaded, fresh.address(name) != 0) == (50, 1, True)
     assert "jit: 1 of 1 shapes, 50 of 50 transactions" in result.reason
-    # and what there is costs nothing more
-    engine_module._met.clear()
+    met._count.clear()  # and what there is costs nothing more
     assert execute(block, "serial", engine="jit").counters["compiled"] == 50
 
 
@@ -338,12 +411,43 @@ def test_object_files_are_kept_and_damaged_ones_made_anew(tmp_path: Path, monkey
 
 @compiling
 def test_no_more_code_is_loaded_than_the_stated_memory(caplog: pytest.LogCaptureFixture) -> None:
-    size = len(native.compiler(tokens(1)))
+    size = len(native.compiler(tokens(1))) + LOADED
     code = NativeCode(most_bytes=2 * size + size // 2)
     code.add([tokens(n) for n in (1, 2, 3, 4)])
     assert code.bytes <= code.most_bytes
     assert [code.address(tokens(n)) != 0 for n in (1, 2, 3, 4)] == [True, True, False, False]
-    assert "no more shapes are compiled" in caplog.text
+    compiled = code.n_compiled
+    code.add([tokens(n) for n in (3, 4, 5)])
+    assert (code.n_compiled, caplog.text.count("no more shapes are compiled")) == (compiled, 1)
+
+
+GROWTH = """
+import os, numpy as np
+from pevm_numba.engines.native import LOADED, NativeCode
+from pevm_numba.machine.shapes import Token
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+code = NativeCode()
+shapes = [np.array([Token.READ] * (1 + n % 7) + [Token.PLAIN, Token.LITERAL] * (n // 7) + [Token.OUTPUT], np.int32).tobytes()
+          for n in range(170)]
+for shape in shapes[:20]:
+    code.add([shape])
+before, counted = resident(), code.bytes
+for shape in shapes[20:]:
+    code.add([shape])  # one at a time, as the rule finds them
+print(len(set(shapes)), resident() - before, code.bytes - counted)
+"""
+
+
+@compiling
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell memory")
+def test_machine_code_takes_no_more_memory_than_is_counted(tmp_path: Path) -> None:
+    line = [sys.executable, "-c", GROWTH]
+    env = os.environ | {"PEVM_NUMBA_CACHE_DIR": str(tmp_path)}
+    said = subprocess.run(line, env=env, capture_output=True, text=True, check=True, timeout=550).stdout
+    n, grown, counted = (int(word) for word in said.split())
+    assert n == 170
+    assert grown <= counted
 
 
 KEPT = """
@@ -400,7 +504,7 @@ def test_a_missing_wasmtime_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setitem(sys.modules, "wasmtime", None)
     monkeypatch.setattr(wasm, "_wasmtime", wasm._wasmtime.__wrapped__)
-    monkeypatch.setattr(wasm, "modules", wasm.modules.__wrapped__)
+    monkeypatch.setattr(wasm, "modules", wasm._Once())
     with pytest.raises(PevmError, match=r"pip install 'pevm-numba\[wasm\]'"):
         execute(generate("small"), "serial", engine="wasm")
 
@@ -413,13 +517,64 @@ def test_an_error_of_wasmtime_is_not_passed_over() -> None:
     job.space.attached.links[0, -1] = 1
     with pytest.raises(ExecutionError, match="engine 'wasm' reported an error; nothing of the run is kept"):
         job.run()
+    job.reset()
+    job.collect(*job.run()).check_equal(execute(generate("small"), "serial"))
+
+
+THREADS = """
+import threading
+import pevm_numba as pn
+block = pn.generate("small")
+serial = pn.execute(block, "serial")
+start, wrong = threading.Barrier(4), []
+def one():
+    start.wait()
+    try:
+        pn.execute(block, "serial", engine=pn.Engine({name!r}, "all")).check_equal(serial)
+    except Exception as error:
+        wrong.append(repr(error))
+threads = [threading.Thread(target=one) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(wrong)
+"""
+
+FORKED = """
+import os, threading, time
+import pevm_numba as pn
+from pevm_numba.engines import attached, wasm
+small = pn.generate("small")
+pn.execute(small, "serial", engine=pn.Engine({name!r}, "all"))
+lock = attached.NATIVE._lock if {name!r} == "jit" else wasm.modules()._lock
+held, over = threading.Event(), threading.Event()
+def hold():
+    with lock:
+        held.set()
+        over.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+child = os.fork()
+if not child:
+    block = pn.generate("small", seed=5)
+    pn.execute(block, "serial", engine=pn.Engine({name!r}, "all")).check_equal(pn.execute(block, "serial"))
+    os._exit(7)
+over.set()
+thread.join()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@compiling
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize(("code", "said"), [(THREADS, "[]"), (FORKED, "7")], ids=["threads", "fork"])
+def test_an_engine_is_used_first_by_several_threads_and_by_a_forked_child(name: str, code: str, said: str) -> None:
+    line = [sys.executable, "-W", "ignore", "-c", code.format(name=name)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, timeout=550)
+    assert done.stdout.split() == [said], done.stderr
 
 
 @compiling
 def test_arrays_beyond_4_gib_are_refused_for_wasm() -> None:
     with pytest.raises(PevmError, match=r"take 5,000,\d+,\d+ bytes: at most 4 GiB fit"):
         JOBS["serial"](generate("small"), engine=Engine("wasm", "all")).space.zeros(625_000_000, np.int64)
-
-
-def test_native_code_of_this_process_is_bounded() -> None:
-    assert NATIVE.bytes <= NATIVE.most_bytes == native.MOST_BYTES

@@ -19,7 +19,8 @@ import numpy as np
 from ..block import Block
 from ..console import progress, status
 from ..engines import native
-from ..engines.engine import MOST_BREAK_EVEN, Engine
+from ..engines.engine import Engine
+from ..engines.paying import MOST_BREAK_EVEN
 from ..engines.shapes import Shapes
 from ..errors import ExecutionError, UsageError
 from ..execute.micro_op_job import MicroOpJob
@@ -201,9 +202,9 @@ def _executor_rows(block: Block, request: Request) -> list[dict[str, Any]]:
     return rows
 
 
-def _costs(engine: str, shapes: Shapes) -> tuple[list[float], list[int], float]:
+def _costs(engine: str, shapes: Shapes) -> tuple[list[float], list[int], float | None]:
     """Nanoseconds of compiling each of some shapes, bytes of each, and nanoseconds of loading one."""
-    some = [tokens.tobytes() for tokens in shapes.tokens[:_COMPILED]]
+    some = shapes.names[:_COMPILED]
     if engine == "jit":
         taken, sizes = [], []
         for shape in some:
@@ -214,15 +215,15 @@ def _costs(engine: str, shapes: Shapes) -> tuple[list[float], list[int], float]:
         code = native.NativeCode()
         code.add(some)
         return taken, sizes, code.load_ns / max(1, code.n_loaded)
-    from ..engines.wasm import Modules
+    from ..engines.wasm import modules
 
-    taken, sizes, modules = [], [], Modules()
+    taken, sizes = [], []
     for shape in some:
         start = perf_counter_ns()
-        module = modules.module(shape)
+        module = modules().make(shape)
         taken.append(float(perf_counter_ns() - start))
         sizes.append(len(module.serialize()))
-    return taken, sizes, 0.0
+    return taken, sizes, None
 
 
 def _compile_rows(blocks: dict[str, Block], rows: Sequence[dict[str, Any]], request: Request) -> list[dict[str, Any]]:
@@ -240,7 +241,8 @@ def _compile_rows(blocks: dict[str, Block], rows: Sequence[dict[str, Any]], requ
             found.append({
                 "table": "engines_compile", "case": name, "engine": engine, "compiled": len(taken),
                 "tokens": float(np.median([len(t) for t in shapes.tokens[: len(taken)]])), "compile_ms": compile_ns / 1e6,
-                "compile_ms_high": max(taken) / 1e6, "load_ms": load / 1e6, "code_bytes": float(np.median(sizes)),
+                "compile_ms_high": max(taken) / 1e6, "load_ms": None if load is None else load / 1e6,
+                "code_bytes": float(np.median(sizes)),
                 "saved_ns_per_tx": saved, "break_even_tx": compile_ns / saved if saved > 0 else None, "verified": True,
             })  # fmt: skip
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from .._kernels.jit import DISABLED
 from .._kernels.shapes import LINKS
 from ..errors import ExecutionError
-from .engine import Costs, Engine, worth_it
+from .engine import Engine
 from .native import NativeCode
+from .paying import Costs, Met
 from .shapes import Shapes
 
 __all__ = ["JIT_COSTS", "Attached", "Jit", "attach"]
 
 #: Measured by ``bench engines`` on two cores of a shared machine.
-JIT_COSTS: Final = Costs(compile_ns=2.5e6, compile_token_ns=0.3e6, load_ns=0.1e6, saved_ns=5.0, saved_token_ns=2.0)
+JIT_COSTS: Final = Costs(
+    compile_ns=2.0e6, compile_token_ns=0.3e6, compile_square_ns=4e3, load_ns=0.1e6, saved_ns=3.0, saved_token_ns=1.6
+)
 
 #: What every workspace of this process has compiled.
 NATIVE: Final = NativeCode()
@@ -34,11 +37,17 @@ class Attached(ABC):
     """
 
     costs: ClassVar[Costs]
+    #: What has run by this engine in this process.
+    met: ClassVar[Met]
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.links = np.zeros((0, 0), np.int64)
+        self.links = np.zeros((0, len(LINKS)), np.int64)
         self.summary = ""
+        self.n_compiled_tx = 0
+        self._shapes: Shapes | None = None
+        #: Arrays that are copies are held here, since compiled code has only their addresses.
+        self._arrays: dict[str, NDArray[Any]] = {}
 
     def zeros(self, shape: int | tuple[int, ...], kind: Any) -> NDArray[Any]:
         """An array that compiled code may work on."""
@@ -53,18 +62,24 @@ class Attached(ABC):
         return int(array.ctypes.data)
 
     @abstractmethod
+    def has(self, shape: bytes) -> bool:
+        """Whether a shape is compiled, in this process."""
+
+    def keeps(self, shape: bytes) -> bool:
+        """Whether a shape is compiled, here or on disk."""
+        return self.has(shape)
+
+    @abstractmethod
     def compiled(self, shapes: Shapes) -> NDArray[np.int64]:
         """(n_shapes,) addresses of the functions of shapes, 0 for those that are left to the interpreter."""
 
-    def wanted(self, shapes: Shapes, have: Callable[[bytes], bool], kept: Callable[[bytes], bool]) -> list[bytes]:
-        """Shapes to have code for: those that there is code for, and what the engine's rule adds."""
-        names = [tokens.tobytes() for tokens in shapes.tokens]
+    def wanted(self, shapes: Shapes) -> list[bytes]:
+        """Shapes to have code for, by the engine's rule."""
         if self.engine.compile == "all":
-            return names
+            return shapes.names
         if self.engine.compile == "kept":
-            return [name for name in names if have(name) or kept(name)]
-        paying = worth_it(shapes, self.costs, [kept(name) for name in names])
-        return [name for name, pays in zip(names, paying) if pays or have(name)]
+            return [name for name in shapes.names if self.keeps(name)]
+        return self.met.paying(shapes, self.costs, self.keeps)
 
     def link(
         self, shapes: Shapes, arrays: Mapping[str, NDArray[Any]], sums: NDArray[np.uint64]
@@ -79,8 +94,7 @@ class Attached(ABC):
         sums : (n_workers, n, 4) uint64
         """
         n_workers = len(sums)
-        self.links = self.zeros((n_workers, len(LINKS)), np.int64)
-        #: Arrays that are copies are held here, since compiled code has only their addresses.
+        self.links, self._shapes = self.zeros((n_workers, len(LINKS)), np.int64), shapes
         self._arrays = {name: self.held(array) for name, array in arrays.items()}
         for name, array in self._arrays.items():
             self.links[:, LINKS.index(name)] = self.place(array)
@@ -96,26 +110,47 @@ class Attached(ABC):
         """Let programs work on these rows from now on."""
         self.links[:, LINKS.index("values")] = self.place(rows)
 
-    def check(self) -> None:
-        """See whether compiled code has reported an error in a run.
+    def reset(self) -> None:
+        """Forget what went wrong in a run."""
+        self.links[:, LINKS.index("failed")] = 0
+
+    def ran(self) -> None:
+        """Count a run, unless compiled code has reported an error in it.
 
         Raises
         ------
         ExecutionError
+            If it has.
         """
         if self.links[:, LINKS.index("failed")].any():
             raise ExecutionError(f"engine {self.engine.name!r} reported an error; nothing of the run is kept")
+        if self.engine.compile == "paying" and self._shapes is not None:
+            self.met.add(self._shapes)
 
 
 class Jit(Attached):
     """Machine code by LLVM."""
 
     costs = JIT_COSTS
+    met = Met()
+
+    def has(self, shape: bytes) -> bool:
+        """Whether it is loaded."""
+        return NATIVE.address(shape) != 0
+
+    def keeps(self, shape: bytes) -> bool:
+        """Whether it is loaded, or on disk."""
+        return self.has(shape) or NATIVE.is_kept(shape)
+
+    def wanted(self, shapes: Shapes) -> list[bytes]:
+        """What is loaded costs nothing."""
+        wanted = set(super().wanted(shapes))
+        return [name for name in shapes.names if name in wanted or self.has(name)]
 
     def compiled(self, shapes: Shapes) -> NDArray[np.int64]:
         """Addresses in this process."""
-        NATIVE.add(self.wanted(shapes, lambda name: NATIVE.address(name) != 0, NATIVE.is_kept))
-        return np.array([NATIVE.address(tokens.tobytes()) for tokens in shapes.tokens], np.int64)
+        NATIVE.add(self.wanted(shapes))
+        return np.array([NATIVE.address(name) for name in shapes.names], np.int64)
 
 
 def attach(engine: Engine) -> Attached | None:

@@ -6,6 +6,7 @@ Transactions are handed over in batches, by their numbers, which are copied to w
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from string import Template
 from typing import Any, Final
@@ -84,9 +85,6 @@ define void @bridge_$number(i64 %first, i64 %last, ptr %order, ptr %links) nounw
 }
 """)
 
-_lock = threading.Lock()
-
-
 def _text(first: int, last: int) -> str:
     """Functions first to last - 1."""
     from wasmtime import _ffi
@@ -103,10 +101,17 @@ class Bridges:
     def __init__(self) -> None:
         self._addresses: list[int] = []
         self._engines: list[Any] = []
+        self.renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)  # another thread may have held the lock
+
+    def renew(self) -> None:
+        """With a lock that nobody holds."""
+        self._lock = threading.Lock()
 
     def first(self, count: int) -> list[int]:
         """Addresses of the first so many."""
-        with _lock:
+        with self._lock:
             while len(self._addresses) < count:
                 start = len(self._addresses)
                 numbers = range(start, start + _SOME)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -15,8 +16,8 @@ from ..machine.shapes import spelled
 
 __all__ = ["MOST_TOKENS", "Shapes", "by_shape", "shapes_of"]
 
-#: Tokens of a shape, at most: longer ones are of single transactions of real blocks, and compiling takes time in proportion.
-MOST_TOKENS: Final = 1024
+#: Tokens of a shape, at most: longer ones are of single transactions of real blocks; one of 1,000 takes seconds to compile.
+MOST_TOKENS: Final = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,11 @@ class Shapes:
     tokens: list[NDArray[np.int32]]
     operand_indptr: NDArray[np.int64]
     operands: NDArray[np.int32]
+
+    @cached_property
+    def names(self) -> list[bytes]:
+        """(n_shapes,) the tokens of each as bytes."""
+        return [tokens.tobytes() for tokens in self.tokens]
 
     def __repr__(self) -> str:
         return f"<Shapes: {len(self.tokens)} of {len(self.shape)} txs, {int((self.shape < 0).sum())} txs without>"

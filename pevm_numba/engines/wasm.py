@@ -11,32 +11,34 @@ from __future__ import annotations
 import atexit
 import ctypes
 import functools
+import os
 import threading
 from collections.abc import Sequence
-from time import perf_counter_ns
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels.shapes import LINKS
-from ..errors import PevmError, TooLargeError
+from ..errors import ExecutionError, PevmError, TooLargeError
 from .attached import Attached
 from .bridge import BATCH, BRIDGES
-from .engine import Costs, Engine
+from .engine import Engine
+from .paying import Costs, Met
 from .shapes import Shapes
 from .wat import MOST_PAGES, module_text
 
 __all__ = ["MOST_MODULES", "WASM_COSTS", "Modules", "Wasm"]
 
-#: Modules that one process compiles, at most: each takes some 20 KiB.
+#: Modules that one process compiles, at most: each takes some 18 KiB.
 MOST_MODULES: Final = 4_096
 
 #: Measured by ``bench engines`` on two cores of a shared machine: a call takes longer than what it saves.
-WASM_COSTS: Final = Costs(compile_ns=2e6, compile_token_ns=0.3e6, load_ns=2e6, saved_ns=-40.0, saved_token_ns=1.5)
+WASM_COSTS: Final = Costs(
+    compile_ns=1e6, compile_token_ns=0.15e6, compile_square_ns=2e3, load_ns=0.1e6, saved_ns=-40.0, saved_token_ns=1.5
+)
 
 _PAGE: Final = 65_536
-_lock = threading.RLock()
 
 
 @functools.cache
@@ -56,11 +58,18 @@ class Modules:
         config = w.Config()
         config.wasm_threads = True
         config.shared_memory = True
+        config.parallel_compilation = False  # its threads are gone after a fork, and waited for
         self.engine = w.Engine(config)
         self.kind = w.MemoryType(w.Limits(1, MOST_PAGES), shared=True)
         self._modules: dict[bytes, Any] = {}
-        self.compile_ns = 0
+        self.renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)  # another thread may have held the lock
         atexit.register(self.close)  # later wasmtime's own functions are gone, and it complains for each module
+
+    def renew(self) -> None:
+        """With a lock that nobody holds."""
+        self._lock = threading.RLock()
 
     def close(self) -> None:
         """Give all back."""
@@ -77,19 +86,36 @@ class Modules:
 
     def module(self, shape: bytes) -> Any:
         """The module of a shape, compiled if need be; None beyond the stated number."""
-        with _lock:
+        with self._lock:
             if shape not in self._modules and len(self) < MOST_MODULES:
-                start = perf_counter_ns()
-                tokens = np.frombuffer(shape, np.int32).tolist()
-                self._modules[shape] = _wasmtime().Module(self.engine, module_text(tokens))
-                self.compile_ns += perf_counter_ns() - start
+                self._modules[shape] = self.make(shape)
             return self._modules.get(shape)
 
+    def make(self, shape: bytes) -> Any:
+        """Compile a shape."""
+        return _wasmtime().Module(self.engine, module_text(np.frombuffer(shape, np.int32).tolist()))
 
-@functools.cache
-def modules() -> Modules:
-    """Those of this process."""
-    return Modules()
+
+class _Once:
+    """The modules of this process, which are made once, whichever threads ask first."""
+
+    def __init__(self) -> None:
+        self._made: Modules | None = None
+        self.renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Modules:
+        with self._lock:
+            if self._made is None:
+                self._made = Modules()
+            return self._made
+
+
+modules: Final = _Once()
 
 
 # -------------------------------------------------------------------- the box
@@ -134,13 +160,18 @@ class _Box:
 
 
 class Wasm(Attached):
-    """WebAssembly by wasmtime."""
+    """WebAssembly by wasmtime. Each workspace reserves 4 GiB of addresses, and uses what its arrays take."""
 
     costs = WASM_COSTS
+    met = Met()
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._box = _Box(modules())
+        self._owner = modules()
+        try:
+            self._box = _Box(self._owner)
+        except _wasmtime().WasmtimeError as error:
+            raise ExecutionError(f"engine 'wasm': no memory, which takes 4 GiB of addresses: {error}") from None
         self._stores: list[Any] = []
 
     def zeros(self, shape: int | tuple[int, ...], kind: Any) -> NDArray[Any]:
@@ -159,13 +190,16 @@ class Wasm(Attached):
         """Where an array begins in the box."""
         return int(array.ctypes.data) - self._box.base
 
+    def has(self, shape: bytes) -> bool:
+        """Whether it is compiled."""
+        return self._owner.has(shape)
+
     def compiled(self, shapes: Shapes) -> NDArray[np.int64]:
         """Addresses of the ways in; each worker has an instance of every module."""
-        owner = modules()
-        wanted = set(self.wanted(shapes, owner.has, owner.has))
-        chosen = [(i, owner.module(tokens.tobytes())) for i, tokens in enumerate(shapes.tokens) if tokens.tobytes() in wanted]
-        chosen = [(i, module) for i, module in chosen if module is not None]
-        address = np.zeros(len(shapes.tokens), np.int64)
+        wanted = set(self.wanted(shapes))
+        found = [(i, self._owner.module(name)) for i, name in enumerate(shapes.names) if name in wanted]
+        chosen = [(i, module) for i, module in found if module is not None]
+        address = np.zeros(len(shapes.names), np.int64)
         address[[i for i, _ in chosen]] = BRIDGES.first(len(chosen))
         for row in self.links:
             self._equip(row, [module for _, module in chosen])
@@ -173,8 +207,8 @@ class Wasm(Attached):
 
     def _equip(self, links: NDArray[np.int64], chosen: Sequence[Any]) -> None:
         """Make a worker's store and instances."""
-        w, owner = _wasmtime(), modules()
-        store = w.Store(owner.engine)
+        w = _wasmtime()
+        store = w.Store(self._owner.engine)
         functions = np.zeros((max(1, len(chosen)), 2), np.uint64)
         for number, module in enumerate(chosen):
             run = w.Instance(store, module, [self._box.memory]).exports(store)["run"]

@@ -156,6 +156,7 @@ class DataflowJob(MicroOpJob):
         order = self.parallel.in_order(self.order)
         self._decide(order)
         if self.alone:
+            self.serial.plan()
             return
         flow = self._unknown._replace(task_tx=order)
         line = None if self.schedule is None else self.schedule.timeline

@@ -112,7 +112,7 @@ def launch(
     else:
         result, taken, cpu = interruptible(lambda: _call(kernel, arguments, space, threads, clock), space.stop)
     if space.attached is not None:
-        space.attached.check()
+        space.attached.ran()
     error = int(space.control[ERROR]) or INTERRUPTED
     if space.control[STOP] and error in _MESSAGES:
         raise ExecutionError(f"block {space.block.number}: {_MESSAGES[error]}; nothing of the run is kept")

@@ -30,6 +30,7 @@ class SerialJob(MicroOpJob):
 
     def plan(self) -> None:
         """Nothing to decide, but for an engine that groups."""
+        self.run_order = None
         if self.engine.group:
             # levels of the footprints, in the promised order, whatever a schedule and an estimate say
             levels = schedule(self.promised, "levels")
@@ -38,6 +39,6 @@ class SerialJob(MicroOpJob):
 
     def run(self) -> tuple[dict[str, int], dict[str, int]]:
         """Run in the promised order, or, planned by an engine that groups, one that comes to the same."""
-        order = self.run_order if self.engine.group else self.order
+        order = self.order if self.run_order is None else self.run_order
         _, timings = launch(*self.space.serial_call(order), self.space, threads=0)
         return self.counted(), timings

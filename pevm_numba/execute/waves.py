@@ -97,7 +97,7 @@ class WavesJob(MicroOpJob):
             engine=self.engine,
         )  # fmt: skip
         self._latest = Latest(self.block)
-        self._groups: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
+        self._groups: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]] | None = None
 
     def plan(self) -> None:
         """The schedule's waves, or levels of the access sets."""
@@ -106,9 +106,10 @@ class WavesJob(MicroOpJob):
 
     def _grouped(self, wave_indptr: NDArray[np.int64], wave_tx: NDArray[np.int32]) -> NDArray[np.int32]:
         """The same waves with transactions of one shape beside each other, worked out once for the same waves."""
-        if self._groups is None or not np.array_equal(self._groups[0], wave_tx):
-            self._groups = wave_tx, by_shape(wave_indptr, wave_tx, self.space.program.shapes)
-        return self._groups[1]
+        found = self._groups
+        if found is None or not (np.array_equal(found[0], wave_indptr) and np.array_equal(found[1], wave_tx)):
+            found = self._groups = wave_indptr, wave_tx, by_shape(wave_indptr, wave_tx, self.space.program.shapes)
+        return found[2]
 
     def run(self) -> tuple[dict[str, int], dict[str, int]]:
         """Check the waves, then run them; the check counts as execution, since it is what guards against estimates."""

@@ -100,6 +100,8 @@ class Workspace:
         self.sums[:] = 0
         for array in self.times:
             array[:] = 0
+        if self.attached is not None:
+            self.attached.reset()
 
     def stop(self) -> None:
         """Make the kernels that run on this workspace return soon; what they leave is to be thrown away."""
