@@ -124,8 +124,8 @@ _MAIN: Final = Spec(
         ),
         (
             "What the executor did",
-            ("workers", "launched", "waves", "parallel_waves", "avg_wave_size", "runtime_conflicts", "requeued",
-             "executions", "reexecuted", "validations", "aborts", "waits", "fallback", "reason"),
+            ("workers", "launched", "engine", "compiled", "waves", "parallel_waves", "avg_wave_size", "runtime_conflicts",
+             "requeued", "executions", "reexecuted", "validations", "aborts", "waits", "fallback", "reason"),
         ),
         ("Estimate", ("policy", "oracle", "miss_rate", "preexec_precision", "preexec_recall", "work_us")),
         (
