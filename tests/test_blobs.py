@@ -238,6 +238,13 @@ def test_each_broken_rule_is_named(rule: str, change: dict[str, Any]) -> None:
         check_blob_transaction(**GOOD | change)
 
 
+def test_a_price_of_more_digits_than_python_writes_is_told_by_its_kind() -> None:
+    with pytest.raises(BlockError, match=r'^rule "fee-cap": .* = 9: the price is an integer of many digits'):
+        check_blob_transaction(**GOOD | {"price": 10**5000})
+    with pytest.raises(BlockError, match="max_fee_per_blob_gas = an integer of many digits: the price is an integer"):
+        check_blob_transaction(**GOOD | {"fee_cap": 10**5000, "price": 10**5001})
+
+
 def test_every_rule_is_broken_above() -> None:
     assert {rule for rule, _ in BROKEN} == set(RULES)
 

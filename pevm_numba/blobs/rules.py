@@ -55,7 +55,8 @@ def blob_violation(
             text = f"blob_versioned_hashes[{i}] = 0x{digest.hex()}: must begin with {_VERSION:02x}"
             return BlobViolation("version", text)
     if fee_cap < price:
-        return BlobViolation("fee-cap", f"max_fee_per_blob_gas = {fee_cap}: the price is {price}")
+        text = f"max_fee_per_blob_gas = {door.shown(fee_cap)}: the price is {door.shown(price)}"
+        return BlobViolation("fee-cap", text)
     if blobs_before + len(hashes) > parameters.most:
         return BlobViolation("block", f"{blobs_before + len(hashes)} blobs: a block has {parameters.most} at most")
     return None
