@@ -18,7 +18,7 @@ blobs = typer.Typer(
 )  # fmt: skip
 
 _Json = Annotated[Path | None, typer.Option(help="Write all figures to this .json file.")]
-_Excess = Annotated[int | None, typer.Option(help="Blob gas in excess; instead of --price.")]
+_Excess = Annotated[int | None, typer.Option(help="Blob gas in excess, to 177 update fractions; instead of --price.")]
 _Seed = Annotated[int, typer.Option(help="Same seed, same draws.")]
 
 

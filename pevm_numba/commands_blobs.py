@@ -16,6 +16,7 @@ from .blobs.building import BlobBlock, build_blob_block
 from .blobs.demand import PATTERNS, BlobUsers, blob_demand
 from .blobs.market import (
     BLOB_GAS,
+    FRACTIONS_IN_A_WORD,
     RESERVE_GAS,
     blob_base_fee,
     excess_at_fee,
@@ -52,6 +53,11 @@ def _chosen(option: str) -> list[str]:
     return names
 
 
+def _check_excess(excess: int, names: Sequence[str]) -> None:
+    """Refuse one at which, under some of the parameters, a price does not fit in 256 bits, as headers refuse it."""
+    con.check_range("--excess", excess, 0, min(FRACTIONS_IN_A_WORD * parameters_of(name).fraction for name in names))
+
+
 # -------------------------------------------------------------------- fee
 
 
@@ -69,7 +75,7 @@ def run_fee(option: str, excess: int | None, price: int | None, base_fee: int, j
     con.check_range("--base-fee", base_fee, 0, _MOST)
     if price is not None:
         con.check_range("--price", price, 1, _MOST)
-    con.check_range("--excess", excess or 0, 0, 10**12)
+    _check_excess(excess or 0, names)
     if json is not None:
         check_target("--json", json, [], (".json",))
     rows = [_fee_row(name, excess_at_fee(price, name) if price is not None else excess or 0, base_fee) for name in names]
@@ -208,7 +214,7 @@ def run_build(
     """
     con.check_choice("--parameters", option, _NAMES)
     con.check_range("--price", price, 1, _MOST)
-    con.check_range("--excess", excess or 0, 0, 10**12)
+    _check_excess(excess or 0, [option])
     con.check_range("--gas-limit", gas_limit, 0, 2**53)
     con.check_range("--workers", workers, 1, 2**31 - 1)
     if json is not None:

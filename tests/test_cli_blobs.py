@@ -34,6 +34,16 @@ def test_prices_are_shown_under_every_schedule(command: Command, tmp_path: Path)
     assert "-14.53 %" in said.out
 
 
+def test_the_highest_excess_has_a_price_of_no_more_than_256_bits(command: Command, tmp_path: Path) -> None:
+    out, most = tmp_path / "fee.json", 177 * 3_338_477
+    said = command("blobs", "fee", "--excess", most, "--parameters", "cancun", "--json", out)
+    assert (said.code, said.err) == (0, "")
+    (row,) = json.loads(out.read_text())
+    assert row["price"] == pn.blob_base_fee(most, "cancun")
+    assert 2**255 < row["price"] < 2**256
+    assert f"{row['price']:,}" in said.out
+
+
 def test_the_reserve_is_told_where_it_holds(command: Command, tmp_path: Path) -> None:
     out = tmp_path / "fee.json"
     said = command("blobs", "fee", "--price", 10**6, "--base-fee", 10**9, "--parameters", "bpo2,prague", "--json", out)
@@ -101,6 +111,10 @@ def test_a_real_block_is_a_pool_too(command: Command, shared: Path, tmp_path: Pa
         (("fee", "--parameters", "bpo1,bpo1"), "--parameters bpo1,bpo1: a name comes twice", 2),
         (("fee", "--excess", 1, "--price", 1), "--excess with --price", 2), (("fee", "--excess", -1), "--excess -1", 2),
         (("fee", "--price", 0), "--price 0: must be in [1,", 2), (("fee", "--base-fee", -1), "--base-fee -1", 2),
+        (("fee", "--excess", 177 * 3_338_477 + 1), "--excess 590910430: must be in [0, 590910429]", 2),
+        (("fee", "--excess", 10**11, "--json", "fee.json"), "--excess 100000000000: must be in [0, 590910429]", 2),
+        (("fee", "--excess", 10**12, "--parameters", "bpo2,bpo1"), "must be in [0, 1477276161]", 2),
+        (("build", "--excess", 10**11, "--parameters", "cancun"), "must be in [0, 590910429]", 2),
         (("fee", "--json", "out.txt"), "out.txt", 2),
         (("simulate", "--pattern", "often"), "--pattern 'often' is unknown", 2),
         (("simulate", "--blocks", 0), "--blocks 0", 2),

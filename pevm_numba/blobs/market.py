@@ -12,8 +12,8 @@ from ..errors import BlockError
 from ..evm.forks import BlobParameters, Fork, blob_parameters
 
 __all__ = [
-    "BLOB_GAS", "LEAST_PRICE", "RESERVE_GAS", "blob_base_fee", "excess_at_fee", "fake_exponential", "next_excess_blob_gas",
-    "parameters_of", "reserve_holds",
+    "BLOB_GAS", "FRACTIONS_IN_A_WORD", "LEAST_PRICE", "RESERVE_GAS", "blob_base_fee", "excess_at_fee", "fake_exponential",
+    "next_excess_blob_gas", "parameters_of", "reserve_holds",
 ]  # fmt: skip
 
 #: Gas of one blob (EIP-4844).
@@ -22,6 +22,8 @@ BLOB_GAS: Final = 131_072
 LEAST_PRICE: Final = 1
 #: Units of gas below whose price that of a blob does not fall (EIP-7918, BLOB_BASE_COST).
 RESERVE_GAS: Final = 8_192
+#: An excess of so many times the update fraction has a price of 256 bits at most: e**177 < 2**256 < e**178.
+FRACTIONS_IN_A_WORD: Final = 177
 
 
 def fake_exponential(factor: int, numerator: int, denominator: int) -> int:

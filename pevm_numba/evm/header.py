@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from ..blobs.market import blob_base_fee
+from ..blobs.market import FRACTIONS_IN_A_WORD, blob_base_fee
 from ..door import become, freeze, instance, integer, items, shown
 from ..errors import BlockError
 from .forks import Fork, blob_parameters, fork_named
@@ -138,7 +138,7 @@ class BlockEnv:
     def _price(self) -> int:
         """Of a unit of blob gas, in wei."""
         parameters = blob_parameters(self.fork, self.timestamp if self.chain_id == 1 else None)
-        excess, most = self.excess_blob_gas or 0, 177 * parameters.fraction
+        excess, most = self.excess_blob_gas or 0, FRACTIONS_IN_A_WORD * parameters.fraction
         if excess > most:
             raise BlockError(f"excess_blob_gas = {excess}: must be at most {most}, for a price that fits in a word")
         return blob_base_fee(excess, parameters)
