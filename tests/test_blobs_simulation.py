@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_blobs import NAMES, excess_anew, price_anew
+from test_blobs import EIPS, NAMES, excess_anew, price_anew
 
 import pevm_numba as pn
 from pevm_numba.blobs.building import build_blob_block
@@ -45,7 +45,13 @@ def check_prices(made: BlobSimulation) -> None:
     name, excess = made.parameters.name, made.excess[0]
     for i, blobs in enumerate(made.blobs.tolist()):
         assert (made.excess[i], made.price[i]) == (excess, price_anew(excess, name))
-        excess = excess_anew(excess, blobs * BLOB_GAS, made.base_fee[i], name)
+        target, most, _, _ = EIPS[name]
+        without = excess_anew(excess, blobs * BLOB_GAS, 0, name)
+        raised = excess_anew(excess, blobs * BLOB_GAS, made.base_fee[i], name)
+        if blobs * BLOB_GAS < most:  # a full block adds most less target, whether the reserve holds or not
+            assert made.reserved[i] == (raised > without)
+        assert not made.reserved[i] or excess + blobs * BLOB_GAS >= target
+        excess = raised
     assert made.excess[-1] == excess
 
 
@@ -93,6 +99,13 @@ def test_four_hundred_blocks_are_an_independent_computation_of_prices(name: str)
     assert len(set(made.price)) > 50
     if parameters_of(name).reserve:
         assert 0 < made.reserved.sum() < 400
+
+
+def test_the_reserve_is_not_said_to_hold_where_the_excess_is_none_with_or_without_it() -> None:
+    made = simulate_blobs([0.0] * 5, base_fee=10**9)  # below the target from the first block on
+    assert (made.excess, made.reserved.any(), made.summary()["blocks_reserved"]) == ((0,) * 6, False, 0)
+    held = simulate_blobs([0.0] * 5, base_fee=10**9, excess=14 * BLOB_GAS)
+    assert (held.excess, held.summary()["blocks_reserved"]) == ((14 * BLOB_GAS,) * 6, 5)
 
 
 def test_demand_above_the_target_raises_the_price_until_caps_stop_it() -> None:

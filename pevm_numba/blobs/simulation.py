@@ -12,7 +12,7 @@ from .. import door
 from ..evm.forks import BlobParameters, Fork
 from ..schedule.costs import costs
 from .demand import BlobUsers
-from .market import blob_base_fee, next_excess_blob_gas, parameters_of, reserve_holds
+from .market import BLOB_GAS, blob_base_fee, next_excess_blob_gas, parameters_of, reserve_holds
 
 __all__ = ["BlobSimulation", "simulate_blobs"]
 
@@ -43,7 +43,8 @@ class BlobSimulation:
     waiting : (n_blocks,) int64
         Blobs left after it.
     reserved : (n_blocks,) bool
-        Whether the reserve price (EIP-7918) held, so that the target did not count.
+        Whether the reserve price (EIP-7918) held, so that the target did not count; not where excess and blobs are below the
+        target, since the excess is then 0 with or without it.
     tx_arrival, tx_blobs, tx_cap : (n_tx,) int64
         Of each transaction, in order of arrival: the block that it arrived for, its blobs, its fee cap in wei.
     tx_tip : (n_tx,) float64
@@ -183,7 +184,10 @@ def simulate_blobs(
         prices.append(blob_base_fee(excesses[-1], parameters))
         counts[:, block] = crowd.pass_block(block, mean, prices[-1])
         excesses.append(next_excess_blob_gas(excesses[-1], int(counts[0, block]), fee, parameters))
-    reserved = [reserve_holds(before, fee, parameters) for before, fee in zip(excesses, fees)]
+    reserved = [
+        before + BLOB_GAS * n >= BLOB_GAS * parameters.target and reserve_holds(before, fee, parameters)
+        for before, n, fee in zip(excesses, counts[0].tolist(), fees)
+    ]
     columns = dict(zip(("blobs", "arrived", "waiting"), counts)) | crowd.columns()
     reserve = np.array(reserved, bool)
     return BlobSimulation(parameters, fees, tuple(excesses), tuple(prices), reserved=reserve, **columns)
