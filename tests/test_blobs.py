@@ -209,6 +209,10 @@ MINE = BlobParameters("mine", 0, 3, 4, 1, 1, False)
         (lambda: blob_base_fee(0, 5), "parameters 5"), (lambda: excess_at_fee(0), "fee = 0"),
         (lambda: blob_base_fee(0, MINE._replace(target=5)), r"parameters.target = 5: must be in \[0, 4\]"),
         (lambda: blob_base_fee(0, MINE._replace(fraction=0)), r"parameters.fraction = 0"),
+        (lambda: blob_base_fee(0, MINE._replace(most=2**31 - 1)), r"parameters.most = 2147483647: .* 2147483646\]"),
+        (lambda: blob_base_fee(0, MINE._replace(name=5)), "parameters.name 5 is unknown: must be a name"),
+        (lambda: blob_base_fee(0, MINE._replace(since="now")), "parameters.since = 'now': must be an integer"),
+        (lambda: blob_base_fee(0, MINE._replace(reserve="no")), "parameters.reserve = 'no': must be a bool"),
     ],
 )  # fmt: skip
 def test_bad_arguments_of_the_market_are_refused(call: Any, rule: str) -> None:

@@ -213,6 +213,15 @@ def test_built_blocks_have_only_blobs_that_may_be_in_them(n_tx: int, seed: int, 
     assert earned["lp"] >= earned["greedy"]
 
 
+def test_bids_below_the_price_are_refused_where_a_block_has_as_many_blobs_as_it_ever_may() -> None:
+    pool = pn.generate(n_tx=20, blob_ratio=0.5, blob_fee_cap=(1, 1), seed=1)
+    vast = parameters_of("bpo2")._replace(most=2**31 - 2)
+    arguments = {"gas_limit": 10**9, "excess": excess_at_fee(2), "parameters": vast}
+    made = build_blob_block(pool, pn.access_sets(pool), np.ones(20), np.ones(20, int), **arguments)
+    assert (made.refused == (made.blobs > 0)).all()
+    assert made.built.blobs == 0 < made.refused.sum()
+
+
 def test_no_cap_reaches_a_price_of_more_than_64_bits() -> None:
     pool = pn.generate(n_tx=20, blob_ratio=0.5, blob_fee_cap=(2**63, 2**63), seed=1)
     arguments = {"gas_limit": 10**9, "excess": excess_at_fee(2**64)}

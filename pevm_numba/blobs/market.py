@@ -70,7 +70,11 @@ def parameters_of(given: BlobParameters | Fork | str) -> BlobParameters:
     Raises
     ------
     BlockError
-        If there is no such name, or the numbers cannot be meant.
+        If there is no such name, or a value is of another type or cannot be meant.
+
+    Notes
+    -----
+    A block has 2**31 - 2 blobs at most, so that a count of one more, which fits into no block, is still one.
 
     Examples
     --------
@@ -79,10 +83,13 @@ def parameters_of(given: BlobParameters | Fork | str) -> BlobParameters:
     """
     if not isinstance(given, BlobParameters):
         return blob_parameters(given if isinstance(given, Fork) else door.text("parameters", given))
-    door.integer("parameters.most", given.most, 1, 2**31 - 1)
+    door.text("parameters.name", given.name)
+    door.integer("parameters.since", given.since, 0)
+    door.integer("parameters.most", given.most, 1, 2**31 - 2)
     door.integer("parameters.target", given.target, 0, given.most)
     door.integer("parameters.most_each", given.most_each, 1, given.most)
     door.integer("parameters.fraction", given.fraction, 1)
+    door.instance("parameters.reserve", given.reserve, bool)
     return given
 
 
