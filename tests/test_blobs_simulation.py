@@ -16,6 +16,9 @@ from pevm_numba.blobs.demand import PATTERNS, BlobUsers, blob_demand
 from pevm_numba.blobs.market import BLOB_GAS, blob_base_fee, excess_at_fee, parameters_of
 from pevm_numba.blobs.simulation import BlobSimulation, simulate_blobs
 from pevm_numba.errors import BlockError
+from pevm_numba.evm.forks import Fork
+from pevm_numba.evm.header import BlockEnv
+from pevm_numba.evm.transaction import Transaction
 
 
 @st.composite
@@ -220,6 +223,26 @@ def test_bids_below_the_price_are_refused_where_a_block_has_as_many_blobs_as_it_
     made = build_blob_block(pool, pn.access_sets(pool), np.ones(20), np.ones(20, int), **arguments)
     assert (made.refused == (made.blobs > 0)).all()
     assert made.built.blobs == 0 < made.refused.sum()
+
+
+def test_a_pool_of_evm_transactions_is_refused_what_breaks_any_rule_of_blobs() -> None:
+    good, other = b"\x01" + bytes(31), b"\x02" + bytes(31)
+    lists = [(good,), (other,), (good, other), (), (good,) * 6, (good,) * 7, (good,)]
+    caps = [9, 9, 9, 9, 9, 9, 6]
+    fields: dict[str, Any] = {"chain_id": 1, "gas_limit": 21_000, "max_fee_per_gas": 9, "max_priority_fee_per_gas": 1}
+    txs = [
+        Transaction(
+            type=3, to=bytes(20), sender=bytes([i]) * 20, max_fee_per_blob_gas=cap, blob_versioned_hashes=hashes, **fields
+        )
+        for i, (hashes, cap) in enumerate(zip(lists, caps))
+    ]
+    txs.append(Transaction(type=2, to=None, sender=bytes([99]) * 20, **fields))  # no blob transaction: may create
+    env = BlockEnv(number=1, timestamp=1, fork=Fork.CANCUN, base_fee=7, excess_blob_gas=0)
+    access = pn.access_sets(pn.generate(n_tx=8, conflict_ratio=0.0))
+    limits: dict[str, Any] = {"gas_limit": 10**9, "excess": excess_at_fee(7), "method": "greedy"}
+    made = build_blob_block(pn.EvmBlock(env, txs, {}), access, np.ones(8), np.full(8, 21_000), **limits)
+    assert made.refused.tolist() == [False, True, True, True, False, True, True, False]
+    assert sorted(made.built.chosen.tolist()) == [0, 4, 7]
 
 
 def test_no_cap_reaches_a_price_of_more_than_64_bits() -> None:

@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import door
 from ..access.sets import AccessSets
-from ..evm.block import AnyBlock
+from ..evm.block import AnyBlock, EvmBlock
 from ..evm.forks import BlobParameters, Fork
 from ..schedule.building import BuiltBlock, build_block
 from .market import blob_base_fee, parameters_of
+from .rules import blob_violation
 from .work import blob_counts, blob_fee_caps
 
 __all__ = ["BlobBlock", "build_blob_block"]
@@ -84,7 +85,8 @@ def build_blob_block(
 
     Notes
     -----
-    Refused are transactions with a fee cap below the price, or with more blobs than a transaction may have; those of the
+    Refused are transactions with a fee cap below the price, or with more blobs than a transaction may have; of an `EvmBlock`
+    all that `blob_violation` finds, so also those of type 3 without a blob or with a hash of another version. Those of the
     same sender with later nonces cannot go in either.
 
     References
@@ -102,12 +104,24 @@ def build_blob_block(
     parameters = parameters_of(parameters)
     door.instance("access", access, AccessSets)
     price, blobs = blob_base_fee(excess, parameters), blob_counts(block)
-    caps = blob_fee_caps(block)
-    below = np.ones(len(blobs), bool) if price >= 2**64 else caps < np.uint64(price)
-    refused = (blobs > 0) & (below | (blobs > parameters.most_each))
+    refused = _refused(block, blobs, price, parameters)
     asked = np.where(refused, parameters.most + 1, blobs)  # more than there are: fits into no block
     built = build_block(
         access, reward, gas, gas_limit=gas_limit, workers=workers, deadline=deadline, blobs=asked,
         blob_limit=parameters.most, method=method, block=block,
     )  # fmt: skip
     return BlobBlock(built, price, blobs, refused)
+
+
+def _refused(block: AnyBlock, blobs: NDArray[np.int64], price: int, parameters: BlobParameters) -> NDArray[np.bool_]:
+    """Which transactions break a rule of blobs, whatever else is in the block."""
+    if isinstance(block, EvmBlock):
+        broken = [
+            tx.type == 3
+            and blob_violation(tx.blob_versioned_hashes, tx.max_fee_per_blob_gas or 0, price, parameters, to=tx.to)
+            is not None
+            for tx in block.transactions
+        ]
+        return np.array(broken, bool)
+    below = np.ones(len(blobs), bool) if price >= 2**64 else blob_fee_caps(block) < np.uint64(price)
+    return (blobs > 0) & (below | (blobs > parameters.most_each))
