@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,6 +32,7 @@ from pevm_numba.dispute.tree import Tree
 from pevm_numba.dispute.verify import StepProof, verify_step
 from pevm_numba.errors import BlockError, DisputeError
 from pevm_numba.evm.hashing import keccak
+from pevm_numba.execute.result import Changes
 from pevm_numba.execute.run import execute
 from pevm_numba.machine import spec
 from pevm_numba.machine.gas import gas_schedule
@@ -356,6 +358,22 @@ def test_a_schedule_is_committed_to_in_its_serial_order() -> None:
     )
     assert made.claim(40).root == root_of(made.agreed, state)
     assert made.digest != committed(block).digest
+
+
+@pytest.mark.parametrize(
+    ("indptr", "keys", "told"),
+    [
+        ([0, 100_000], [0] * 100_000, "has key 0 twice"),
+        ([0, 1], [1], r"execution\.changes\.keys.0. = 1"),
+        ([0, 2], [0], r"execution\.changes\.indptr.1. = 2"),
+        ([0], [0], r"execution\.changes\.indptr has shape"),
+    ],
+)
+def test_changes_that_no_execution_records_are_refused(indptr: list[int], keys: list[int], told: str) -> None:
+    ran = execute(Block.from_programs([[("SSTORE", SLOT, 5)]]), "serial", record="changes")
+    changes = Changes(np.array(indptr, np.int64), np.array(keys, np.int32), np.ones((len(keys), 4), np.uint64))
+    with pytest.raises(BlockError, match=told):
+        commit(replace(ran, changes=changes))
 
 
 def test_misuse_of_commit_is_named() -> None:

@@ -190,6 +190,26 @@ def test_state_trees_refuse_what_is_no_key() -> None:
         tree.set(b"\x01" * 32, 5)
 
 
+@pytest.mark.parametrize(
+    ("indptr", "keys", "told"),
+    [
+        ([0, 100_000], [1] * 100_000, "batch 0 has key 1 twice"),
+        ([0, 1, 4], [2, 2, 0, 2], "batch 1 has key 2 twice"),
+        ([0, 1], [3], "keys.0. = 3: must be in"),
+        ([0, 1], [-1], "keys.0. = -1: must be in"),
+        ([0, 2, 1], [0], "must not be below"),
+        ([0, 5], [0], "must be 1, the number of entries"),
+    ],
+)
+def test_batches_for_which_the_kernel_has_no_room_are_refused(indptr: list[int], keys: list[int], told: str) -> None:
+    paths = np.arange(96, dtype=np.uint8).reshape(3, 32)
+    tree = StateTree(paths, np.ones((3, 4), np.uint64))
+    before = tree.root
+    with pytest.raises(BlockError, match=told):
+        tree.put_batches(np.array(indptr, np.int64), np.array(keys, np.int64), np.full((len(keys), 4), 7, np.uint64))
+    assert tree.root == before
+
+
 def test_a_large_state_has_the_root_of_the_plain_tree() -> None:
     block = generate("small", n_tx=300, seed=5)
     tree = StateTree(key_paths(block), block.pre_values)

@@ -184,7 +184,7 @@ def commit(
     Raises
     ------
     BlockError
-        If the execution recorded no changes, is no `Execution`, or is not of the agreed block.
+        If the execution recorded no changes, or some that no block has, is no `Execution`, or is not of the agreed block.
 
     Notes
     -----
@@ -209,8 +209,10 @@ def commit(
         raise BlockError(f"gas = {door.shown(gas)} beside agreed, which has prices: must be None")
     elif agreed.block is not block and agreed.block != block:
         raise BlockError(f"agreed is about {agreed.block}: must be about the block that was executed, {block}")
-    changes = execution.changes
-    indptr, at = door.take_ranges(changes.indptr, order)
-    keys, values = changes.keys[at], changes.values[at]
+    found = door.array("execution.changes.keys", execution.changes.keys, np.int32, (None,), low=0, high=block.n_keys - 1)
+    changed = door.array("execution.changes.values", execution.changes.values, np.uint64, (len(found), 4))
+    every = door.csr("execution.changes.indptr", execution.changes.indptr, block.n_tx, len(found))
+    indptr, at = door.take_ranges(every, order)
+    keys, values = found[at], changed[at]
     roots = agreed.before.copy().put_batches(indptr, keys, values)
     return Commitment(agreed, order, (indptr, keys, values), claim_rows(roots, execution, order))

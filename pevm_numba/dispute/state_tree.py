@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import door
 from .._kernels import keccak_bytes as _hashing
 from .._kernels import merkle as _k
 from .._kernels.jit import inputs
@@ -37,6 +38,16 @@ def key_paths(block: Block) -> NDArray[np.uint8]:
 def _swapped(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Limbs as lanes of 32 big-endian bytes, and back."""
     return np.ascontiguousarray(values[:, ::-1].byteswap())
+
+
+def _check_distinct(indptr: NDArray[np.int64], keys: NDArray[np.int64]) -> None:
+    """Refuse a key that is in a batch twice."""
+    batch = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    by_key = np.lexsort((keys, batch))
+    batch, keys = batch[by_key], keys[by_key]
+    twice = np.flatnonzero((keys[1:] == keys[:-1]) & (batch[1:] == batch[:-1]))
+    if len(twice):
+        raise BlockError(f"keys: batch {batch[twice[0]]} has key {keys[twice[0]]} twice: must have each once")
 
 
 class StateTree:
@@ -117,13 +128,23 @@ class StateTree:
         indptr : (n + 1,) int64
             CSR offsets of the batches.
         keys : (m,) integers
+            In [0, n_keys).
         values : (m, 4) uint64
 
         Returns
         -------
         (n, 32) uint8
             The root after each.
+
+        Raises
+        ------
+        BlockError
+            If an array has another form, or a key is in a batch twice: the kernel has room for each once.
         """
+        keys = door.array("keys", keys, np.int64, (None,), low=0, high=len(self) - 1)
+        values = door.array("values", values, np.uint64, (len(keys), 4))
+        indptr = door.csr("indptr", indptr, None, len(keys))
+        _check_distinct(indptr, keys)
         roots = np.zeros((len(indptr) - 1, 4), np.uint64)
         if len(self) and len(roots):
             given = inputs(indptr, self._leaf[keys], _swapped(values), self._path)
