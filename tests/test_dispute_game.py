@@ -220,12 +220,75 @@ def test_two_late_parties_both_lose(made: Commitment) -> None:
     assert played.verdict.reason == "proposer: took 20 s, of 10; challenger: took 20 s, of 10"
 
 
-def test_errors_of_a_program_are_not_taken_for_moves(made: Commitment) -> None:
-    def crash(party: Party, question: dict[str, Any]) -> Any:
-        raise ZeroDivisionError
+class Trap(dict):
+    """An answer whose own methods fail when it is written as JSON."""
 
-    with pytest.raises(ZeroDivisionError):
-        play(made.agreement, made.party(), Scripted(made.party(), 0, crash))
+    def items(self) -> Any:
+        raise LookupError("caught you")
+
+
+def nested(depth: int) -> Any:
+    """Lists within each other."""
+    made: list[Any] = []
+    for _ in range(depth - 1):
+        made = [made]
+    return made
+
+
+def raising(error: BaseException) -> Any:
+    """An act that raises it."""
+
+    def act(party: Party, question: dict[str, Any]) -> Any:
+        raise error
+
+    return act
+
+
+Odd = type("Odd\x1b\x80" + "x" * 500, (Exception,), {})
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        (raising(ZeroDivisionError()), "gave no answer: ZeroDivisionError"),
+        (raising(RecursionError()), "gave no answer: RecursionError"),
+        (raising(MemoryError()), "gave no answer: MemoryError"),
+        (raising(DisputeError("my own")), "gave no answer: DisputeError"),
+        (raising(Odd()), r"gave no answer: Odd\x1b\x80x"),
+        (lambda p, q: Trap(a=1), "gave no answer: LookupError"),
+        (lambda p, q: {"claim": float("nan")}, "gave no answer: ValueError"),
+        (lambda p, q: {"claim": "x" * 2**20}, "gave no answer: 1048589 characters: must be at most 1048576"),
+        (lambda p, q: nested(33), "gave no answer: nested more than 32 deep"),
+        (lambda p, q: nested(32), "must be an object with claim"),
+    ],
+)
+def test_whatever_a_party_raises_or_returns_loses_and_is_named(made: Commitment, act: Any, told: str) -> None:
+    played = decide(made, Scripted(faulty_party(made, "gas"), 0, act), 0)
+    assert told in played.verdict.reason
+    assert len(played.verdict.reason) < 200
+    assert replay(Transcript.loads(played.dumps())) == played.verdict
+
+
+def test_what_is_meant_for_the_process_passes(made: Commitment) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        play(made.agreement, made.party(), Scripted(made.party(), 0, raising(KeyboardInterrupt())))
+
+
+@pytest.mark.parametrize(
+    ("move", "told"),
+    [
+        ({"answer": nested(33), "failure": None}, "nested more than 32 deep"),
+        ({"answer": float("nan"), "failure": None}, "must be JSON"),
+        ({"answer": 5, "failure": "KeyError"}, "must be null beside an answer"),
+        ({"answer": None, "failure": "x" * 81}, "up to 80 characters"),
+        ({"answer": None, "failure": 5}, "failure = 5"),
+    ],
+)
+def test_moves_that_no_game_records_are_refused(made: Commitment, move: dict[str, Any], told: str) -> None:
+    value = play(made.agreement, made.party(), faulty_party(made, "gas")).to_json()
+    value["rounds"][0]["proposer"] = {"took": 0.0} | move
+    with pytest.raises(DisputeError, match=told):
+        Transcript.from_json(value)
 
 
 class Random(Party):

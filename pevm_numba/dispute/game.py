@@ -6,19 +6,18 @@ what is so, hence so did the other where they agreed; at the first place after t
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn, Protocol, TypeVar
 
-from ..errors import DisputeError, PevmError
+from ..errors import DisputeError
 from . import wire
 from .agreement import Agreement, Claim
 from .machine_state import TxHeader, done
 from .proofs import Proof
 from .steps import begin, n_steps
-from .transcript import SIDES, Move, Round, Transcript, Verdict
+from .transcript import MOST_FAILURE, SIDES, Move, Round, Transcript, Verdict
 from .verify import StepProof, check_header, verify_step
 
 __all__ = ["Player", "most_rounds", "play", "replay"]
@@ -33,7 +32,7 @@ class Player(Protocol):
     """What `play` needs of a party."""
 
     def answer(self, question: dict[str, Any]) -> Any:
-        """An object of JSON; a `PevmError` or TimeoutError says that there is none."""
+        """An object of JSON; an exception says that there is none."""
 
 
 def most_rounds(n_tx: int, n_ops: int) -> int:
@@ -59,16 +58,13 @@ def _live(player: Player, clock: Callable[[], float]) -> _Ask:
     """Ask a party, and take the time."""
 
     def ask(question: dict[str, Any]) -> Move:
-        start = clock()
+        start, given, failure = clock(), None, None
         try:
-            given = player.answer(dict(question))
-        except (PevmError, TimeoutError):
-            given = None
+            given = wire.plain(player.answer(dict(question)))
+        except Exception as error:  # what a party does is not trusted: no error of its program may end the game
+            failure = str(error) if type(error) is wire.NotPlain else type(error).__name__
         took = max(0.0, float(clock() - start))
-        try:
-            return Move(took, json.loads(json.dumps(given, allow_nan=False)))
-        except (TypeError, ValueError, RecursionError):
-            return Move(took, None)
+        return Move(took, given, None if failure is None else ascii(failure)[1:-1][:MOST_FAILURE])
 
     return ask
 
@@ -101,7 +97,7 @@ class _Game:
             if move.took > self.limit:
                 fault = f"took {move.took:g} s, of {self.limit:g}"
             elif move.answer is None:
-                fault = "gave no answer"
+                fault = "gave no answer" if move.failure is None else f"gave no answer: {move.failure}"
             else:
                 try:
                     found.append(read(move.answer))
@@ -230,8 +226,9 @@ def play(
 
     Notes
     -----
-    At most `most_rounds` rounds, each of one answer by either party. A party that raises a `PevmError` or TimeoutError gives
-    no answer, and has lost; other exceptions are errors of its program, and pass.
+    At most `most_rounds` rounds, each of one answer by either party. A party that raises any exception gives no answer, and
+    has lost: the finding names the exception. What is no Exception, as KeyboardInterrupt, passes. An answer that is no JSON,
+    has more than 2**20 characters as JSON, or is nested more than 32 deep is none either.
 
     Examples
     --------

@@ -141,13 +141,13 @@ class StateTree:
         BlockError
             If an array has another form, or a key is in a batch twice: the kernel has room for each once.
         """
-        keys = door.array("keys", keys, np.int64, (None,), low=0, high=len(self) - 1)
-        values = door.array("values", values, np.uint64, (len(keys), 4))
-        indptr = door.csr("indptr", indptr, None, len(keys))
-        _check_distinct(indptr, keys)
-        roots = np.zeros((len(indptr) - 1, 4), np.uint64)
+        chosen = door.array("keys", keys, np.int64, (None,), low=0, high=len(self) - 1)
+        words = door.array("values", values, np.uint64, (len(chosen), 4))
+        ends = door.csr("indptr", indptr, None, len(chosen))
+        _check_distinct(ends, chosen)
+        roots = np.zeros((len(ends) - 1, 4), np.uint64)
         if len(self) and len(roots):
-            given = inputs(indptr, self._leaf[keys], _swapped(values), self._path)
+            given = inputs(ends, self._leaf[chosen], _swapped(words), self._path)
             shape = inputs(self._left, self._right, self._parent, self._bit)
             _k.apply_changes(*given, *shape, self._top, self._value, self._live, self._digest, roots)
         return roots.view(np.uint8)

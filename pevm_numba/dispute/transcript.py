@@ -10,9 +10,11 @@ from ..errors import DisputeError
 from . import wire
 from .agreement import Agreement
 
-__all__ = ["SCHEMA", "SIDES", "Move", "Round", "Transcript", "Verdict"]
+__all__ = ["MOST_FAILURE", "SCHEMA", "SIDES", "Move", "Round", "Transcript", "Verdict"]
 
 SCHEMA: Final = "pevm_numba.dispute/1"
+#: Characters of what is kept about an answer that failed.
+MOST_FAILURE: Final = 80
 #: The two parties.
 SIDES: Final = ("proposer", "challenger")
 
@@ -27,10 +29,13 @@ class Move:
         Seconds.
     answer : object of JSON
         None if it gave none, or none that is JSON.
+    failure : str or None
+        Why there is none: the name of the exception that the party raised, or what its answer was not.
     """
 
     took: float
     answer: Any
+    failure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ class Transcript:
         """As an object of JSON."""
         rounds = [
             {"question": one.question, "finding": one.finding}
-            | {side: {"took": move.took, "answer": move.answer} for side, move in zip(SIDES, one.moves)}
+            | {side: vars(move) for side, move in zip(SIDES, one.moves)}
             for one in self.rounds
         ]
         head = {"schema": SCHEMA, "agreement": self.agreement.to_json(), "limit": self.limit}
@@ -155,8 +160,14 @@ class Transcript:
 
 
 def _move(value: Any) -> Move:
-    took, answer = wire.parts("move", value, ("took", "answer"))
-    return Move(_seconds("took", took), answer)
+    took, answer, failure = wire.parts("move", value, ("took", "answer", "failure"))
+    if failure is not None and (answer is not None or not isinstance(failure, str) or len(failure) > MOST_FAILURE):
+        rule = f"must be null beside an answer, or text of up to {MOST_FAILURE} characters"
+        raise DisputeError(f"failure = {wire.shown(failure)}: {rule}")
+    try:
+        return Move(_seconds("took", took), wire.plain(answer), failure)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DisputeError(f"answer: must be JSON: {error}") from None
 
 
 def _seconds(name: str, value: Any) -> float:
