@@ -213,6 +213,28 @@ def test_who_takes_too_long_has_lost_whatever_the_answer(made: Commitment) -> No
     assert replay(played) == played.verdict
 
 
+def test_a_long_transaction_gives_more_time_to_those_who_show_it() -> None:
+    program = [("CREDIT", (1 + i % 50, 1, 0), 1 + i) for i in range(2000)]  # 4,000 steps: 1.4 times the limit
+    made = committed(Block.from_programs([program, [("SLOAD", A)]]))
+
+    def taking(seconds: float) -> Transcript:
+        clock = [0.0]
+
+        class Slow(Party):
+            def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+                clock[0] += 9.0 if question["ask"] == "claim" else seconds
+                return super().answer(question)
+
+        wrong = faulty_party(made, "value", position=0)
+        return play(made.agreement, Slow(made), wrong, limit=10, clock=lambda: clock[0])
+
+    assert taking(13.9).verdict.winner == "proposer"
+    late = taking(14.1)
+    assert (late.verdict.winner, late.rounds[-1].question["ask"]) == ("challenger", "open")
+    assert late.verdict.reason == "proposer: took 14.1 s, of 14"
+    assert replay(Transcript.loads(late.dumps())) == late.verdict
+
+
 def test_two_late_parties_both_lose(made: Commitment) -> None:
     ticks = iter(range(0, 1000, 20))
     played = play(made.agreement, made.party(), faulty_party(made, "gas"), limit=10, clock=lambda: float(next(ticks)))

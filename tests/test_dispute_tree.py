@@ -210,6 +210,19 @@ def test_batches_for_which_the_kernel_has_no_room_are_refused(indptr: list[int],
     assert tree.root == before
 
 
+def test_keys_set_one_by_one_come_to_what_a_batch_does() -> None:
+    n, rng = 3000, np.random.default_rng(1)
+    rows, values = rng.integers(0, 256, (n, 32), np.uint8), rng.integers(0, 3, (n, 4), np.uint64)
+    alone = StateTree(rows, np.zeros((n, 4), np.uint64))
+    middle = alone
+    for key, value in enumerate(programs.integers(values)):
+        alone.set(rows[key].tobytes(), value)
+        if key == n // 2:
+            middle = alone.copy()
+    assert alone.root == StateTree(rows, values).root
+    assert middle.put(np.arange(n), values).hex() == alone.root.hex()
+
+
 def test_a_large_state_has_the_root_of_the_plain_tree() -> None:
     block = generate("small", n_tx=300, seed=5)
     tree = StateTree(key_paths(block), block.pre_values)

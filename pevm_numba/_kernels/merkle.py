@@ -128,15 +128,17 @@ def hash_nodes(chosen, count, n, left, right, bit, live, digest, sponge):
 
 
 @kernel
-def apply_changes(indptr, leaf, new, path, left, right, parent, bit, top, value, live, digest, roots):
+def apply_changes(
+    indptr, leaf, new, path, left, right, parent, bit, top, value, live, digest, chosen, following, stamp, past, roots
+):
     """Apply batches of changes one after the other: batch t sets leaves leaf[indptr[t]:indptr[t + 1]] to rows of new.
 
     Each node above a changed leaf is hashed once a batch, those at one bit together. roots[t] is the root after batch t.
+    chosen, following (n,) are scratch; so is stamp (n,), below `past` on entry and below past + number of batches after it.
     """
     n = path.shape[0]
     sponge = np.empty((25, LANES), np.uint64)
-    chosen, following = np.empty(max(n, 1), np.int32), np.empty(max(n, 1), np.int32)
-    first, stamp = np.full(256, -1, np.int32), np.full(max(n, 1), -1, np.int64)
+    first = np.full(256, -1, np.int32)
     for t in range(indptr.shape[0] - 1):
         count, low, high = 0, 256, -1
         for c in range(indptr[t], indptr[t + 1]):
@@ -146,8 +148,8 @@ def apply_changes(indptr, leaf, new, path, left, right, parent, bit, top, value,
             chosen[count] = k
             count += 1
             node = parent[k]
-            while node >= 0 and stamp[node - n] != t:
-                stamp[node - n] = t
+            while node >= 0 and stamp[node - n] != past + t:
+                stamp[node - n] = past + t
                 at = bit[node - n]
                 following[node - n] = first[at]
                 first[at] = node

@@ -20,10 +20,12 @@ from .steps import begin, n_steps
 from .transcript import MOST_FAILURE, SIDES, Move, Round, Transcript, Verdict
 from .verify import StepProof, check_header, verify_step
 
-__all__ = ["Player", "most_rounds", "play", "replay"]
+__all__ = ["STEPS_A_LIMIT", "Player", "most_rounds", "play", "replay"]
 
 _T = TypeVar("_T")
 _Ask = Callable[[dict[str, Any]], Move]
+#: Steps of a transaction for which its parties have another limit.
+STEPS_A_LIMIT: Final = 10_000
 #: What a state is that has not been asked for.
 _NONE: Final = b""
 
@@ -77,6 +79,7 @@ class _Game:
         self.rounds = list[Round]()
         self.position: int | None = None
         self.step: int | None = None
+        self.pace = 1.0  # how many times the limit a move may take
 
     def decide(self, winner: str | None, reason: str) -> NoReturn:
         raise _Decided(Verdict(winner, reason, self.position, self.step))
@@ -94,9 +97,7 @@ class _Game:
         found, faults = list[_T](), list[str | None]()
         for move in moves:
             fault = None
-            if move.took > self.limit:
-                fault = f"took {move.took:g} s, of {self.limit:g}"
-            elif move.answer is None:
+            if move.answer is None:
                 fault = "gave no answer" if move.failure is None else f"gave no answer: {move.failure}"
             else:
                 try:
@@ -104,6 +105,10 @@ class _Game:
                 except DisputeError as error:
                     fault = str(error)
             faults.append(fault)
+        limit = self.limit * self.pace  # only now: either opening may have shown how many steps there are
+        for at, move in enumerate(moves):
+            if move.took > limit:
+                faults[at] = f"took {move.took:g} s, of {limit:g}"
         if any(fault is not None for fault in faults):
             self.rounds.append(Round(question, moves, "; ".join(f"{s}: {f}" for s, f in zip(SIDES, faults) if f)))
             self.blame(faults)
@@ -160,6 +165,7 @@ class _Game:
     def read_opening(self, position: int, answer: Any) -> tuple[TxHeader, bytes]:
         proof, state = wire.parts("move", answer, ["transaction", "state"])
         header = check_header(self.agreement, position, Proof.from_json(proof))
+        self.pace = 1 + n_steps(header) / STEPS_A_LIMIT
         if header.n_ops:
             return header, wire.octets("state", state, 32)
         if state is not None:
@@ -211,7 +217,9 @@ def play(
     proposer, challenger : Player
         Such as `Commitment.party` and `faulty_party` give. The rules are the same for both.
     limit : float
-        Seconds for each move; who takes longer has lost. The clock is read before and after: a party is not interrupted.
+        Seconds for each move; who takes longer has lost. Once the transaction in dispute is known, each move may take
+        1 + n_steps / 10,000 times as long, that which shows it included: a party has to run all of its steps. The clock is
+        read before and after: a party is not interrupted.
     clock : function
         Seconds, as a float, that never fall.
 

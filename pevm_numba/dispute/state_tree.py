@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,9 @@ from .hashing import EMPTY, Tag
 from .proofs import EMPTY_PROOF, Proof, bit_of
 
 __all__ = ["StateTree", "hash_rows", "key_paths"]
+
+
+_ONE_KEY: Final = np.array([0, 1], np.int64)  # offsets of a batch of one
 
 
 def hash_rows(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -96,6 +101,7 @@ class StateTree:
         self._value = np.zeros((n, 4), np.uint64)
         self._live = np.zeros(max(2 * n - 1, 0), np.int8)
         self._digest = np.zeros((max(2 * n - 1, 0), 4), np.uint64)
+        self._make_scratch()
         known = np.flatnonzero(values.any(axis=1))
         self.put(known, values[known])
 
@@ -107,7 +113,14 @@ class StateTree:
         made = object.__new__(StateTree)
         made.__dict__.update(self.__dict__)
         made._value, made._live, made._digest = self._value.copy(), self._live.copy(), self._digest.copy()
+        made._make_scratch()
         return made
+
+    def _make_scratch(self) -> None:
+        """Room for the kernel, kept: to make it for each of many small batches would cost n_keys a batch."""
+        n = max(len(self), 1)
+        self._scratch = np.empty(n, np.int32), np.empty(n, np.int32), np.full(n, -1, np.int64)
+        self._n_batches = 0
 
     @property
     def root(self) -> bytes:
@@ -145,11 +158,19 @@ class StateTree:
         words = door.array("values", values, np.uint64, (len(chosen), 4))
         ends = door.csr("indptr", indptr, None, len(chosen))
         _check_distinct(ends, chosen)
-        roots = np.zeros((len(ends) - 1, 4), np.uint64)
+        return self._apply(ends, chosen, words)
+
+    def _apply(
+        self, indptr: NDArray[np.int64], keys: NDArray[np.int64], values: NDArray[np.uint64]
+    ) -> NDArray[np.uint8]:
+        """`put_batches`, of what has been checked."""
+        roots = np.zeros((len(indptr) - 1, 4), np.uint64)
         if len(self) and len(roots):
-            given = inputs(ends, self._leaf[chosen], _swapped(words), self._path)
+            given = inputs(indptr, self._leaf[keys], _swapped(values), self._path)
             shape = inputs(self._left, self._right, self._parent, self._bit)
-            _k.apply_changes(*given, *shape, self._top, self._value, self._live, self._digest, roots)
+            now = self._value, self._live, self._digest
+            _k.apply_changes(*given, *shape, self._top, *now, *self._scratch, self._n_batches, roots)
+            self._n_batches += len(roots)
         return roots.view(np.uint8)
 
     def _down(self, path: bytes, every: bool) -> tuple[int, list[tuple[int, bytes]]]:
@@ -187,7 +208,7 @@ class StateTree:
         key = self.find(path)
         if key < 0:
             raise BlockError(f"path 0x{path.hex()}: must be of a key of the block")
-        self.put(np.array([key]), limbs([value]))
+        self._apply(_ONE_KEY, np.array([key]), limbs([value]))
 
     def prove(self, path: bytes) -> Proof:
         """That the path has its value, or none."""

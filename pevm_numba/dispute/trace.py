@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from ..evm.hashing import keccak
+from ..programs import limbs
 from .agreed import AgreedBlock
 from .hashing import EMPTY, key_path, stack_hash
 from .machine_state import MachineState, Phase
@@ -216,8 +219,8 @@ class Trace:
         """What shows a step to somebody who knows nothing but the agreement."""
         point = self._points[min(step, len(self))]
         machine, state = point.machine, self._state.copy()
-        for path, value in self.settled[: point.settled]:
-            state.set(path, value)
+        settled = self.settled[: point.settled]
+        state.put(np.array([state.find(path) for path, _ in settled], np.int64), limbs(value for _, value in settled))
         op, view = self._op(machine), Whole(point, state.copy())
         advance(machine, self._header, op, self._agreed.prices, view)
         asked, values, entry = view.asked, list[int](), point.stack
