@@ -20,6 +20,7 @@ from test_machine import ALL_OPS, BALANCE, SLOT
 import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.block import Block
+from pevm_numba.dispute import wire
 from pevm_numba.dispute.agreed import AgreedBlock
 from pevm_numba.dispute.agreement import Agreement
 from pevm_numba.dispute.commitment import Commitment, commit
@@ -358,6 +359,37 @@ def test_a_schedule_is_committed_to_in_its_serial_order() -> None:
     )
     assert made.claim(40).root == root_of(made.agreed, state)
     assert made.digest != committed(block).digest
+
+
+@pytest.mark.parametrize(
+    ("part", "most"), [("transaction", 84), ("op", 2**17 + 1), ("warm", 1), ("journal", 64), ("stored", 32)]
+)
+def test_values_too_long_are_refused_before_anything_is_hashed(part: str, most: int) -> None:
+    made = committed(Block.from_programs([[("SSTORE", SLOT, 5)]], {SLOT: 3}))
+    trace = made.trace(0)
+    proof, hashed = trace.prove(0), list[int]()
+
+    def counted(data: bytes) -> bytes:
+        hashed.append(len(data))
+        return keccak(data)
+
+    long = replace(proof, **{part: replace(getattr(proof, part), path=bytes(32), value=bytes(most + 1))})
+    with pytest.raises(DisputeError, match=f"proof of {part} has a value of {most + 1} bytes: must be at most {most}"):
+        verify_step(made.agreement, 0, trace.digest(0), long, hash=counted)
+    assert hashed == []
+    full = replace(proof, **{part: replace(getattr(proof, part), path=bytes(32), value=bytes(most))})
+    with pytest.raises(DisputeError, match="proof leads to root"):
+        verify_step(made.agreement, 0, trace.digest(0), full, hash=counted)
+    assert hashed.count(40 + most) == 1  # the root is found once
+
+
+def test_the_longest_payload_is_proved_and_a_longer_one_is_not_committed_to() -> None:
+    made = committed(Block.from_programs([[("KECCAK", bytes(2**17))]]))
+    trace = made.trace(0)
+    proof = StepProof.from_json(wire.plain(trace.prove(0).to_json()))
+    assert verify_step(made.agreement, 0, trace.digest(0), proof, hash=keccak) == trace.digest(1)
+    with pytest.raises(BlockError, match="payload 1 has 131073 bytes: must have at most 131072"):
+        committed(Block.from_programs([[("KECCAK", b"")], [("KECCAK", bytes(2**17 + 1))]]))
 
 
 @pytest.mark.parametrize(

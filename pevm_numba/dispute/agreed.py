@@ -14,11 +14,12 @@ from .._kernels import keccak_bytes as _hashing
 from .._kernels import merkle as _k
 from .._kernels.jit import inputs
 from ..block import Block
+from ..errors import BlockError
 from ..evm.hashing import keccak, keccak_many
 from ..machine.gas import GasSchedule, gas_schedule
 from .agreement import Agreement
 from .hashing import EMPTY, Tag, tagged
-from .machine_state import TxHeader
+from .machine_state import MAX_PAYLOAD, TxHeader
 from .op_table import op_table
 from .proofs import Proof, index_path
 from .state_tree import StateTree, key_paths
@@ -67,7 +68,7 @@ class AgreedBlock:
     Raises
     ------
     BlockError
-        If an argument is none of these.
+        If an argument is none of these, or a payload has more than 2**17 bytes: no referee would hash it.
 
     Examples
     --------
@@ -78,6 +79,10 @@ class AgreedBlock:
 
     def __init__(self, block: Block, order: ArrayLike | None = None, gas: str | GasSchedule | None = None) -> None:
         door.instance("block", block, Block)
+        sizes = np.diff(block.payload_indptr)
+        if sizes.max(initial=0) > MAX_PAYLOAD:
+            at = int(sizes.argmax())
+            raise BlockError(f"block: payload {at} has {sizes[at]} bytes: must have at most {MAX_PAYLOAD} for a dispute")
         self.block = block
         self.prices = gas_schedule(block.fork if gas is None else gas)
         every = np.arange(block.n_tx, dtype=np.int32)

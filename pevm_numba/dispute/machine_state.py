@@ -13,10 +13,12 @@ from ..machine.ops import CREDIT_FIELD, MAX_COUNT, Field, Op, Status
 from . import wire
 from .hashing import EMPTY, Hash, Tag, keccak, tagged
 
-__all__ = ["KEY_BYTES", "MachineState", "Outcome", "Phase", "TxHeader", "done", "op_bytes", "op_of"]
+__all__ = ["KEY_BYTES", "MAX_PAYLOAD", "MachineState", "Outcome", "Phase", "TxHeader", "done", "op_bytes", "op_of"]
 
 #: Bytes of a state key: address, field, slot.
 KEY_BYTES: Final = 53
+#: Bytes of a KECCAK's payload, at most: a referee hashes it in plain Python, at about 7 us a byte.
+MAX_PAYLOAD: Final = 2**17
 _DIGESTS: Final = ("stack", "warm", "journal", "root")
 
 

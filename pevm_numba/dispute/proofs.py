@@ -85,8 +85,9 @@ class Proof:
             If this is no proof of either.
         """
         self._check_form()
-        if self.root(hash) != root:
-            raise DisputeError(f"proof leads to root 0x{self.root(hash).hex()}: must be 0x{root.hex()}")
+        shown = self.root(hash)
+        if shown != root:
+            raise DisputeError(f"proof leads to root 0x{shown.hex()}: must be 0x{root.hex()}")
         if self.path is None or self.path == path:
             return None if self.path is None else self.value
         for bit, _ in self.siblings:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final
 
 from ..errors import DisputeError
 from ..machine.ops import MAX_STACK
 from . import wire
 from .agreement import Agreement
 from .hashing import Hash, keccak, key_path, stack_hash
-from .machine_state import MachineState, Phase, TxHeader
+from .machine_state import MAX_PAYLOAD, MachineState, Phase, TxHeader
 from .proofs import Proof, index_path
 from .steps import advance
 
@@ -18,6 +18,8 @@ __all__ = ["StepProof", "Witness", "check_header", "verify_step"]
 
 _PROOFS = ("transaction", "op", "warm", "journal", "stored")
 _OPTIONAL = ("op", "warm", "journal", "stored")
+#: Bytes of the value in each proof, at most: what is longer is refused before it is hashed.
+_MOST_BYTES: Final = {"transaction": 84, "op": 1 + MAX_PAYLOAD, "warm": 1, "journal": 64, "stored": 32}
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,12 @@ class Witness:
         return int.from_bytes(self._hash(payload), "big")
 
 
+def _check_size(name: str, proof: Proof | None) -> None:
+    """Refuse a value that is too long to be what it should."""
+    if proof is not None and len(proof.value) > _MOST_BYTES[name]:
+        raise DisputeError(f"proof of {name} has a value of {len(proof.value)} bytes: must be at most {_MOST_BYTES[name]}")
+
+
 def check_header(agreement: Agreement, position: int, proof: Proof, hash: Hash = keccak) -> TxHeader:
     """The transaction at a position of the agreed order.
 
@@ -195,6 +203,7 @@ def check_header(agreement: Agreement, position: int, proof: Proof, hash: Hash =
     DisputeError
         If the proof does not show it.
     """
+    _check_size("transaction", proof)
     value = proof.check(agreement.transactions, index_path(position), hash)
     if value is None:
         raise DisputeError(f"proof shows no transaction at position {position}")
@@ -227,7 +236,8 @@ def verify_step(agreement: Agreement, position: int, before: bytes, proof: StepP
 
     Notes
     -----
-    O(log n_tx + log n_ops + log n_keys) hashes of some 0.1 ms each, and a payload's. Every part is bound: the machine by
+    O(log n_tx + log n_ops + log n_keys) hashes of some 0.1 ms each, and a payload's, of at most 2**17 bytes. Every part is
+    bound: the machine by
     `before`, header, op and stack top by their digests, each tree by its root, and what is not needed has to be left out.
     So a proof that differs in one bit is refused.
 
@@ -241,10 +251,13 @@ def verify_step(agreement: Agreement, position: int, before: bytes, proof: StepP
     >>> verify_step(made.agreement, 0, before, proof) == after
     True
     """
+    for name in _PROOFS:
+        _check_size(name, getattr(proof, name))
     header = check_header(agreement, position, proof.transaction, hash)
     machine = proof.machine
-    if machine.digest(hash) != before:
-        raise DisputeError(f"step proof: machine has digest 0x{machine.digest(hash).hex()}: must be 0x{before.hex()}")
+    given = machine.digest(hash)
+    if given != before:
+        raise DisputeError(f"step proof: machine has digest 0x{given.hex()}: must be 0x{before.hex()}")
     if machine.gas_left > header.gas_limit or machine.depth > MAX_STACK:
         raise DisputeError(f"step proof: machine has gas_left {machine.gas_left}, depth {machine.depth}: out of range")
     op = None
