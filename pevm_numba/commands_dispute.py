@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from .dispute.verify import StepProof
 from .errors import BlockError, ExecutionError, UsageError
 from .screens import print_pairs, print_table
 
-__all__ = ["Request", "run"]
+__all__ = ["Request", "judge", "run"]
 
 
 class Request(NamedTuple):
@@ -28,26 +29,17 @@ class Request(NamedTuple):
     seed: int
     limit: float
     transcript: Path | None
-    replay: Path | None
     number: int | None
 
 
-def run(request: Request) -> Transcript:
-    """Do it, and show the rounds.
+def judge(path: Path, others: Iterable[object]) -> Transcript:
+    """Judge a transcript anew, and show its rounds; `others` are the values of all other options, None if not given.
 
     Raises
     ------
     PevmError
-        On bad input, or a transcript that was altered; UsageError if options do not fit; ExecutionError if the wrong party
-        won.
+        On a transcript that was altered; UsageError if another option is given.
     """
-    if request.replay is not None:
-        return _judge(request, request.replay)
-    return _play(request)
-
-
-def _judge(request: Request, path: Path) -> Transcript:
-    others = (request.input, request.preset, request.policy, request.position, request.transcript, request.number)
     if any(value is not None for value in others):
         raise UsageError("--replay with other options: a transcript is all that is needed")
     from .io.paths import existing
@@ -56,12 +48,20 @@ def _judge(request: Request, path: Path) -> Transcript:
     read = Transcript.loads(text)
     verdict = replay(read)
     print_pairs([("transcript", f"{path}: {len(text):,} bytes, judged anew: the same verdict")])
+    print_pairs([("agreement", f"0x{read.agreement.digest().hex()}")])
     _show(read, None)
-    print_pairs([("winner", verdict.winner or "none"), ("reason", verdict.reason)])
+    print_pairs([("winner", verdict.winner or "none"), ("reason", _plain(verdict.reason, 300))])
     return read
 
 
-def _play(request: Request) -> Transcript:
+def run(request: Request) -> Transcript:
+    """Play a game, and show its rounds.
+
+    Raises
+    ------
+    PevmError
+        On bad input; UsageError if options do not fit; ExecutionError if the wrong party won.
+    """
     from .dispute.commitment import commit
     from .dispute.faults import KINDS, faulty_party
     from .execute.run import execute
@@ -91,7 +91,7 @@ def _play(request: Request) -> Transcript:
     position = played.verdict.position
     _show(played, None if position is None else made.agreed.header(position).n_ops)
     honest = SIDES[1 - SIDES.index(request.side)]
-    print_pairs([("winner", played.verdict.winner or "none"), ("reason", played.verdict.reason)])
+    print_pairs([("winner", played.verdict.winner or "none"), ("reason", _plain(played.verdict.reason, 300))])
     if played.verdict.winner != honest:
         raise ExecutionError(f"the {honest} was right, and did not win: {played.verdict.reason}")
     if request.transcript is not None:
@@ -123,7 +123,7 @@ def _block(request: Request) -> Any:
 def _show(played: Transcript, n_ops: int | None) -> None:
     """The rounds, and what they come to."""
     body = [
-        [f"{number}" if number else "", _asked(one.question), *(_said(move) for move in one.moves), one.finding[:40]]
+        [f"{number}" if number else "", _asked(one.question), *(_said(move) for move in one.moves), _plain(one.finding)]
         for number, one in enumerate(played.rounds)
     ]
     print_table(("round", "question", *SIDES, "finding"), body, 2, 3, left=(1, 2, 3, 4))
@@ -157,18 +157,23 @@ def _asked(question: dict[str, Any]) -> str:
             return f"after {step:,} steps?"
         case {"ask": "proof", "step": step}:
             return f"step {step:,}: proof?"
-    return str(question)[:40]
+    return _plain(question)
 
 
 def _said(move: Move) -> str:
     """An answer for people; nothing is taken for granted of its form."""
     match move.answer:
         case {"claim": {"root": str(root), "receipt": {"gas_used": int(gas)}}}:
-            return f"{root[:10]}…, gas {gas:,}"
+            return f"{_plain(root, 10)}…, gas {gas:,}"[:40]
         case {"transaction": _, "state": str(state)} | {"state": str(state)}:
-            return f"{state[:10]}…"
+            return f"{_plain(state, 10)}…"
         case {"proof": {"machine": {"pc": int(pc)}}}:
-            return f"op {pc:,}"
+            return f"op {pc:,}"[:20]
         case None:
             return "nothing"
-    return str(move.answer)[:20]
+    return _plain(move.answer, 20)
+
+
+def _plain(value: Any, most: int = 40) -> str:
+    """Text that nobody has checked, such that no terminal takes a part of it for a command."""
+    return ascii(value)[1:-1][:most] if isinstance(value, str) else ascii(value)[:most]

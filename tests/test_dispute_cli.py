@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from test_cli import Command, in_process
+from test_dispute_trace import committed
 
 from pevm_numba import cli
 from pevm_numba._kernels.jit import DISABLED
@@ -13,6 +15,7 @@ from pevm_numba.bench import __main__ as main
 from pevm_numba.bench import dispute as bench
 from pevm_numba.block import Block
 from pevm_numba.dispute.faults import KINDS
+from pevm_numba.dispute.game import play
 from pevm_numba.dispute.transcript import Transcript, Verdict
 from pevm_numba.errors import ExecutionError
 from pevm_numba.fields import TABLES
@@ -63,6 +66,28 @@ def test_a_schedules_order_a_block_file_and_a_position_can_be_given(run: Command
     assert run("--preset", "small", "--seed", "5").code == 0
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "\ud800\x1b[31m" * 20, {"\x1b]0;title\x07": "\udfff"}, {"state": "\x1b[2J\ud800"}, ["[red]x[/red]\x9b"],
+        {"claim": {"root": "\x1b[1m", "receipt": {"gas_used": 10**4000}}}, {"proof": {"machine": {"pc": 10**4000}}},
+    ],
+)  # fmt: skip
+def test_what_a_party_said_is_no_command_to_a_terminal(run: Command, tmp_path, answer: Any) -> None:
+    class Loud:
+        def answer(self, question: dict[str, Any]) -> Any:
+            return answer
+
+    made = committed(Block.from_programs([[("SSTORE", (1, 0, 0), 1)]]))
+    file = tmp_path / "game.json"
+    file.write_text(play(made.agreement, Loud(), made.party()).dumps())
+    said = run("--replay", file)
+    assert (said.code, said.err) == (0, "")
+    assert not set(said.out) & {"\x1b", "\x07", "\x9b", "\ud800"}
+    assert len(said.out) < 3000
+    assert made.agreement.digest().hex() in said.out.replace("\n", "")
+
+
 def test_an_altered_transcript_is_one_line_and_code_1(run: Command, tmp_path) -> None:
     file = tmp_path / "game.json"
     assert run("--preset", "small", "--fault", "root", "--transcript", file).code == 0
@@ -88,6 +113,10 @@ def test_an_altered_transcript_is_one_line_and_code_1(run: Command, tmp_path) ->
         (["--transcript", "a.txt"], 2, "--transcript a.txt: must be NAME.json"),
         (["--replay", "none.json"], 1, "none.json"),
         (["--replay", "a.json", "--preset", "small"], 2, "--replay with other options"),
+        (["--replay", "a.json", "--fault", "random"], 2, "--replay with other options"),
+        (["--replay", "a.json", "--side", "proposer"], 2, "--replay with other options"),
+        (["--replay", "a.json", "--seed", "42"], 2, "--replay with other options"),
+        (["--replay", "a.json", "--limit", "60"], 2, "--replay with other options"),
         (["--preset", "small", "--position", "100"], 1, "position = 100"),
         (["--preset", "small", "--policy", "none"], 1, "none"),
     ],

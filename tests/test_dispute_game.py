@@ -416,6 +416,52 @@ def test_transcripts_that_are_cut_or_lengthened_are_refused(made: Commitment) ->
         replay(replace(played, rounds=(replace(played.rounds[0], finding="agree"), *played.rounds[1:])))
 
 
+def test_a_transcript_about_another_agreement_than_ones_own_is_refused(made: Commitment) -> None:
+    played = play(made.agreement, made.party(), faulty_party(made, "receipt", seed=3))
+    assert replay(played, made.agreement) == played.verdict
+    for other in (replace(made.agreement, pre_root=bytes(32)), replace(made.agreement, prices=pn.gas_schedule("free"))):
+        with pytest.raises(DisputeError, match=r"transcript is about the agreement 0x.*: must be about 0x"):
+            replay(played, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda value: value["rounds"][0]["question"].update(position=20.0), "must have integers and text alone"),
+        (lambda value: value["rounds"][0]["question"].update(position=True), "must have integers and text alone"),
+        (lambda value: value["verdict"].update(winner="nobody"), "winner = 'nobody'"),
+        (lambda value: value["verdict"].update(winner=[]), r"winner = \[\]"),
+        (lambda value: value["verdict"].update(reason=5), "reason text"),
+        (lambda value: value["verdict"].update(position=float(value["verdict"]["position"])), "position = "),
+        (lambda value: value["verdict"].update(step=True), "step = True"),
+        (lambda value: value.update(limit=0), "limit = 0: must be above 0"),
+        (lambda value: value["agreement"].update(n_tx=True), "n_tx = True"),
+    ],
+)
+def test_what_is_merely_equal_to_a_transcript_is_refused(made: Commitment, change: Any, told: str) -> None:
+    value = play(made.agreement, made.party(), faulty_party(made, "receipt", seed=3)).to_json()
+    change(value)
+    with pytest.raises(DisputeError, match=told):
+        Transcript.from_json(value)
+
+
+def test_arguments_of_other_types_are_named(made: Commitment) -> None:
+    wrong: Any = 5
+    for call, told in (
+        (lambda: play(wrong, made.party(), made.party()), "agreement = 5"),
+        (lambda: play(made.agreement, made.party(), wrong), "challenger = 5: must have a method answer"),
+        (lambda: replay(wrong), "transcript = 5"),
+        (lambda: replay(play(made.agreement, made.party(), made.party()), wrong), "agreement = 5"),
+        (lambda: Transcript.loads(wrong), "transcript 5: must be text"),
+        (lambda: pn.verify_step(wrong, 0, bytes(32), wrong), "agreement = 5"),
+        (lambda: pn.verify_step(made.agreement, 20, bytes(32), wrong), "position = 20"),
+        (lambda: pn.verify_step(made.agreement, 0, wrong, wrong), "before = 5"),
+        (lambda: pn.verify_step(made.agreement, 0, bytes(32), wrong), "proof = 5"),
+    ):
+        with pytest.raises(DisputeError, match=told):
+            call()
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -6,7 +6,6 @@ what is so, hence so did the other where they agreed; at the first place after t
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn, Protocol, TypeVar
@@ -230,7 +229,7 @@ def play(
     Raises
     ------
     DisputeError
-        If `limit` is not a number above 0.
+        If `limit` is not a number above 0, or another argument is not what it should be.
 
     Notes
     -----
@@ -247,18 +246,30 @@ def play(
     >>> game.verdict.winner, game.n_rounds <= most_rounds(block.n_tx, 16)
     ('challenger', True)
     """
-    if not isinstance(limit, int | float) or isinstance(limit, bool) or not 0 < limit < math.inf:
-        raise DisputeError(f"limit = {limit!r:.80}: must be seconds, above 0")
+    wire.instance("agreement", agreement, Agreement)
+    for side, player in zip(SIDES, (proposer, challenger)):
+        if not callable(getattr(player, "answer", None)):
+            raise DisputeError(f"{side} = {wire.shown(player)}: must have a method answer")
+    if not isinstance(limit, int | float) or isinstance(limit, bool) or not 0 < limit < 2**63:
+        raise DisputeError(f"limit = {wire.shown(limit)}: must be seconds, above 0 and below 2**63")
     return _Game(agreement, float(limit), (_live(proposer, clock), _live(challenger, clock))).run()
 
 
-def replay(transcript: Transcript) -> Verdict:
+def replay(transcript: Transcript, agreement: Agreement | None = None) -> Verdict:
     """Judge a game anew, from what the parties said in it.
+
+    Parameters
+    ----------
+    transcript : Transcript
+    agreement : Agreement, optional
+        What the caller knows to be agreed. Without it the transcript's own is taken, which nobody has signed: whoever wrote
+        it may have put in other prices or another state, as well as another limit, and answers that no party gave.
 
     Raises
     ------
     DisputeError
-        If another question was asked than would be, or what was found or decided is not what follows from the answers.
+        If another question was asked than would be, or what was found or decided is not what follows from the answers; if
+        the transcript is about another agreement, or has a form that `Transcript.from_json` refuses.
 
     Examples
     --------
@@ -268,6 +279,13 @@ def replay(transcript: Transcript) -> Verdict:
     >>> replay(pn.Transcript.loads(game.dumps())).winner
     'proposer'
     """
+    wire.instance("transcript", transcript, Transcript)
+    if agreement is not None:
+        wire.instance("agreement", agreement, Agreement)
+        theirs, ours = transcript.agreement.digest().hex(), agreement.digest().hex()
+        if theirs != ours:
+            raise DisputeError(f"transcript is about the agreement 0x{theirs}: must be about 0x{ours}")
+    transcript = Transcript.from_json(transcript.to_json())
     left = iter(transcript.rounds)
     anew = _Game(transcript.agreement, transcript.limit, _recorded(left)).run()
     for number, (said, found) in enumerate(zip(transcript.rounds, anew.rounds)):

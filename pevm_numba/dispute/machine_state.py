@@ -64,7 +64,7 @@ class Outcome:
         return cls(data[0], gas, refund, int.from_bytes(data[17:49], "big"), int.from_bytes(data[49:57], "big"))
 
     def to_json(self) -> dict[str, Any]:
-        """As an object of JSON; numbers over 53 bits as hexadecimal text."""
+        """As an object of JSON: gas and refund, of up to 64 bits, as integers, output and digest as hexadecimal text."""
         return {
             "status": int(self.status), "gas_used": self.gas_used, "refund": self.refund,
             "output": wire.hexed(self.output.to_bytes(32, "big")), "digest": wire.hexed(self.digest.to_bytes(8, "big")),

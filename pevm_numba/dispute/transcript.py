@@ -137,11 +137,18 @@ class Transcript:
             question, finding, *moves = wire.parts("round", one, ("question", "finding", *SIDES))
             if not isinstance(question, dict) or not isinstance(finding, str):
                 raise DisputeError("round: question must be an object, finding must be text")
+            if not {type(part) for part in question.values()} <= {int, str}:  # 1.0 and true are equal to 1
+                raise DisputeError(f"question {wire.shown(question)}: must have integers and text alone")
             first, second = (_move(move) for move in moves)
             found.append(Round(question, (first, second), finding))
         winner, reason, position, step = wire.parts("verdict", verdict, ("winner", "reason", "position", "step"))
-        decided = Verdict(winner, reason, position, step)
-        return cls(Agreement.from_json(agreement), _seconds("limit", limit), tuple(found), decided)
+        if winner not in (None, *SIDES) or not isinstance(reason, str):
+            raise DisputeError(f"verdict: winner = {wire.shown(winner)}: must be null, {' or '.join(SIDES)}, and reason text")
+        places = (("position", position), ("step", step))
+        at, step = (None if value is None else wire.integer(name, value, 0, 2**33) for name, value in places)
+        if not _seconds("limit", limit):
+            raise DisputeError("limit = 0: must be above 0")
+        return cls(Agreement.from_json(agreement), float(limit), tuple(found), Verdict(winner, reason, at, step))
 
     @classmethod
     def loads(cls, text: str | bytes) -> Transcript:
@@ -152,6 +159,8 @@ class Transcript:
         DisputeError
             If it is no JSON, or has another form.
         """
+        if not isinstance(text, str | bytes):
+            raise DisputeError(f"transcript {wire.shown(text)}: must be text")
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -161,13 +170,17 @@ class Transcript:
 
 def _move(value: Any) -> Move:
     took, answer, failure = wire.parts("move", value, ("took", "answer", "failure"))
-    if failure is not None and (answer is not None or not isinstance(failure, str) or len(failure) > MOST_FAILURE):
-        rule = f"must be null beside an answer, or text of up to {MOST_FAILURE} characters"
+    if failure is not None and (answer is not None or not _is_failure(failure)):
+        rule = f"must be null beside an answer, or text of up to {MOST_FAILURE} characters that ASCII prints"
         raise DisputeError(f"failure = {wire.shown(failure)}: {rule}")
     try:
         return Move(_seconds("took", took), wire.plain(answer), failure)
     except (TypeError, ValueError, RecursionError) as error:
         raise DisputeError(f"answer: must be JSON: {error}") from None
+
+
+def _is_failure(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MOST_FAILURE and value.isascii() and value.isprintable()
 
 
 def _seconds(name: str, value: Any) -> float:

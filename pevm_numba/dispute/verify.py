@@ -195,6 +195,20 @@ def _check_size(name: str, proof: Proof | None) -> None:
         raise DisputeError(f"proof of {name} has a value of {len(proof.value)} bytes: must be at most {_MOST_BYTES[name]}")
 
 
+def _check_arguments(agreement: Agreement, position: int, before: bytes, proof: StepProof) -> None:
+    """What `verify_step` takes for granted."""
+    wire.instance("agreement", agreement, Agreement)
+    wire.integer("position", position, 0, agreement.n_tx - 1)
+    wire.instance("before", before, bytes)
+    wire.instance("proof", proof, StepProof)
+    wire.instance("proof.machine", proof.machine, MachineState)
+    for name in _PROOFS:
+        part = getattr(proof, name)
+        if part is not None or name not in _OPTIONAL:
+            wire.instance(f"proof.{name}", part, Proof)
+            _check_size(name, part)
+
+
 def check_header(agreement: Agreement, position: int, proof: Proof, hash: Hash = keccak) -> TxHeader:
     """The transaction at a position of the agreed order.
 
@@ -237,9 +251,8 @@ def verify_step(agreement: Agreement, position: int, before: bytes, proof: StepP
     Notes
     -----
     O(log n_tx + log n_ops + log n_keys) hashes of some 0.1 ms each, and a payload's, of at most 2**17 bytes. Every part is
-    bound: the machine by
-    `before`, header, op and stack top by their digests, each tree by its root, and what is not needed has to be left out.
-    So a proof that differs in one bit is refused.
+    bound: the machine by `before`, header, op and stack top by their digests, each tree by its root, and what is not needed
+    has to be left out. So a proof that differs in one bit is refused.
 
     Examples
     --------
@@ -251,8 +264,7 @@ def verify_step(agreement: Agreement, position: int, before: bytes, proof: StepP
     >>> verify_step(made.agreement, 0, before, proof) == after
     True
     """
-    for name in _PROOFS:
-        _check_size(name, getattr(proof, name))
+    _check_arguments(agreement, position, before, proof)
     header = check_header(agreement, position, proof.transaction, hash)
     machine = proof.machine
     given = machine.digest(hash)

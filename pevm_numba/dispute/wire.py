@@ -9,7 +9,7 @@ from typing import Any, Final
 from ..errors import DisputeError
 
 __all__ = [
-    "MOST_CHARACTERS", "MOST_DEPTH", "NotPlain", "check_list", "hexed", "integer", "octets", "parts", "plain",
+    "MOST_CHARACTERS", "MOST_DEPTH", "NotPlain", "check_list", "hexed", "instance", "integer", "octets", "parts", "plain",
     "shown",
 ]  # fmt: skip
 
@@ -78,6 +78,17 @@ def parts(name: str, value: Any, names: Sequence[str]) -> list[Any]:
         odd = sorted(map(str, value.keys() ^ set(names)))
         raise DisputeError(f"{name}: {shown(odd[0])} is missing or unknown: must have exactly {', '.join(names)}")
     return [value[one] for one in names]
+
+
+def instance(name: str, value: Any, wanted: type) -> None:
+    """Refuse what is not of the type; `door.instance` does so where kernels may be imported.
+
+    Raises
+    ------
+    DisputeError
+    """
+    if not isinstance(value, wanted):
+        raise DisputeError(f"{name} = {shown(value)}: must be of type {wanted.__name__}")
 
 
 def integer(name: str, value: Any, low: int, high: int) -> int:
