@@ -334,6 +334,13 @@ def test_whoever_changes_sides_in_the_middle_loses(made: Commitment) -> None:
         decide(made, Random(made, other, rng), seed % 2)
 
 
+def test_who_executed_at_other_prices_than_agreed_has_nothing_to_show() -> None:
+    block = Block.from_programs([[("SSTORE", A, 1)], [("SLOAD", A)]])
+    made = committed(block)
+    cheap = commit(execute(block, "serial", gas="free", record="changes"), agreed=made.agreed)
+    assert decide(made, cheap.party(), 0).verdict.reason == "challenger: gave no answer: BlockError"
+
+
 def test_agreement_on_the_last_claim_is_no_dispute(made: Commitment) -> None:
     played = play(made.agreement, made.party(), made.party())
     assert (played.verdict.winner, played.n_rounds) == (None, 0)

@@ -408,6 +408,28 @@ def test_changes_that_no_execution_records_are_refused(indptr: list[int], keys: 
         commit(replace(ran, changes=changes))
 
 
+@pytest.mark.parametrize("step", [-1, 1.5, True, "1", None])
+def test_steps_that_are_none_are_refused(step: Any) -> None:
+    trace = committed(Block.from_programs([[("SSTORE", SLOT, 5)]])).trace(0)
+    for ask in (trace.machine, trace.digest, trace.prove, trace.op):
+        with pytest.raises(BlockError, match="step = "):
+            ask(step)
+
+
+@pytest.mark.parametrize(
+    ("position", "options", "told"),
+    [
+        (0, {}, "position = 0"), (2, {}, "position = 2"), (True, {}, "position = True"),
+        (1, {"link": bytes(31)}, "link = .*: must be 32 bytes"), (1, {"root": "0x"}, "root = '0x': must be 32 bytes"),
+        (1, {"receipt": 5}, "receipt = 5: must be an Outcome"),
+    ],
+)  # fmt: skip
+def test_claims_that_are_none_are_refused(position: Any, options: dict[str, Any], told: str) -> None:
+    made = committed(Block.from_programs([[("SSTORE", SLOT, 5)]]))
+    with pytest.raises(BlockError, match=told):
+        made.altered(position, **options)
+
+
 def test_misuse_of_commit_is_named() -> None:
     block = Block.from_programs([[("SSTORE", SLOT, 5)]])
     ran = execute(block, "serial", record="changes")

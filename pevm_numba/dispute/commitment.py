@@ -146,9 +146,22 @@ class Commitment:
         ----------
         position : int
             In [1, n_tx].
-        link, root, receipt
-            What is claimed instead; default what is claimed here.
+        link, root : bytes, optional
+            What is claimed instead, 32 bytes each; default what is claimed here.
+        receipt : Outcome, optional
+            Likewise.
+
+        Raises
+        ------
+        BlockError
+            If an argument is none of these.
         """
+        position = door.integer("position", position, 1, self.n_tx)
+        for name, digest32 in (("link", link), ("root", root)):
+            if digest32 is not None and (not isinstance(digest32, bytes) or len(digest32) != 32):
+                raise BlockError(f"{name} = {door.shown(digest32)}: must be 32 bytes")
+        if receipt is not None:
+            door.instance("receipt", receipt, Outcome)
         at, rows = position - 1, self.rows.copy()
         for part, low, high in ((root, 40, 72), (None if receipt is None else receipt.encode(), 72, _ROW)):
             if part is not None:
@@ -172,7 +185,8 @@ def commit(
     execution : Execution
         Of a block of micro-ops, with ``record="changes"``. The order that counts is its schedule's, without one block order.
     gas : str or GasSchedule, optional
-        Prices with which it was executed, if others than those of the block's fork.
+        Prices with which it was executed, if others than those of the block's fork. An execution does not know its prices,
+        so nothing is compared here: with others its claims are wrong, and its party refuses to show such a transaction.
     agreed : AgreedBlock, optional
         Block, order and prices agreed upon, if they are known already; they stay as they are, even if the execution
         followed another order.

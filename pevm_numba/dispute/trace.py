@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from .. import door
 from ..evm.hashing import keccak
 from ..programs import limbs
 from .agreed import AgreedBlock
@@ -196,12 +197,16 @@ class Trace:
         return len(self._points) - 1
 
     def machine(self, step: int) -> MachineState:
-        """The machine after so many steps; it stays as it is when it is done."""
-        return self._points[min(step, len(self))].machine
+        """The machine after so many steps, at least 0; it stays as it is when it is done."""
+        return self._points[self._at(step)].machine
+
+    def _at(self, step: int) -> int:
+        """Where a step is among the points; a BlockError if it is no step."""
+        return min(door.integer("step", step, 0), len(self))
 
     def digest(self, step: int) -> bytes:
         """Its digest."""
-        step = min(step, len(self))
+        step = self._at(step)
         if step not in self._digests:
             self._digests[step] = self._points[step].machine.digest(keccak)
         return self._digests[step]
@@ -217,7 +222,7 @@ class Trace:
 
     def prove(self, step: int) -> StepProof:
         """What shows a step to somebody who knows nothing but the agreement."""
-        point = self._points[min(step, len(self))]
+        point = self._points[self._at(step)]
         machine, state = point.machine, self._state.copy()
         settled = self.settled[: point.settled]
         state.put(np.array([state.find(path) for path, _ in settled], np.int64), limbs(value for _, value in settled))
