@@ -21,7 +21,7 @@ __all__ = ["JIT_COSTS", "Attached", "Jit", "attach"]
 
 #: Measured by ``bench engines`` on two cores of a shared machine.
 JIT_COSTS: Final = Costs(
-    compile_ns=2.0e6, compile_token_ns=0.3e6, compile_square_ns=4e3, load_ns=0.1e6, saved_ns=3.0, saved_token_ns=1.6
+    compile_ns=2.5e6, compile_token_ns=0.5e6, compile_square_ns=5e3, load_ns=0.2e6, saved_ns=3.0, saved_token_ns=1.6
 )
 
 #: What every workspace of this process has compiled.
