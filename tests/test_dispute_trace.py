@@ -436,7 +436,7 @@ def test_misuse_of_commit_is_named() -> None:
     with pytest.raises(BlockError, match="without changes"):
         commit(execute(block, "serial"))
     with pytest.raises(BlockError, match="must be an Execution"):
-        commit("x")  # type: ignore[arg-type]
+        commit("x")  # type: ignore[arg-type]  # which is what is refused
     with pytest.raises(BlockError, match="beside agreed"):
         commit(ran, gas="berlin", agreed=AgreedBlock(block))
     with pytest.raises(BlockError, match="must be about the block"):
