@@ -212,7 +212,7 @@ def run_blocks(path: Path, asked: Chain) -> None:
         with shown:
             steps = run_chain(
                 read_any_blocks(asked.input, left), behind, asked.executor, lists=lists, prefetch=asked.prefetch,
-                workers=asked.workers, done=lambda step, _: shown.tick(f"block {step.number:,}"),
+                workers=asked.workers, progress=lambda step: shown.tick(f"block {step.number:,}"),
             )  # fmt: skip
         _show(steps, len(numbers) - len(left), store.last_block(), asked.rows)
 

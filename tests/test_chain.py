@@ -98,6 +98,12 @@ def test_a_chain_leaves_what_it_leaves_in_memory(kind: str, executor: str, expec
     assert all(equal(result, one) for (_, result), one in zip(results, expected, strict=True))
     assert [step.gas_used for step in steps] == [int(one.gas_used.sum()) for one in expected]
     assert pn.read_world(store) == expected[-1].state
+    alone, told = pn.open_store(), list[pn.ChainStep]()
+    pn.put_world(alone, BLOCK.state)
+    bare = pn.run_chain(CHAIN, alone, executor, **{**given, "done": None, "progress": told.append})
+    assert told == bare
+    assert [step[:4] for step in bare] == [step[:4] for step in steps]
+    assert (alone.last_block(), pn.read_world(alone)) == (store.last_block(), expected[-1].state)
     if kind in ("exact", "wire"):
         assert all(step.prefetched > 0 and step.fetches[:3] == (0, 0, 0) for step in steps)
     if kind == "nothing" and executor == "serial":
@@ -163,6 +169,12 @@ def test_micro_ops_make_chains_too() -> None:
     assert [(step.number, step.prefetched) for step in steps] == [(4, 0), (7, 0), (9, 0)]
     ((keys, words),) = store.items()
     assert (list(keys), int(words[0, 31])) == ([(b"\1" * 20, 0, 0)], 9)
+    other, results = pn.open_store(), list[Any]()
+    blocks = [pn.Block.from_programs([adds] * 3, number=n) for n in (4, 7, 9)]
+    looked_at = pn.run_chain(blocks, other, "dataflow", workers=2, done=lambda _, result: results.append(result))
+    assert other.last_block() == store.last_block()
+    assert [step[:4] for step in looked_at] == [step[:4] for step in steps]
+    assert [int(result.gas_used.sum()) for result in results] == [step.gas_used for step in steps]
 
 
 def test_what_was_read_before_a_block_is_brought_up_to_date(expected: list[pn.EvmExecution]) -> None:

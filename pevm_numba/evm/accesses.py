@@ -86,7 +86,7 @@ def _code_changes(changes: NDArray[Any], is_code: NDArray[np.bool_], before: NDA
 
 
 def block_accesses(engine: Engine) -> BlockAccesses:
-    """What the last run and the protocol's part of the block accessed, if `Engine.state` has been called.
+    """What the last run and the protocol's part of the block accessed, if `Engine.finish` has been called.
 
     Examples
     --------

@@ -17,7 +17,7 @@ from .precompiles.curves import SECP256K1
 from .prices import prices
 from .transaction import Transaction
 
-__all__ = ["Charges", "beyond_limits", "charges", "floor_gas", "intrinsic_gas", "refusal"]
+__all__ = ["Charges", "Priced", "beyond_limits", "charges", "floor_gas", "intrinsic_gas", "priced", "refusal"]
 
 #: First fork with transactions of each type (EIP-2930, 1559, 4844, 7702).
 _TYPE_SINCE: Final = (Fork.FRONTIER, Fork.BERLIN, Fork.LONDON, Fork.CANCUN, Fork.PRAGUE)
@@ -31,6 +31,14 @@ class Charges(NamedTuple):
     tip: int
     blob_fee: int
     most: int
+
+
+class Priced(NamedTuple):
+    """What `intrinsic_gas`, `floor_gas` and `charges` say of a transaction."""
+
+    intrinsic: int
+    floor: int
+    paid: Charges
 
 
 def _tokens(data: bytes) -> int:
@@ -99,6 +107,17 @@ def charges(tx: Transaction, env: BlockEnv) -> Charges:
     return Charges(fee, fee - base, blob_gas * (env.blob_gas_price or 0), most)
 
 
+def priced(tx: Transaction, env: BlockEnv) -> Priced:
+    """All that a transaction costs before anything runs.
+
+    Examples
+    --------
+    >>> priced(Transaction(gas_price=9, gas_limit=10, to=bytes(20)), BlockEnv(number=1, timestamp=1, fork=Fork.BERLIN))
+    Priced(intrinsic=21000, floor=0, paid=Charges(fee=9, tip=9, blob_fee=0, most=90))
+    """
+    return Priced(intrinsic_gas(tx, env.fork), floor_gas(tx, env.fork), charges(tx, env))
+
+
 def _blob_parameters(env: BlockEnv) -> BlobParameters:
     return blob_parameters(env.fork, env.timestamp if env.chain_id == 1 else None)
 
@@ -121,8 +140,8 @@ def _signature_refused(tx: Transaction, fork: Fork) -> str | None:
     return None
 
 
-def refusal(tx: Transaction, env: BlockEnv) -> str | None:
-    """Why a block may not have this transaction, whatever the state; None if it may.
+def refusal(tx: Transaction, env: BlockEnv, known: Priced | None = None) -> str | None:
+    """Why a block may not have this transaction, whatever the state; None if it may. `known`: its prices, if they are.
 
     References
     ----------
@@ -141,7 +160,8 @@ def refusal(tx: Transaction, env: BlockEnv) -> str | None:
     signed = _signature_refused(tx, fork)
     if signed is not None:
         return signed
-    least = max(intrinsic_gas(tx, fork), floor_gas(tx, fork))
+    known = priced(tx, env) if known is None else known
+    least = max(known.intrinsic, known.floor)
     if tx.gas_limit < least:
         return f"gas_limit = {tx.gas_limit}: must be at least {least}"
     if tx.gas_limit > min(env.gas_limit, price["tx_gas"]):
@@ -150,7 +170,7 @@ def refusal(tx: Transaction, env: BlockEnv) -> str | None:
         return f"nonce = {tx.nonce}: must be less"
     if tx.to is None and len(tx.data) > price["initcode_size"]:
         return f"data of {len(tx.data)} bytes: must be at most {price['initcode_size']} to create a contract"
-    paid = charges(tx, env)
+    paid = known.paid
     if paid.tip < 0:
         return f"price of gas {paid.fee}: must be at least the base fee {env.base_fee}"
     if tx.gas_price is None and (tx.max_priority_fee_per_gas or 0) > (tx.max_fee_per_gas or 0):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._kernels.evm import layout
 from .arena import Arena
-from .charges import charges, floor_gas, intrinsic_gas
+from .charges import Priced, priced
 from .header import BlockEnv
 from .opcodes import ENVIRONMENT
 from .precompiles import precompiles
@@ -34,29 +34,28 @@ def set_environment(arena: Arena, env: BlockEnv) -> None:
     for name, value in words.items():
         environment[ENVIRONMENT.index(name)] = word(value)
     arena.buffer("context")[layout.CONTEXT.words["coinbase"] :][:32] = word(words["coinbase"])
-    hashes = arena.buffer("block_hashes").reshape(-1, 32)
-    for number, digest in env.block_hashes.items():
-        if env.number - 256 <= number < env.number:
-            hashes[env.number - 1 - number] = np.frombuffer(digest[::-1], np.uint8)
+    seen = {number: digest for number, digest in env.block_hashes.items() if env.number - 256 <= number < env.number}
+    if seen:
+        digests = np.frombuffer(b"".join(seen.values()), np.uint8).reshape(-1, 32)
+        arena.buffer("block_hashes").reshape(-1, 32)[[env.number - 1 - number for number in seen]] = digests[:, ::-1]
     known = sorted(precompiles(env.fork))
     arena["n_precompiles"] = sum(address < 0x100 for address in known)
     arena["high_precompile"] = next((address for address in known if address >= 0x100), 0)
 
 
-def _numbers(txs: Sequence[Transaction], env: BlockEnv, system: bool) -> dict[str, list[int]]:
+def _numbers(txs: Sequence[Transaction], known: Sequence[Priced], system: bool) -> dict[str, list[int]]:
     """Numbers of records, each of all transactions."""
-    fork = env.fork
     return {
         "creates": [tx.to is None for tx in txs], "system": [system] * len(txs), "nonce": [tx.nonce for tx in txs],
-        "gas_limit": [tx.gas_limit for tx in txs], "floor": [floor_gas(tx, fork) for tx in txs],
-        "intrinsic": [0] * len(txs) if system else [intrinsic_gas(tx, fork) for tx in txs],
+        "gas_limit": [tx.gas_limit for tx in txs], "floor": [one.floor for one in known],
+        "intrinsic": [0] * len(txs) if system else [one.intrinsic for one in known],
         "data_size": [len(tx.data) for tx in txs], "n_blobs": [len(tx.blob_versioned_hashes) for tx in txs],
     }  # fmt: skip
 
 
-def _words(txs: Sequence[Transaction], env: BlockEnv) -> dict[str, list[int]]:
+def _words(txs: Sequence[Transaction], known: Sequence[Priced]) -> dict[str, list[int]]:
     """Words of records, each of all transactions."""
-    paid = [charges(tx, env) for tx in txs]
+    paid = [one.paid for one in known]
     return {
         "sender": [int.from_bytes(tx.sender or b"", "big") for tx in txs],
         "to": [int.from_bytes(tx.to or b"", "big") for tx in txs], "value": [tx.value for tx in txs],
@@ -93,12 +92,14 @@ def _authorizations(txs: Sequence[Transaction], env: BlockEnv) -> tuple[NDArray[
 
 
 def encode_transactions(
-    arena: Arena, txs: Sequence[Transaction], env: BlockEnv, name: str = "transactions", *, system: bool = False
-) -> int:
+    arena: Arena, txs: Sequence[Transaction], env: BlockEnv, name: str = "transactions", *, system: bool = False,
+    known: Sequence[Priced] | None = None,
+) -> int:  # fmt: skip
     """Address of the transactions' records, which the arena keeps under that name until it gets others.
 
-    `system`: they are calls by the protocol, which pay nothing.
+    `system`: they are calls by the protocol, which pay nothing. `known`: their prices, if they are.
     """
+    known = [priced(tx, env) for tx in txs] if known is None else known
     records = arena.allocate(name, layout.TX.size * len(txs)).reshape(-1, layout.TX.size)
     sizes = np.array([len(tx.data) + 64 for tx in txs], np.int64)
     starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -121,9 +122,9 @@ def encode_transactions(
         "authorizations_end": authorizations.ctypes.data + given_at[1:],
     }  # fmt: skip
     fields = records.view(np.uint64)
-    for field, values in (_numbers(txs, env, system) | places).items():
+    for field, values in (_numbers(txs, known, system) | places).items():
         fields[:, layout.TX.numbers[field] // 8] = np.array(values, np.uint64)
-    for field, values in _words(txs, env).items():
+    for field, values in _words(txs, known).items():
         at = layout.TX.words[field]
         records[:, at : at + 32] = as_words(values)
     return int(records.ctypes.data)

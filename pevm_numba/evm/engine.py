@@ -21,7 +21,7 @@ from ..errors import AccessListError, BlockError, ExecutionError
 from ..machine.ops import Field
 from ..patience import apart, interruptible
 from .arena import Arena, Room
-from .charges import beyond_limits, refusal
+from .charges import beyond_limits, priced, refusal
 from .encoding import encode_transactions
 from .header import BlockEnv
 from .lazy import Fetched, Source
@@ -107,8 +107,9 @@ class Engine:
         self, env: BlockEnv, txs: Sequence[Transaction], state: World, *, workers: int = 1, records: bool = False,
         keys: Iterable[tuple[bytes, int, int]] = (), codes: Iterable[bytes] = (), source: Source | None = None,
     ) -> None:  # fmt: skip
+        self._priced = [priced(tx, env) for tx in txs]
         for i, tx in enumerate(txs):
-            reason = "sender = None: must be given, or recovered" if tx.sender is None else refusal(tx, env)
+            reason = "sender = None: must be given, or recovered" if tx.sender is None else refusal(tx, env, self._priced[i])
             if reason is not None:
                 raise BlockError(f"block {env.number}: transaction {i} refused: {reason}")
         self.env, self.txs, self._keys, self._codes = env, list(txs), list(keys), list(codes)
@@ -156,7 +157,7 @@ class Engine:
             for worker in self.workers:
                 worker.defer(partial(_fetch, weakref.ref(self)))
         self.results = Results(self.arena, len(self.txs))
-        self._txs = encode_transactions(self.arena, self.txs, self.env)
+        self._txs = encode_transactions(self.arena, self.txs, self.env, known=self._priced)
         self._block = self.arena.allocate("block", layout.BLOCK.size).view(np.int64)
         self._chains = self.arena.allocate("chains", 8 * (room.keys + 3)).view(np.int64)
         self._tables: dict[str, NDArray[np.uint8]] = {}
@@ -362,8 +363,8 @@ class Engine:
         """The results of the last run, one record a transaction; changed by the next one."""
         return self.results.records
 
-    def state(self) -> dict[bytes, AccountState]:
-        """All accounts after the last run, system calls and withdrawals included; rewards for mining are not paid.
+    def finish(self) -> None:
+        """Have the protocol do its part after the transactions, once a run: withdrawals, system calls.
 
         What `records` said of the run has to be taken before. Contracts of the protocol that the
         block's state does not know are not called; where there was no room for what they do, the block is run again.
@@ -394,6 +395,10 @@ class Engine:
                 self.run(self._last)
         else:
             raise ExecutionError(f"block {self.env.number}: no room for what the protocol's calls do")
+
+    def state(self) -> dict[bytes, AccountState]:
+        """All accounts after the last run and `finish`, which this calls; rewards for mining are not paid."""
+        self.finish()
         return read_state(*(worker.arena for worker in self.workers))
 
     def transaction_state(self) -> dict[bytes, AccountState]:
@@ -402,7 +407,7 @@ class Engine:
 
     @property
     def ends_with_transactions(self) -> bool:
-        """Whether nothing changed after the last transaction, if `state` has been called."""
+        """Whether nothing changed after the last transaction, if `finish` has been called."""
         return self._ended and not len(replaced(self.between, values_of(self.arena))[0])
 
     def codes(self) -> dict[int, bytes]:

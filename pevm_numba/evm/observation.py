@@ -117,7 +117,7 @@ def table_of(engine: Engine, used: NDArray[np.int64]) -> tuple[KeyTable, NDArray
     place = np.empty(len(used), np.int64)
     place[order] = np.arange(len(used))
     rows = rows[order]
-    return KeyTable(rows[:, :20].copy(), rows[:, 20].copy(), rows[:, 21:].copy()), place
+    return KeyTable.trusted(rows[:, :20].copy(), rows[:, 20].copy(), rows[:, 21:].copy()), place
 
 
 def observe(engine: Engine) -> Observation:
@@ -165,7 +165,7 @@ def access_list(seen: Observation, n_tx: int) -> EvmAccessList:
 
 
 def state_change(engine: Engine) -> StateChange:
-    """What the last run changed, if `Engine.state` has been called: system calls and withdrawals included."""
+    """What the last run changed, if `Engine.finish` has been called: system calls and withdrawals included."""
     now = engine.arena.words("values")[: len(key_table(engine.arena)[1])]
     before, (changed, given) = engine.before.copy(), engine.given
     before[changed] = given

@@ -7,6 +7,7 @@ interpreter has one piece of code for each family.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from .forks import Fork
@@ -160,7 +161,8 @@ _MEETS: Final = frozenset((
 ))  # fmt: skip
 
 
-def deferred(fork: Fork) -> list[int]:
+@cache
+def deferred(fork: Fork) -> tuple[int, ...]:
     """As `packed`, but what may need something of the state that has to be fetched first passes no test.
 
     Examples
@@ -168,10 +170,11 @@ def deferred(fork: Fork) -> list[int]:
     >>> deferred(Fork.CANCUN)[0x54] == NEVER, deferred(Fork.CANCUN)[0x01] == packed(Fork.CANCUN)[0x01]
     (True, True)
     """
-    return [NEVER if HANDLERS[entry >> 48 & 0xFF] in _MEETS else entry for entry in packed(fork)]
+    return tuple(NEVER if HANDLERS[entry >> 48 & 0xFF] in _MEETS else entry for entry in packed(fork))
 
 
-def packed(fork: Fork) -> list[int]:
+@cache
+def packed(fork: Fork) -> tuple[int, ...]:
     """256 numbers below 2**63, one for each byte: one load tells the interpreter all that it needs to know first.
 
     gas | bytes popped << 16 | greatest height before, in bytes << 32 | handler << 48 | parameter << 56. What is no
@@ -187,4 +190,4 @@ def packed(fork: Fork) -> list[int]:
     for code, op in opcodes(fork).items():
         room = 32 * (STACK_LIMIT - max(0, op.pushes - op.pops))
         table[code] = op.gas | 32 * op.pops << 16 | room << 32 | HANDLERS.index(op.handler) << 48 | op.parameter << 56
-    return table
+    return tuple(table)

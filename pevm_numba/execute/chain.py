@@ -17,9 +17,10 @@ from ..storage.base import StateStore
 from ..storage.prefetch import PrefetchList
 from ..storage.world import OneByOne
 from .evm_result import EvmExecution
+from .job import Outcome
 from .machines import machine_of
 from .result import Execution
-from .run import execute
+from .run import advance, execute
 
 __all__ = ["ChainStep", "run_chain"]
 
@@ -76,6 +77,7 @@ def run_chain(
     prefetch: bool = True,
     workers: int | None = None,
     engine: str | Engine = "interpreter",
+    progress: Callable[[ChainStep], Any] | None = None,
     done: Callable[[ChainStep, Execution | EvmExecution], Any] | None = None,
 ) -> list[ChainStep]:
     """Execute blocks on a store, each on what those before it have left, and commit each.
@@ -94,8 +96,10 @@ def run_chain(
     prefetch : bool
         Whether what is named is read in one batch, while the block before runs. Else each account and slot of an EVM block
         is read by itself, when it is needed.
+    progress : function of a ChainStep, optional
+        Called after each commit.
     done : function of a ChainStep and an execution, optional
-        Called after each commit: for progress, or to look at results.
+        The same, for those who look at results: receipts, logs and access sets are made for nobody else.
 
     Returns
     -------
@@ -139,11 +143,16 @@ def run_chain(
             following = next(coming, None)
             read = pool.submit(_ahead, following, store, lists) if following is not None and prefetch else None
             source = ahead if prefetch else OneByOne(store)
-            result = execute(block, executor, store=store, prefetch=source, workers=workers, engine=engine)
+            given: dict[str, Any] = {"store": store, "prefetch": source, "workers": workers, "engine": engine}
+            result, name, outcome = _advanced(block, executor, given, whole=done is not None)
             if read is not None:
-                read = _renewed(pool, read, machine_of(block).change(result))
-            steps.append(_step(block, result, perf_counter_ns() - start, waited, ahead))
-            if done is not None:
+                read = _renewed(pool, read, outcome.change)
+            n_ahead = 0 if ahead is None else ahead.n_keys
+            numbers = block.number, block.n_tx, outcome.gas_used
+            steps.append(ChainStep(*numbers, name, perf_counter_ns() - start, waited, n_ahead, outcome.fetches))
+            if progress is not None:
+                progress(steps[-1])
+            if done is not None and result is not None:
                 done(steps[-1], result)
             block = following
     return steps
@@ -165,9 +174,12 @@ def _renewed(pool: ThreadPoolExecutor, read: Future[Any], change: Any) -> Future
     return pool.submit(renew)
 
 
-def _step(block: AnyBlock, result: Execution | EvmExecution, ns: int, waited: int, ahead: Any) -> ChainStep:
+def _advanced(
+    block: AnyBlock, executor: str, given: dict[str, Any], whole: bool
+) -> tuple[Execution | EvmExecution | None, str, Outcome]:
+    """The execution if it is wanted, the executor that ran, and what counts for later blocks; committed."""
+    if not whole:
+        return (None, *advance(block, executor=executor, **given))
+    result = execute(block, executor, **given)
     fetches = result.fetches if isinstance(result, EvmExecution) else Fetches()
-    return ChainStep(
-        block.number, block.n_tx, int(result.gas_used.sum()), result.executor, ns, waited,
-        0 if ahead is None else ahead.n_keys, fetches,
-    )  # fmt: skip
+    return result, result.executor, Outcome(int(result.gas_used.sum()), machine_of(block).change(result), fetches)

@@ -29,7 +29,7 @@ from ..schedule.dependencies import Dependencies, dependencies
 from ..schedule.plan import Schedule
 from ..schedule.timeline import Timeline
 from .evm_result import EvmExecution
-from .job import COUNTERS, Job
+from .job import COUNTERS, Job, Outcome
 from .result import TxTimes
 
 __all__ = ["LEAST_GAIN", "LEAST_WORK", "EvmJob", "ended_before", "guessed_ns", "predecessors", "senders_known"]
@@ -324,6 +324,15 @@ class EvmJob(Job):
         self.engine.arena.step(False)
         return int(steps)
 
+    def outcome(self) -> Outcome:
+        """The protocol's part after the transactions included."""
+        gas = int(self.engine.records["gas_used"].sum())
+        self.engine.finish()
+        return Outcome(gas, state_change(self.engine), self._fetches())
+
+    def _fetches(self) -> Fetches:
+        return Fetches() if self.engine.fetched is None else self.engine.fetched.fetches
+
     def collect(self, counters: dict[str, int], timings: dict[str, int], reason: str = "") -> EvmExecution:
         """The outcome of the last run."""
         engine = self.engine
@@ -342,7 +351,7 @@ class EvmJob(Job):
         between = after if engine.ends_with_transactions else engine.transaction_state()
         result = EvmExecution(
             self.block, self.name, self.schedule, success, gas, logs, seen, between, after, times, block_accesses(engine),
-            state_change(engine), Fetches() if engine.fetched is None else engine.fetched.fetches, counters, timings,
+            state_change(engine), self._fetches(), counters, timings,
             "; ".join(text for text in (reason, self.reason) if text),
         )  # fmt: skip
         for unlike in () if self.wire is None else differences(self.wire, result.eip7928_list()):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..access.sets import AccessSets
 from ..evm.block import AnyBlock
+from ..evm.lazy import Fetches
+from ..keys import StateChange
 from ..schedule.plan import Schedule
 
-__all__ = ["COUNTERS", "Job"]
+__all__ = ["COUNTERS", "Job", "Outcome"]
 
 #: Counters of an execution, the same for every executor; what has no meaning for one is 0.
 COUNTERS: Final = {
@@ -26,6 +28,14 @@ COUNTERS: Final = {
     "compiled": "transactions whose programs have compiled code of their own, which runs instead of the interpreter",
     "fallback": "1 if the executor gave up its own way and ran the block by another",
 }
+
+
+class Outcome(NamedTuple):
+    """What of a block counts for those after it: its gas, what it has changed, and what had to be fetched on the way."""
+
+    gas_used: int
+    change: StateChange
+    fetches: Fetches
 
 
 class Job(ABC):
@@ -67,6 +77,10 @@ class Job(ABC):
         AccessListError
             If an access list does not say what the transactions do.
         """
+
+    @abstractmethod
+    def outcome(self) -> Outcome:
+        """What the last run, which may be bare, comes to for later blocks. Lists are compared no further than `run` did."""
 
     @abstractmethod
     def collect(self, counters: dict[str, int], timings: dict[str, int], reason: str = "") -> Any:

@@ -13,13 +13,22 @@ from ..access.block_list import BlockAccessList
 from ..access.sets import AccessSets
 from ..block import Block
 from ..engines.engine import Engine
+from ..evm.lazy import Fetches
+from ..keys import KeyTable, StateChange
 from ..machine.gas import GasSchedule
 from ..schedule.plan import Schedule
-from .job import COUNTERS, Job
+from .job import COUNTERS, Job, Outcome
 from .result import Execution, TxTimes
 from .workspace import Workspace
 
-__all__ = ["MicroOpJob"]
+__all__ = ["MicroOpJob", "changed_state"]
+
+
+def changed_state(block: Block, values: NDArray[np.uint64]) -> StateChange:
+    """Keys of a block whose values, (n_keys, 4) uint64, differ from those before it."""
+    k = np.flatnonzero((values != block.pre_values).any(axis=1))
+    keys = KeyTable(block.key_address[k], block.key_field[k], block.key_slot[k])
+    return StateChange(keys, np.ascontiguousarray(values[k]).view(np.uint8)[:, ::-1].copy())
 
 
 class MicroOpJob(Job):
@@ -99,6 +108,11 @@ class MicroOpJob(Job):
         compiled = 0 if attached is None else attached.n_compiled_tx
         zeros = dict.fromkeys(COUNTERS, 0) | {"workers": 1, "executions": self.block.n_tx, "compiled": compiled}
         return zeros | {name: int(value) for name, value in counters.items()}
+
+    def outcome(self) -> Outcome:
+        """Nothing is ever fetched: all keys are known."""
+        gas = int(self.space.receipts.gas_used.sum())
+        return Outcome(gas, changed_state(self.block, self.space.values), Fetches())
 
     def collect(self, counters: dict[str, int], timings: dict[str, int], reason: str = "") -> Execution:
         """The execution that the buffers hold after a run; the job may be reset and run again."""

@@ -24,7 +24,7 @@ from .bal import BalJob
 from .dataflow import DataflowJob
 from .launch import launch
 from .machine import Choice, Machine
-from .micro_op_job import MicroOpJob
+from .micro_op_job import MicroOpJob, changed_state
 from .optimistic import OptimisticJob
 from .program import hash_share
 from .result import Changes, Execution
@@ -111,10 +111,7 @@ class MicroOps(Machine):
 
     def change(self, result: Execution) -> StateChange:
         """Keys whose values differ from those before."""
-        block = result.block
-        k = np.flatnonzero((result.values != block.pre_values).any(axis=1))
-        keys = KeyTable(block.key_address[k], block.key_field[k], block.key_slot[k])
-        return StateChange(keys, np.ascontiguousarray(result.values[k]).view(np.uint8)[:, ::-1].copy())
+        return changed_state(result.block, result.values)
 
     def transaction_ns(self, block: Block, order: NDArray[np.int32] | None = None, repeat: int = 1) -> NDArray[np.int64]:
         """Payloads are hashed before the first transaction; each one's share of that is in its time."""

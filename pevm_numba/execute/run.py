@@ -22,13 +22,13 @@ from ..storage.base import StateStore, commit
 from ..storage.prefetch import PrefetchList
 from ..storage.world import StoreSource
 from .evm_result import EvmExecution
-from .job import Job
+from .job import Job, Outcome
 from .launch import default_workers
 from .machine import EXECUTORS
 from .machines import machine_of
 from .result import Execution
 
-__all__ = ["Prepared", "execute", "prepare"]
+__all__ = ["Prepared", "advance", "execute", "prepare"]
 
 log = logging.getLogger("pevm_numba")
 
@@ -174,6 +174,28 @@ def execute(
     if store is not None:
         commit(store, block.number, machine_of(block).change(result))
     return result
+
+
+def advance(
+    block: AnyBlock, store: StateStore, executor: str = "auto", *, prefetch: PrefetchList | StoreSource | None = None,
+    workers: int | None = None, engine: str | Engine = "interpreter",
+) -> tuple[str, Outcome]:  # fmt: skip
+    """As `execute` on a store, for those who want nothing but the state after the block: the executor that ran, and what
+    counts for later blocks. Receipts, logs and access sets are not made.
+
+    Examples
+    --------
+    >>> from ..storage.memory import MemoryStore
+    >>> store, block = MemoryStore(), Block.from_programs([[("SSTORE", (1, 0, 0), 5)]], number=3)
+    >>> advance(block, store, "serial")[1].gas_used, (store.last_block() or [None])[0]
+    (43100, 3)
+    """
+    job = prepare(machine_of(block).on_store(block, store, prefetch), executor, workers, engine=engine).job
+    job.bare()
+    job.run()
+    outcome = job.outcome()
+    commit(store, block.number, outcome.change)
+    return job.name, outcome
 
 
 class Prepared(NamedTuple):

@@ -98,13 +98,13 @@ class Prefetched(StoreSource):
 
     def world(self) -> dict[bytes, AccountState]:
         """What has been read of accounts that exist, as state of a block; slots that are 0 included."""
-        found = {address: account_of(row, self._codes) for address, row in self._rows.items()}
-        made = {address: AccountState(*account, {}) for address, account in found.items() if account is not None}
-        storage: dict[bytes, dict[int, int]] = {address: {} for address in made}
+        known = ((address, account_of(row, self._codes)) for address, row in self._rows.items())
+        found = {address: account for address, account in known if account is not None}
+        storage: dict[bytes, dict[int, int]] = {address: {} for address in found}
         for (address, slot), value in self._slots.items():
             if address in storage:
                 storage[address][slot] = value
-        return {address: account._replace(storage=storage[address]) for address, account in made.items()}
+        return {address: AccountState(*found[address], slots) for address, slots in storage.items()}
 
     def renew(self, change: StateChange) -> None:
         """Take over what a block has changed that was committed since this was read."""
