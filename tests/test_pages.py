@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
+import zipfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,9 @@ import pytest
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from test_cli import in_process
 
 from pevm_numba import cli
@@ -26,6 +34,29 @@ NAMES = {page: page.relative_to(ROOT).as_posix() for page in PAGES}
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 GROUPS = ("access", "blobs", "evm", "state")  # commands that have commands
 LONG = {"--every": "4000"}  # an option's value in a page, and one that takes seconds
+BENCH = "pevm_numba.bench"
+# what makes a benchmark of a page small: options in place of its own, and few of the real blocks;
+# and what more where there are some
+SMALL = {
+    "": ["--repeat", "1"],
+    "corpus": [],
+    "schedule": ["--n", "100", "--repeat", "1"],
+    "optimum": ["--time-limit", "0.05"],
+    "executors": ["--n", "300", "--rounds", "1", "--work", "5", "--cases", "independent"],
+    "scaling": ["--n", "300", "--rounds", "1", "--work", "5", "--workers", "1,2", "--cases", "independent"],
+    "evm": ["--rounds", "1"],
+    "engines": ["--n", "200", "--rounds", "1"],
+    "access": ["--rounds", "1"],
+    "predict": ["--rounds", "1"],
+    "storage": ["--sizes", "2e3", "--rounds", "1", "--chain-rounds", "1"],
+    "survey": ["--blocks", "60", "--n", "20", "--rounds", "1"],
+    "dispute": ["--preset", "small", "--games", "1", "--rounds", "1"],
+}
+WITH_BLOCKS = {
+    "executors": ["--cases", "corpus"], "scaling": ["--cases", "corpus"], "storage": ["--blocks", "12300570"],
+}  # fmt: skip
+FEW = {12300570, 19923400, 19932148}
+PLACEHOLDER = re.compile(r"\b[A-Z]{4,}\b|…|://|>")
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="no README.md in this checkout")
 
@@ -51,6 +82,33 @@ def commands(page: Path) -> list[list[str]]:
 def everywhere() -> list[list[str]]:
     """The commands of all pages, each once."""
     return [list(words) for words in dict.fromkeys(tuple(words) for page in PAGES for words in commands(page))]
+
+
+def benchmarks() -> list[list[str]]:
+    """Benchmarks of all pages, in blocks and in the text, each once."""
+    found = [words[1:] for words in everywhere() if words[0] == BENCH]
+    for page in PAGES:
+        for said in re.findall(rf"`python -m {BENCH}( [^`]*)?`", page.read_text()):
+            if not PLACEHOLDER.search(said):
+                found.append(shlex.split(said))
+    return list({tuple(small(words)): words for words in reversed(found)}.values())
+
+
+def kind(words: list[str]) -> str:
+    """The subcommand of a benchmark."""
+    return words[0] if words and not words[0].startswith("-") else ""
+
+
+def small(words: list[str]) -> list[str]:
+    """A benchmark that takes a second or some."""
+    more = SMALL[kind(words)] + (WITH_BLOCKS.get(kind(words), []) if words[1:] and words[1].startswith("..") else [])
+    kept, left = list[str](), iter("large" if word == "huge" else word for word in words)
+    for word in left:
+        if word in more:
+            next(left)
+        else:
+            kept.append(word)
+    return kept + more
 
 
 @pytest.fixture
@@ -104,6 +162,88 @@ def test_the_commands_of_a_page_run_in_order(page, here, call):
         said = call(module, *(LONG.get(before, word) for before, word in zip(["", *words], words, strict=False)))
         assert (said.code, said.err) == (0, ""), words
         assert said.out
+
+
+@pytest.fixture
+def few(shared: Path, here: None, tmp_path: Path) -> None:
+    """The same with few of the real blocks, and one that was generated."""
+    (tmp_path / "shared").unlink()
+    (tmp_path / "shared").mkdir()
+    for entry in shared.iterdir():
+        if entry.name != "corpus":
+            (tmp_path / "shared" / entry.name).symlink_to(entry)
+    for entry in (shared / "corpus").rglob("*.parquet"):
+        number = re.search(r"__(\d+)_to_", entry.name)
+        if number is None or int(number[1]) in FEW:
+            place = tmp_path / "shared" / "corpus" / entry.relative_to(shared / "corpus")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(entry)
+    headers = tmp_path / "shared" / "corpus" / "state" / "ethereum__headers.parquet"
+    known = pq.read_table(headers)
+    headers.unlink()
+    pq.write_table(known.filter(pc.is_in(known["block_number"], pa.array(FEW, known["block_number"].type))), headers)
+
+
+def test_every_benchmark_is_on_a_page():
+    assert {kind(words) for words in benchmarks()} == {"", *(one.name for one in bench.app.registered_commands)} == set(SMALL)
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("words", benchmarks(), ids=" ".join)
+def test_the_benchmarks_of_the_pages_run_in_small_form(few, call, monkeypatch, words):
+    monkeypatch.setattr("pevm_numba.bench.scheduling._LARGE", (2_000, 3_000))
+    monkeypatch.setattr("gc.collect", lambda *_: 0)  # before each measurement of memory: seconds among all tests' objects
+    if "block.parquet" in words:
+        assert call("pevm_numba", "generate", "--n-tx", "50", "--output", "block.parquet").code == 0
+    Path("docs").mkdir()
+    said = call(BENCH, *small(words))
+    assert said.code == 0, said.err
+    assert said.out
+    for made in (after for before, after in pairwise(words) if before in ("--html", "--json", "--chart")):
+        assert Path(made).stat().st_size > 1_000
+
+
+# commands in running text: what is added to their words, None if others say what they come to
+IN_TEXT = {
+    "pevm-numba --install-completion": ["bash"],
+    "python -m pevm_numba evm generate": ["--n-tx", "20", "--output", "made.json", "--prestate", "before.json"],
+    "python -m pevm_numba evm state-test ../shared/state_tests/GeneralStateTests.zip": [],
+    "python -m pevm_numba execute --schedule plan.json": ["--input", "block.parquet"],
+    "python -m pevm_numba generate --blob-ratio": ["0.1", "--n-tx", "20", "--output", "blobs.parquet"],
+    "python -m pevm_numba versions": [],
+    "python -m pevm_numba.bench.ceiling ../shared/ceiling": ["--rounds", "1", "--repeat", "3"],
+    "python -m pevm_numba.plot.gallery --output docs/gallery --corpus ../shared/corpus": None,  # test_plot_gallery
+}
+
+
+def test_every_command_in_the_text_is_known():
+    command = re.compile(r"`((?:python -m )?pevm[-_]numba[^`\n]* [^`\n]*)`")
+    found = (text for page in PAGES for text in command.findall(page.read_text()))
+    assert {text for text in found if not PLACEHOLDER.search(text) and f"-m {BENCH} " not in f"{text} "} == set(IN_TEXT)
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("text", [text for text, more in IN_TEXT.items() if more is not None])
+def test_a_command_in_the_text_runs(few, call, tmp_path, text):
+    if "state_tests" in text:  # which are thousands
+        link = tmp_path / "shared" / "state_tests"
+        whole = link.resolve() / "GeneralStateTests.zip"
+        link.unlink()
+        link.mkdir()
+        with zipfile.ZipFile(whole) as given, zipfile.ZipFile(link / whole.name, "w") as made:
+            for name in given.namelist()[:5]:
+                made.writestr(name, given.read(name))
+    if "plan.json" in text:
+        assert call("pevm_numba", "generate", "--n-tx", "50", "--output", "block.parquet").code == 0
+        assert call("pevm_numba", "schedule", "--input", "block.parquet", "--output", "plan.json").code == 0
+    words = [sys.executable, *shlex.split(text)[1:], *IN_TEXT[text]]
+    if text.startswith("pevm-numba"):
+        words[1:1] = ["-c", "import sys; sys.argv[0] = 'pevm-numba'; from pevm_numba.cli import main; main()"]
+    around = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", "PYTHONPATH": str(ROOT)}
+    around |= {"HOME": str(tmp_path)} if text.startswith("pevm-numba") else {}  # where it writes
+    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | around, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 @pytest.mark.corpus

@@ -11,13 +11,14 @@ from typing import Final, NamedTuple
 
 from ..blobs.market import BLOB_GAS
 from ..blobs.rules import blob_violation
+from ..errors import BlockError
 from .forks import BlobParameters, Fork, blob_parameters
 from .header import BlockEnv
 from .precompiles.curves import SECP256K1
 from .prices import prices
 from .transaction import Transaction
 
-__all__ = ["Charges", "Priced", "beyond_limits", "charges", "floor_gas", "intrinsic_gas", "priced", "refusal"]
+__all__ = ["Charges", "Priced", "beyond_limits", "charges", "floor_gas", "intrinsic_gas", "priced", "prices_of", "refusal"]
 
 #: First fork with transactions of each type (EIP-2930, 1559, 4844, 7702).
 _TYPE_SINCE: Final = (Fork.FRONTIER, Fork.BERLIN, Fork.LONDON, Fork.CANCUN, Fork.PRAGUE)
@@ -180,6 +181,23 @@ def refusal(tx: Transaction, env: BlockEnv, known: Priced | None = None) -> str 
     if tx.type == 4 and not tx.authorization_list:
         return "authorization_list is empty: must not be"
     return _blobs_refused(tx, env) if tx.type == 3 else None
+
+
+def prices_of(txs: Sequence[Transaction], env: BlockEnv) -> list[Priced]:
+    """What a block's transactions cost before anything runs.
+
+    Raises
+    ------
+    BlockError
+        Naming the first that no block of this environment may have, and why.
+    """
+    made = []
+    for i, tx in enumerate(txs):
+        made.append(priced(tx, env))
+        reason = "sender = None: must be given, or recovered" if tx.sender is None else refusal(tx, env, made[i])
+        if reason is not None:
+            raise BlockError(f"block {env.number}: transaction {i} refused: {reason}")
+    return made
 
 
 def beyond_limits(txs: Sequence[Transaction], env: BlockEnv, gas_used: Sequence[int]) -> str | None:

@@ -21,7 +21,7 @@ from ..errors import AccessListError, BlockError, ExecutionError
 from ..machine.ops import Field
 from ..patience import apart, interruptible
 from .arena import Arena, Room
-from .charges import beyond_limits, priced, refusal
+from .charges import beyond_limits, prices_of
 from .encoding import encode_transactions
 from .header import BlockEnv
 from .lazy import Fetched, Source
@@ -107,11 +107,7 @@ class Engine:
         self, env: BlockEnv, txs: Sequence[Transaction], state: World, *, workers: int = 1, records: bool = False,
         keys: Iterable[tuple[bytes, int, int]] = (), codes: Iterable[bytes] = (), source: Source | None = None,
     ) -> None:  # fmt: skip
-        self._priced = [priced(tx, env) for tx in txs]
-        for i, tx in enumerate(txs):
-            reason = "sender = None: must be given, or recovered" if tx.sender is None else refusal(tx, env, self._priced[i])
-            if reason is not None:
-                raise BlockError(f"block {env.number}: transaction {i} refused: {reason}")
+        self._priced = prices_of(txs, env)
         self.env, self.txs, self._keys, self._codes = env, list(txs), list(keys), list(codes)
         #: What has been fetched, if the state is elsewhere.
         self.fetched = None if source is None else Fetched.for_block(source, state, env, self.txs, self._keys)
@@ -378,12 +374,11 @@ class Engine:
             raise self._refused[0](self._refused[1])
         for _ in range(ENLARGED):
             if self._ended:
-                break
+                return
             if self._ending:  # interrupted half-way
                 self.run(self._last)
             self._ending = True
-            #: Values after the transactions, (n, 4) uint64.
-            self.between = values_of(self.arena)
+            self.between = values_of(self.arena)  #: Values after the transactions, (n, 4) uint64.
             try:
                 self._pay_out()
                 self._ended = self._call_system(calls_after(self.env, self._has_code), "after", checked=True)
@@ -393,7 +388,7 @@ class Engine:
             if not self._ended:  # all anew, with more room
                 self._make(self.arena.room.doubled())
                 self.run(self._last)
-        else:
+        if not self._ended:
             raise ExecutionError(f"block {self.env.number}: no room for what the protocol's calls do")
 
     def state(self) -> dict[bytes, AccountState]:
