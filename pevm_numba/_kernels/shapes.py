@@ -37,8 +37,8 @@ __all__ = ["LINKS", "find_shapes", "run_native"]
 
 #: What machine code finds in its worker's row of `Code.links`: addresses, and offsets for machine code in a box of its own.
 LINKS = (
-    "values", "words", "operands", "operand_indptr", "digests", "sums", "static_gas", "prices", "op_indptr", "status",
-    "gas_used", "refund", "output", "digest", "sink", "stop", "store", "functions", "box", "batch", "failed",
+    "values", "words", "operands", "operand_indptr", "digests", "sums", "static_gas", "prices", "gas_used", "refund",
+    "output", "digest", "sink", "store", "functions", "box", "batch", "failed",
 )  # fmt: skip
 
 _READ, _NEW, _SAVE, _AGAIN, _PLAIN, _CREDIT, _SHARED = (int(token) for token in list(Token)[:7])

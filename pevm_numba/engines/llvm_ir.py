@@ -21,7 +21,7 @@ _GOLDEN: Final = 0x9E3779B97F4A7C15
 DECLARATIONS: Final = "declare i64 @llvm.fshl.i64(i64, i64, i64)\ndeclare i64 @llvm.smin.i64(i64, i64)\n"
 
 #: Bytes to a row of each table, if not 8.
-_ROW: Final = {"values": 32, "words": 32, "digests": 32, "sums": 32, "output": 32, "status": 1}
+_ROW: Final = {"values": 32, "words": 32, "digests": 32, "sums": 32, "output": 32}
 
 
 class _Function(Lowering):
@@ -81,6 +81,10 @@ class _Function(Lowering):
     def stored(self, place: str) -> Word:
         """A word in memory, as it is now."""
         return Word(vector=self.new(f"load <4 x i64>, ptr {place}, align 8"))
+
+    def read(self, place: str, copied: bool) -> Word:
+        """A vector beside the limbs saves those from being kept until they are written."""
+        return Word(self.limbs(place), self.stored(place).vector if copied else "")
 
     def parts(self, word: Word) -> tuple[str, ...]:
         """The limbs of a word."""
@@ -206,12 +210,9 @@ class _Function(Lowering):
 
     def receipt(self, tx: str, x: str, used: str, output: Word | None) -> None:
         """Write what the transaction leaves."""
-        self.do(f"store i8 0, ptr {self.row('status', tx)}")
         for name, value in (("refund", self.refund), ("gas_used", used), ("digest", self.digest), ("sink", x)):
             self.do(f"store i64 {value}, ptr {self.row(name, tx)}")
         self.store(self.row("output", tx), output or Word(vector="zeroinitializer"))
-        end = self.new(f"getelementptr i64, ptr {self.row('op_indptr', tx)}, i64 1")
-        self.do(f"store i64 {self.new(f'load i64, ptr {end}')}, ptr {self.row('stop', tx)}")
         self.do("%next = add i64 %p, 1", "%left = icmp slt i64 %next, %last", "br i1 %left, label %loop, label %out", "out:")
 
 

@@ -17,7 +17,7 @@ __all__ = ["Lowering", "Word"]
 
 @dataclass
 class Word:
-    """A 256-bit word: four limbs, least significant first, or, where a language has such, a vector; names of values."""
+    """A 256-bit word: four limbs, least significant first, or, where a language has such, a vector, or both: names."""
 
     limbs: tuple[str, ...] = ()
     vector: str = ""
@@ -43,6 +43,12 @@ class Lowering(ABC):
         self.reads: list[Word] = []
         self.saved: dict[int, Word] = {}
         self.gas = self.refund = self.digest = self.nothing
+        added = (Token.PLUS, Token.MINUS)
+        #: Reads whose word goes somewhere as it is.
+        self.copied = {
+            payload for (kind, payload), (then, _) in zip(self.tokens, [*self.tokens[1:], (Token.OUTPUT, 0)])
+            if kind == Token.LOADED and then not in added
+        }  # fmt: skip
 
     @abstractmethod
     def new(self, text: str) -> str:
@@ -112,6 +118,10 @@ class Lowering(ABC):
     def fold(self, digest: str, word: Sequence[str]) -> str:
         """`words.fold`."""
 
+    def read(self, place: str, copied: bool) -> Word:
+        """A word in memory, to be reckoned with, and, if `copied`, to be copied and compared, too."""
+        return Word(self.limbs(place))
+
     def source(self) -> Word | None:
         """The word that the next tokens describe; None if they don't."""
         kind, payload = self.tokens[self.at] if self.at < len(self.tokens) else (Token.OUTPUT, 0)
@@ -136,7 +146,7 @@ class Lowering(ABC):
             if kind == Token.OUTPUT:
                 return self.source()
             if kind == Token.READ:
-                word = Word(self.limbs(self.row("values", self.operand())))
+                word = self.read(self.row("values", self.operand()), len(self.reads) in self.copied)
                 self.digest = self.fold(self.digest, word.limbs)
                 self.reads.append(word)
             elif kind in (Token.CREDIT, Token.SHARED):

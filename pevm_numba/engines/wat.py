@@ -20,7 +20,7 @@ _GOLDEN: Final = 0x9E3779B97F4A7C15 - 2**64
 #: Pages of 64 KiB that the memory may have: all that 32 bits can address.
 MOST_PAGES: Final = 65_536
 
-_ROW: Final = {"values": 32, "words": 32, "digests": 32, "sums": 32, "output": 32, "status": 1}
+_ROW: Final = {"values": 32, "words": 32, "digests": 32, "sums": 32, "output": 32}
 
 
 class _Module(Lowering):
@@ -177,9 +177,7 @@ class _Module(Lowering):
             least = f"(select {most} {self.refund} (i64.lt_s {most} {self.refund}))"
             earned = f"(select {least} (i64.const 0) (i64.gt_s {self.refund} (i64.const 0)))"
             used = self.new(f"(i64.sub {self.gas} {earned})")
-        self.lines.append(f"(i32.store8 {self.row('status', tx)} (i32.const 0))")
         written = {"refund": self.refund, "gas_used": used, "digest": self.digest, "sink": "(local.get $x)"}
-        written["stop"] = f"(i64.load offset=8 {self.row('op_indptr', tx)})"
         for name, value in written.items():
             self.lines.append(f"(i64.store {self.row(name, tx)} {value})")
         self.store(self.row("output", tx), output or Word((self.nothing,) * 4))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._kernels import keccak
+from .._kernels.codes import SUCCESS
 from .._kernels.context import Code, Context, Receipts, Scratch, Times
 from .._kernels.control import ERROR, STOP
 from .._kernels.jit import read_only
@@ -85,12 +86,18 @@ class Workspace:
         self.reset()
 
     def _linked(self, attached: Attached) -> Code:
-        """The encoded block with an address for each transaction that has machine code."""
+        """The encoded block with an address for each transaction that has machine code, which cannot fail.
+
+        How each of them ends is written once, here: nobody ever writes anything else there.
+        """
         code, shapes = self.program.code, self.program.shapes
-        arrays = {name: getattr(code, name) for name in ("words", "static_gas", "prices", "op_indptr")}
+        arrays = {name: getattr(code, name) for name in ("words", "static_gas", "prices")}
         arrays |= {"operands": shapes.operands, "operand_indptr": shapes.operand_indptr, "digests": self.hashing.digests}
-        arrays |= {"values": self.values, **self.receipts._asdict()}
+        written = ("gas_used", "refund", "output", "digest", "sink")
+        arrays |= {"values": self.values, **{name: getattr(self.receipts, name) for name in written}}
         entry, links = attached.link(shapes, arrays, self.sums)
+        native = np.flatnonzero(entry)
+        self.receipts.status[native], self.receipts.stop[native] = SUCCESS, code.op_indptr[native + 1]
         return code._replace(entry=read_only(entry), links=read_only(links))
 
     def reset(self) -> None:
