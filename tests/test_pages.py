@@ -104,7 +104,7 @@ def small(words: list[str]) -> list[str]:
     more = SMALL[kind(words)] + (WITH_BLOCKS.get(kind(words), []) if words[1:] and words[1].startswith("..") else [])
     kept, left = list[str](), iter("large" if word == "huge" else word for word in words)
     for word in left:
-        if word in more:
+        if word.startswith("--") and word in more:
             next(left)
         else:
             kept.append(word)

@@ -155,11 +155,12 @@ def _swap(x):
 
 @kernel(inline=True)
 def load_lane(data, at):
-    """Eight bytes from `at`, little-endian."""
+    """Eight bytes from `at`, little-endian: one load, since an index that has no sign needs no look at it."""
+    a = U64(at)
     return (
-        U64(data[at]) | U64(data[at + 1]) << U64(8) | U64(data[at + 2]) << U64(16) | U64(data[at + 3]) << U64(24)
-        | U64(data[at + 4]) << U64(32) | U64(data[at + 5]) << U64(40)
-        | U64(data[at + 6]) << U64(48) | U64(data[at + 7]) << U64(56)
+        U64(data[a]) | U64(data[a + U64(1)]) << U64(8) | U64(data[a + U64(2)]) << U64(16) | U64(data[a + U64(3)]) << U64(24)
+        | U64(data[a + U64(4)]) << U64(32) | U64(data[a + U64(5)]) << U64(40)
+        | U64(data[a + U64(6)]) << U64(48) | U64(data[a + U64(7)]) << U64(56)
     )  # fmt: skip
 
 
