@@ -30,7 +30,7 @@ ENGINE_TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "verified": ("", "receipts, observed sets and state equal to the interpreter's"),
         },
     ),
-    "engines_compile": (
+    "engines compile": (
         "engines",
         {
             "case": ("", "as above"),
@@ -46,7 +46,7 @@ ENGINE_TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "verified": ("", "as above"),
         },
     ),
-    "engines_executors": (
+    "engines executors": (
         "engines",
         {
             "case": ("", "as above"),
@@ -58,7 +58,7 @@ ENGINE_TABLES: Final[dict[str, tuple[str, dict[str, tuple[str, str]]]]] = {
             "verified": ("", "as above"),
         },
     ),
-    "engines_ceiling": (
+    "engines ceiling": (
         "engines",
         {
             "case": ("", "block of the C reference"),

@@ -38,7 +38,7 @@ def test_every_way_is_measured_and_has_the_fields_that_are_defined(command, shor
     said = command(*words)
     assert said.code == 0, said.err
     rows = json.loads((tmp_path / "a.json").read_text())
-    names = ("engines", "engines_compile", "engines_executors")
+    names = ("engines", "engines compile", "engines executors")
     tables = {name: [row for row in rows if row["table"] == name] for name in names}
     assert sum(map(len, tables.values())) == len(rows)
     for name, some in tables.items():
@@ -46,9 +46,9 @@ def test_every_way_is_measured_and_has_the_fields_that_are_defined(command, shor
             assert row.keys() - {"table"} == TABLES[name][1].keys()
             assert row["verified"] is True
     assert [row["way"] for row in tables["engines"][:6]] == list(bench._WAYS)
-    assert {row["engine"] for row in tables["engines_compile"]} == {"jit", "wasm"}
-    assert [row["executor"] for row in tables["engines_executors"]] == ["serial", "waves", "dataflow", "optimistic", "bal"]
-    for row in tables["engines_compile"]:
+    assert {row["engine"] for row in tables["engines compile"]} == {"jit", "wasm"}
+    assert [row["executor"] for row in tables["engines executors"]] == ["serial", "waves", "dataflow", "optimistic", "bal"]
+    for row in tables["engines compile"]:
         saved = row["saved_ns_per_tx"]
         assert row["break_even_tx"] == (pytest.approx(1e6 * row["compile_ms"] / saved) if saved > 0 else None)
     assert "break-even" in said.out
@@ -67,10 +67,10 @@ def test_real_blocks_and_the_reference_are_measured_beside_them(command, short, 
     assert command(*words).code == 0
     rows = json.loads((tmp_path / "a.json").read_text())
     assert "block 46147" in {row.get("case") for row in rows}
-    mine = [row for row in rows if row["table"] == "engines_ceiling"]
+    mine = [row for row in rows if row["table"] == "engines ceiling"]
     assert [row["way"] for row in mine] == [way for way in bench._WAYS if "wasm" not in way]
     for row in mine:
-        assert row.keys() - {"table"} == TABLES["engines_ceiling"][1].keys()
+        assert row.keys() - {"table"} == TABLES["engines ceiling"][1].keys()
         assert row["ratio"] > 0
 
 

@@ -193,7 +193,7 @@ def _executor_rows(block: Block, request: Request) -> list[dict[str, Any]]:
         times = _times(jobs, request.rounds)
         ratio = times["interpreter"] / times["jit"]
         rows.append({
-            "table": "engines_executors", "case": "12 shapes", "executor": executor, "workers": jobs["jit"].workers,
+            "table": "engines executors", "case": "12 shapes", "executor": executor, "workers": jobs["jit"].workers,
             "interpreter_ns_per_tx": float(np.median(times["interpreter"])) / block.n_tx,
             "jit_ns_per_tx": float(np.median(times["jit"])) / block.n_tx, "speedup": float(np.median(ratio)),
             "speedup_low": float(np.quantile(ratio, 0.25)), "speedup_high": float(np.quantile(ratio, 0.75)),
@@ -239,7 +239,7 @@ def _compile_rows(blocks: dict[str, Block], rows: Sequence[dict[str, Any]], requ
             saved = by_way["interpreter"]["ns_per_tx"] - by_way[engine]["ns_per_tx"]
             compile_ns = float(np.median(taken))
             found.append({
-                "table": "engines_compile", "case": name, "engine": engine, "compiled": len(taken),
+                "table": "engines compile", "case": name, "engine": engine, "compiled": len(taken),
                 "tokens": float(np.median([len(t) for t in shapes.tokens[: len(taken)]])), "compile_ms": compile_ns / 1e6,
                 "compile_ms_high": max(taken) / 1e6, "load_ms": None if load is None else load / 1e6,
                 "code_bytes": float(np.median(sizes)),
@@ -274,7 +274,7 @@ def _ceiling_rows(folder: Path, request: Request) -> list[dict[str, Any]]:
             for name, taken in ours.items():
                 ratio = np.array(taken) / np.array(theirs)
                 rows.append({
-                    "table": "engines_ceiling", "case": data.stem, "way": name, "rounds": len(theirs),
+                    "table": "engines ceiling", "case": data.stem, "way": name, "rounds": len(theirs),
                     "ns_per_tx": float(np.median(taken)) / block.n_tx, "c_ns_per_tx": float(np.median(theirs)) / block.n_tx,
                     "ratio": float(np.median(ratio)), "ratio_low": float(ratio.min()), "ratio_high": float(ratio.max()),
                     "verified": True,
@@ -317,10 +317,10 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         tables.setdefault(row["table"], []).append(row)
     _show_runs(tables["engines"])
-    _show_costs(tables["engines_compile"])
-    _show_executors(tables["engines_executors"])
-    if "engines_ceiling" in tables:
-        _show_ceiling(tables["engines_ceiling"])
+    _show_costs(tables["engines compile"])
+    _show_executors(tables["engines executors"])
+    if "engines ceiling" in tables:
+        _show_ceiling(tables["engines ceiling"])
 
 
 def _show_runs(rows: Sequence[dict[str, Any]]) -> None:

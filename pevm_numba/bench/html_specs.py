@@ -193,9 +193,9 @@ _SPECS: Final[dict[str, Spec]] = {
             "Speed beside the interpreter's", ("case",), "way", "speedup", "interpreter's time over this", one="interpreter"
         ),
     ),
-    "engines_compile": Spec(("case", "engine")),
-    "engines_executors": Spec(("case", "executor"), ("speedup", "speedup_low", "speedup_high")),
-    "engines_ceiling": Spec(("case", "way"), costs=("ratio", "ratio_low", "ratio_high")),
+    "engines compile": Spec(("case", "engine")),
+    "engines executors": Spec(("case", "executor"), ("speedup", "speedup_low", "speedup_high")),
+    "engines ceiling": Spec(("case", "way"), costs=("ratio", "ratio_low", "ratio_high")),
     "survey": Spec(
         ("source", "way", "workers"),
         chart=Chart(
