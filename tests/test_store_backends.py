@@ -575,6 +575,22 @@ def test_a_table_that_could_not_be_written_leaves_nothing(folder: Path, monkeypa
         assert held(store) == states(number + 1)[-1][1]
 
 
+@pytest.mark.parametrize("mode", ["r", "w"])
+def test_a_log_is_read_to_its_end_however_little_a_read_gives(
+    mode: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(folder / "state", backend="mmap") as store:
+        for number in range(30):
+            commit(store, number, change_of(number))
+    read = os.pread  # of which the system gives 2 GiB at most, whatever is asked for
+    monkeypatch.setattr(os, "pread", lambda handle, size, at: read(handle, min(size, 1_000), at))
+    with open_store(folder / "state", mode) as store:
+        assert (store.last_block(), held(store)) == states(30)[-1]
+    monkeypatch.undo()
+    with open_store(folder / "state", mode) as store:
+        assert (store.last_block(), held(store)) == states(30)[-1]
+
+
 # -------------------------------------------------------------------- damaged
 
 

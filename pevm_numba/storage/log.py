@@ -29,6 +29,8 @@ _HAS_BLOCK: Final = 1
 _KEY: Final = 8 * kernels.KEY
 _WORD: Final = 8 * kernels.WORD
 _CODE: Final = struct.Struct("<I")
+#: Bytes that are read together: one read gives 2 GiB at most, whatever is asked for.
+_TOGETHER: Final = 1 << 26
 
 
 class Record(NamedTuple):
@@ -129,8 +131,8 @@ class Log:
         StoreError
             If something before the last record is damaged.
         """
-        # as long as it is now: what is added while it is read might be there only in part, with more after it
-        data = memoryview(os.pread(self._file, os.fstat(self._file).st_size, 0))
+        raw = self._contents()
+        data = memoryview(raw)
         while True:
             head = self._head_at(data, self.end)
             if head is None or self.end + head[1] > len(data):
@@ -140,9 +142,21 @@ class Log:
                 break
             self.end += head[1]
             yield record
-        for later in range(self.end + 1, len(data) - _HEAD.size - _SUM + 1):
-            if data[later : later + len(_RECORD)] == _RECORD and self._head_at(data, later) is not None:
+        later = raw.find(_RECORD, self.end + 1)
+        while later >= 0:
+            if self._head_at(data, later) is not None:
                 raise StoreError(f"{self.path}: the record at byte {self.end} is damaged, and a whole one follows it")
+            later = raw.find(_RECORD, later + 1)
+
+    def _contents(self) -> bytearray:
+        """The file as long as it is now: what is added while it is read might be there only in part, with more after it."""
+        size, data = os.fstat(self._file).st_size, bytearray()
+        while len(data) < size:
+            part = os.pread(self._file, min(_TOGETHER, size - len(data)), len(data))
+            if not part:  # the one that writes has cut off what was no whole record
+                break
+            data += part
+        return data
 
     def cut(self) -> int:
         """Take away what follows the last whole record: how many bytes."""
