@@ -288,6 +288,20 @@ def test_arguments_are_checked(folder: Path) -> None:
         open_store(folder / "state", backend="memory")
     with pytest.raises(UsageError, match="not a path"):
         open_store("a\0b")
+    for backend, name, value, said in (
+        ("mmap", "log_bytes", "x", "must be an integer"), ("mmap", "log_bytes", -1, "must be at least 0"),
+        ("mmap", "sync", None, "must be a bool"), ("lmdb", "sync", 3, "must be a bool"),
+        ("lmdb", "verify", "no", "must be a bool"), ("lmdb", "map_bytes", -1, "must be in"),
+        ("lmdb", "map_bytes", 4096, "must be in"), ("sqlite", "cache_bytes", 1.5, "must be an integer"),
+        ("sqlite", "cache_bytes", -1, "must be in"), ("sqlite", "sync", "x", "must be a bool"),
+        ("sqlite", "verify", 0, "must be a bool"), ("rocksdb", "sync", "x", "must be a bool"),
+        ("rocksdb", "compression", "bz2", "must be one of lz4, none, snappy, zstd"),
+        ("rocksdb", "compression", 3, "must be one of lz4"), ("rocksdb", "cache_bytes", -1, "must be in"),
+        ("rocksdb", "bloom_bits", "a", "must be a finite number"), ("rocksdb", "bloom_bits", -1, "must be a finite number"),
+        ("rocksdb", "write_buffer_bytes", 0, "must be in"),
+    ):  # fmt: skip
+        with pytest.raises(BlockError, match=rf"{name} = {value!r}: {said}"):
+            open_store(folder / "state", backend=backend, **{name: value})
     assert list(folder.iterdir()) == []
     store = open_store()
     assert isinstance(store, StateStore)

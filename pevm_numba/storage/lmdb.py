@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from .. import door
 from ..errors import StoreError
 from .locking import locked
 from .rows import FORMAT, NO_BLOCK, Rows, RowStore, library, surviving
@@ -55,6 +56,9 @@ class LmdbStore(RowStore):
         self, path: Path, *, read_only: bool = False, sync: bool = True, verify: bool = True, map_bytes: int = 1 << 34
     ) -> None:
         super().__init__(path, read_only=read_only)
+        door.instance("sync", sync, bool)
+        door.instance("verify", verify, bool)
+        map_bytes = door.integer("map_bytes", map_bytes, 1 << 16, 2**63 - 1)
         self._library, self._folder = library("lmdb"), path
         self._access = threading.RLock()
         self._env: Any = None

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import door
 from .._kernels import table as kernels
 from ..errors import StoreError
 from ..keys import KeyTable
@@ -177,6 +178,8 @@ class MmapStore(TableStore):
 
     def __init__(self, path: Path, *, read_only: bool = False, sync: bool = True, log_bytes: int | None = None) -> None:
         super().__init__(str(path), read_only)
+        door.instance("sync", sync, bool)
+        log_bytes = None if log_bytes is None else door.integer("log_bytes", log_bytes, 0)
         self._folder, self._sync, self._log_bytes = path, sync, log_bytes
         self._lock = -1
         self._log: Log | None = None

@@ -67,7 +67,9 @@ def open_store(
     StoreError
         If it is damaged, of another backend, locked by another that writes, or cannot be made.
     UsageError
-        If the backend or an option is unknown, or its library is not installed.
+        If an option is unknown, or the backend's library is not installed.
+    BlockError
+        If the mode or the backend is unknown, or an option has a value that it cannot have.
 
     Examples
     --------

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from .. import door
 from ..errors import StoreError
 from .rocksdb_logs import check_logs
 from .rows import FORMAT, NO_BLOCK, Rows, RowStore, library
@@ -21,6 +22,7 @@ __all__ = ["RocksdbStore"]
 
 log = logging.getLogger("pevm_numba")
 
+COMPRESSIONS: Final = ("lz4", "none", "snappy", "zstd")
 #: What keys of state, codes and the rest begin with.
 _STATE: Final = b"s"
 _CODE: Final = b"c"
@@ -76,6 +78,11 @@ class RocksdbStore(RowStore):
         compression: str = "lz4", write_buffer_bytes: int = 1 << 26,
     ) -> None:  # fmt: skip
         super().__init__(path, read_only=read_only)
+        door.instance("sync", sync, bool)
+        cache_bytes = door.integer("cache_bytes", cache_bytes, 0, 2**63 - 1)
+        bloom_bits = door.real("bloom_bits", bloom_bits, 0, 1_000)
+        door.choice("compression", compression, COMPRESSIONS)
+        write_buffer_bytes = door.integer("write_buffer_bytes", write_buffer_bytes, 1 << 16, 2**40)
         self._library = made = library("rocksdict")
         self._access = threading.RLock()
         self._db: Any = None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from .. import door
 from ..errors import StoreError
 from .locking import locked
 from .places import beside
@@ -58,6 +59,9 @@ class SqliteStore(RowStore):
         self, path: Path, *, read_only: bool = False, sync: bool = True, verify: bool = True, cache_bytes: int = 1 << 26
     ) -> None:
         super().__init__(path, read_only=read_only)
+        door.instance("sync", sync, bool)
+        door.instance("verify", verify, bool)
+        cache_bytes = door.integer("cache_bytes", cache_bytes, 1 << 10, 2**40)
         self._access = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._lock = -1
