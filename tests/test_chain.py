@@ -157,6 +157,10 @@ def test_a_block_that_is_refused_ends_the_chain_and_leaves_those_before(expected
         pn.execute(CHAIN[2], store=store, prefetch="keys")  # type: ignore[call-overload]
     with pytest.raises(BlockError, match="only from a store"):
         pn.execute(BLOCK, prefetch=KeyTable.from_keys([]))
+    for name in ("lists", "progress", "done"):
+        with pytest.raises(BlockError, match=f"{name} = 5: must be a function"):
+            pn.run_chain(CHAIN[1:], store, **{name: 5})  # type: ignore[arg-type]
+    assert pn.read_world(store) == expected[0].state
     with pytest.raises(ZeroDivisionError):
         pn.run_chain(CHAIN[2:], store, lists=lambda block: 1 // 0)  # type: ignore[arg-type, return-value]
 

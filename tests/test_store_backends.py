@@ -260,6 +260,18 @@ def elsewhere(path: Path, mode: str) -> str:
     return subprocess.run(words, env=env, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_left_of_a_closed_store_is_not_handed_out(backend: str, folder: Path) -> None:
+    store = opened(folder / "state", backend)
+    store.put_many(*entries({(address, 0, slot): 7 for address in ADDRESSES for slot in range(20_000)}))
+    fresh, begun = store.items(), store.items()
+    next(begun)
+    store.close()
+    for parts in (fresh, begun):
+        with pytest.raises(StoreError, match="the store is closed"):
+            next(parts)
+
+
 @pytest.mark.parametrize("backend", LASTING)
 def test_one_writes_and_others_read(backend: str, folder: Path) -> None:
     path = folder / "state"
@@ -309,6 +321,7 @@ def test_arguments_are_checked(folder: Path) -> None:
     for act, rule_ in (
         (lambda: store.commit_block(-1, StateChange(keys, words), bytes(32)), "number = -1"),
         (lambda: store.commit_block(1, StateChange(keys, words), b"short"), "digest = "),
+        (lambda: store.commit_block(1, None, bytes(32)), "change = None: must be a StateChange"),  # type: ignore[arg-type]
         (lambda: store.put_codes(["text"]), "code = 'text'"),  # type: ignore[list-item]
         (lambda: store.get_many(5), "keys = 5"),  # type: ignore[arg-type]
         (lambda: store.slots_of(b"short"), "address = "),

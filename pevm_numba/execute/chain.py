@@ -129,6 +129,9 @@ def run_chain(
     """
     if not isinstance(store, StateStore):
         raise BlockError(f"store = {door.shown(store, 80)}: must be a StateStore")
+    for name, value in (("lists", lists), ("progress", progress), ("done", done)):
+        if value is not None and not callable(value):
+            raise BlockError(f"{name} = {door.shown(value, 80)}: must be a function")
     last = store.last_block()
     steps: list[ChainStep] = []
     coming = _remaining(blocks, None if last is None else last[0])

@@ -207,6 +207,7 @@ class Store(ABC):
             If the store is closed, to be read only, or has no room.
         """
         number = door.integer("number", number, 0, 2**64 - 1)
+        door.instance("change", change, StateChange)
         given = checked_words(change.keys, change.words)
         if not isinstance(digest, bytes) or len(digest) != 32:
             raise BlockError(f"digest = {door.shown(digest, 80)}: must be 32 bytes")
@@ -230,7 +231,17 @@ class Store(ABC):
         What is written meanwhile may or may not be among them.
         """
         self._need()
-        return self._parts()
+        return self._while_open(self._parts())
+
+    def _while_open(
+        self, parts: Iterator[tuple[KeyTable, NDArray[np.uint8]]]
+    ) -> Iterator[tuple[KeyTable, NDArray[np.uint8]]]:
+        while True:
+            self._need()
+            part = next(parts, None)
+            if part is None:
+                return
+            yield part
 
     def snapshot(self, path: str | os.PathLike[str]) -> None:
         """Copy what is committed to another place, as a store of its own; of a memory store, one of mmap.
