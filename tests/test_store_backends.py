@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
@@ -270,6 +271,39 @@ def test_what_is_left_of_a_closed_store_is_not_handed_out(backend: str, folder: 
     for parts in (fresh, begun):
         with pytest.raises(StoreError, match="the store is closed"):
             next(parts)
+
+
+COMPILING = """
+import sys, threading
+from llvmlite.binding import ffi
+from numba.core.compiler_lock import global_compiler_lock
+import pevm_numba as pn
+store = pn.open_store(sys.argv[1], backend="lmdb")
+pn.put_world(store, {bytes([i]) * 20: (5, 1, b"code", {7: 8}) for i in range(9)})
+store.close()
+pn.open_store(sys.argv[1]).close()
+held, enough = threading.Event(), threading.Event()
+def compiling():
+    with ffi.lib._lock, global_compiler_lock:
+        held.set()
+        enough.wait()
+threading.Thread(target=compiling).start()
+held.wait()
+pn.open_store(sys.argv[1]).close()
+enough.set()
+"""
+
+
+@pytest.mark.skipif(DISABLED, reason="nothing is compiled")
+def test_lmdb_is_opened_while_another_thread_compiles(folder: Path) -> None:
+    words = [sys.executable, "-W", "ignore", "-c", COMPILING, str(folder / "state")]
+    env = os.environ | {"PYTHONPATH": str(Path(pn.__file__).parents[1])}
+    child = subprocess.Popen(words, env=env, start_new_session=True)
+    try:
+        assert child.wait(60) == 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)  # with the process that it has begun
 
 
 @pytest.mark.parametrize("backend", LASTING)

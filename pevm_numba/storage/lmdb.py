@@ -76,6 +76,7 @@ class LmdbStore(RowStore):
             if not read_only:
                 self._lock = locked(path / "LOCK")
             if there and verify:
+                self._ready()
                 surviving(self.name, self._verify)
             self._open()
         except BaseException:
