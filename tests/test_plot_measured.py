@@ -178,6 +178,22 @@ def test_stores_have_a_panel_for_each_distribution_and_operation_and_two_for_cha
 # -------------------------------------------------------------------- looks
 
 
+def test_a_chain_that_lacks_a_way_of_reading_at_a_delay_leaves_a_gap() -> None:
+    whole = plot.storage_comparison([*LOADS, *CHAINS], figure=Figure())[-2]
+    lacking = max((row["delay_us"], row["kind"]) for row in CHAINS if row["kind"] != CHAINS[0]["kind"])
+    given = [row for row in CHAINS if (row["delay_us"], row["kind"]) != lacking]
+    times = plot.storage_comparison([*LOADS, *given], figure=Figure())[-2]
+    points = [sum(len(line.get_xydata()) for line in ax.lines) for ax in (whole, times)]
+    assert points[1] == points[0] - 1
+    assert all(np.isfinite(line.get_xydata()).all() for line in times.lines)
+
+
+def test_names_that_no_font_can_show_are_written_out() -> None:
+    ax = plot.latency_distribution({"a\udc80\0": [1, 2]}, ax=Figure().subplots())
+    ax.figure.savefig(io.BytesIO(), format="png")
+    assert ax.lines[0].get_label().startswith("a\\udc80\\x00: p50")
+
+
 def test_what_is_black_on_white_is_white_on_black() -> None:
     for sheet, ink in (("default", 0.0), ("dark_background", 1.0)):
         with plt.style.context(sheet):
@@ -288,6 +304,7 @@ def test_a_chart_is_refused_before_anything_is_measured_without_matplotlib(
         (lambda: plot.break_even([{"table": "misses"}]), "rows: none has table 'executors'"),
         (lambda: plot.break_even([cell("a", "waves", 1.0, 0.0)]), "speedup_given of row 0 = 0.0"),
         (lambda: plot.break_even([3]), "rows[0] = 3: must be a Mapping"),
+        (lambda: plot.break_even([cell("a", "auto", 1.0, 1.0)]), "rows: all are of executor 'auto'"),
         (lambda: plot.latency_distribution({}), "must be a mapping of names to TxTimes or nanoseconds, not empty"),
         (lambda: plot.latency_distribution({"a": [1, -1]}), "times['a'][1] = -1: must be finite and not negative"),
         (lambda: plot.latency_distribution({"a": []}), "times['a'] has shape (0,)"),
@@ -296,10 +313,12 @@ def test_a_chart_is_refused_before_anything_is_measured_without_matplotlib(
         (lambda: plot.prediction_quality({}), "rows: empty"),
         (lambda: plot.prediction_quality({1: 0.5}), "rows[1] = 0.5: must be (precision, recall)"),
         (lambda: plot.prediction_quality({1: (0.5, 1.5)}), "precision, recall of block 1 = (0.5, 1.5): must be at most 1"),
+        (lambda: plot.prediction_quality({1: (None, 1.5)}), "precision, recall of block 1 = (nan, 1.5): must be at most 1"),
         (lambda: plot.prediction_quality([{"block_number": 1}] * 2), "block_number of row 1 = 1: a second row"),
         (lambda: plot.storage_comparison(CHAINS), "rows: none has table 'store workload'"),
         (lambda: plot.storage_comparison([{**LOADS[0], "keys": None}]), "keys of row 0 = None"),
         (lambda: plot.storage_comparison({"a": 1}), "must be a list of rows"),
+        (lambda: plot.storage_comparison([*LOADS, *({**row, "chain": None} for row in CHAINS)]), "chain of row 0 = None"),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_named_before_anything_is_drawn(call: Any, part: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from ..errors import BlockError
 from .rows import figures, of_table, texts
 from .style import MARKERS, figure_of, grid, ink, line_style, plain, series, title
 
@@ -74,6 +75,8 @@ def break_even(rows: Any, *, figure: Figure | None = None) -> tuple[Axes, ...]:
 def _checked(rows: Any) -> list[Mapping[str, Any]]:
     """The rows to draw; each has what is drawn, as finite numbers above 0."""
     given = [row for row in of_table(rows, "executors", "bench executors") if row.get("executor") != _PICKER]
+    if not given:
+        raise BlockError(f"rows: all are of executor {_PICKER!r}, which runs as another: must hold others, too")
     texts(given, "executor")
     least = 1e-9  # the axes are logarithmic
     workers = figures(given, "workers", 1.0)

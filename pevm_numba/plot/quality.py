@@ -87,7 +87,7 @@ def _checked(rows: Any) -> dict[int, tuple[float, float]]:
         number = door.integer(f"block_number of row {i}", row.get("block_number"), 0, 2**64 - 1)
         if number in found:
             raise BlockError(f"block_number of row {i} = {number}: a second row of that block: must be one")
-        if max(pairs[i]) > 1:
+        if any(share > 1 for share in pairs[i]):
             raise BlockError(f"precision, recall of block {number} = {pairs[i]}: must be at most 1")
         found[number] = pairs[i]
     return found

@@ -90,7 +90,8 @@ def storage_comparison(rows: Any, *, figure: Figure | None = None) -> tuple[Axes
 def _chains(given: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Rows of chains in memory; none if there is only one delay, over which nothing can be drawn."""
     found = [row for row in given if row.get("table") == "chain" and row.get("backend") == "memory"]
-    texts(found, "kind")
+    for name in ("kind", "chain"):
+        texts(found, name)
     figures(found, "ms", 1e-9)
     return found if len(set(figures(found, "delay_us"))) > 1 else []
 
@@ -119,9 +120,10 @@ def _draw_chains(panels: Sequence[Axes], rows: Sequence[Mapping[str, Any]]) -> l
     times, gains = panels[0], panels[1]
     for i, kind in enumerate(kinds):
         style = {**line_style(times, i), "marker": MARKERS[i % len(MARKERS)], "ms": 4, "lw": 1.4, "label": series(kind)}
-        pairs = [_pairs(rows, delay, kind, kinds[0]) for delay in delays]
-        times.plot(range(len(delays)), [np.median([ms for ms, _ in some]) for some in pairs], **style)
-        gains.plot(range(len(delays)), [np.median([slow / ms for ms, slow in some]) for some in pairs], **style)
+        found = {place: _pairs(rows, delay, kind, kinds[0]) for place, delay in enumerate(delays)}
+        pairs = {place: some for place, some in found.items() if some}  # a chain may lack a delay or a way
+        times.plot(list(pairs), [np.median([ms for ms, _ in some]) for some in pairs.values()], **style)
+        gains.plot(list(pairs), [np.median([slow / ms for ms, slow in some]) for some in pairs.values()], **style)
     for ax, text in ((times, "a chain, milliseconds"), (gains, plain(f"times as fast as {kinds[0]}"))):
         ax.set_xticks(range(len(delays)), [f"{delay:,g}" for delay in delays])
         ax.set_xlabel("microseconds more a read")

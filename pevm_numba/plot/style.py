@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import door
 from ..errors import BlockError, PevmError
+from ..html import readable
 from ..io.paths import replacing
 from ..schedule.plan import Schedule
 from ..schedule.timeline import Timeline
@@ -146,14 +147,14 @@ def number(value: float) -> str:
 
 
 def plain(text: str) -> str:
-    """A caller's text as matplotlib shows it: between two dollar signs there would be a formula.
+    """A caller's text as matplotlib shows it, `readable`: between two dollar signs there would be a formula.
 
     Examples
     --------
     >>> plain("$a$ for $b$")
     '\\\\$a\\\\$ for \\\\$b\\\\$'
     """
-    return text.replace("$", r"\$")
+    return readable(text).replace("$", r"\$")
 
 
 def series(text: str) -> str:
