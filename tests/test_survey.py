@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import signal
+import socket
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from itertools import combinations, product
 from pathlib import Path
@@ -567,6 +570,22 @@ def test_addresses_are_read_and_written_through_fsspec(folder):
     memory.rm("/bucket", recursive=True)
 
 
+def test_what_an_address_has_instead_of_blocks_is_said_in_its_words(folder, bucket):
+    import fsspec
+
+    fsspec.filesystem("memory").pipe_file("/flaky/in/bad.parquet", b"no Parquet")
+    fsspec.filesystem("memory").pipe_file("/flaky/in/below/notes.txt", b"")
+    with pytest.raises(FileFormatError, match=r"^memory://flaky/in/: is a folder: .* memory://flaky/in/\*\.parquet$"):
+        pn.survey("memory://flaky/in/")
+    with pytest.raises(FileFormatError, match=r"^memory:///flaky/in/bad\.parquet: not a readable Parquet file"):
+        pn.survey("memory://flaky/in/b*.parquet")
+    for nothing in ("memory://", "memory://flaky/nothing"):
+        with pytest.raises(FileFormatError, match=f"^{nothing}: nothing there$"):
+            pn.survey(nothing)
+    fsspec.filesystem("memory").rm_file("/flaky/in/bad.parquet")
+    assert pn.survey("memory://flaky/in/b*").partitions == 3  # without the folder
+
+
 class NoNetworkError(Exception):
     """As libraries of cloud storage raise them: no OSError."""
 
@@ -693,6 +712,25 @@ class TestOnDask:
             pn.survey(folder, client="tcp://127.0.0.1:9")
         with pytest.raises(PevmError, match="workers: of threads here"):
             pn.survey(folder, client="tcp://127.0.0.1:9", workers=2)
+
+    def test_a_client_that_was_closed_is_refused(self, cluster, folder):
+        from distributed import Client
+
+        client = Client(cluster.scheduler.address, set_as_default=False)
+        client.close()
+        with pytest.raises(PevmError, match="is closed: must be connected"):
+            pn.survey(folder, client=client)
+
+    def test_a_cluster_here_asks_for_no_port_that_another_may_have(self):
+        from pevm_numba.survey.cluster import local_cluster
+
+        with socket.socket() as taken, warnings.catch_warnings():
+            with contextlib.suppress(OSError):  # somebody has it already
+                taken.bind(("", 8787))
+                taken.listen()
+            warnings.simplefilter("error")
+            with local_cluster(1) as client:
+                assert client.submit(int, "5").result() == 5
 
 
 def test_without_its_libraries_the_error_names_the_extra(folder, monkeypatch):

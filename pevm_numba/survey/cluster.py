@@ -24,13 +24,15 @@ def connected(client: Any) -> Any:
     Raises
     ------
     PevmError
-        If Dask is not installed, it is neither, or nobody answers at the address.
+        If Dask is not installed, it is neither, it is closed, or nobody answers at the address.
     """
     try:
         from distributed import Client
     except ImportError:
         raise PevmError('a cluster needs Dask: pip install "pevm-numba[distributed]"') from None
     if isinstance(client, Client):
+        if client.status in ("closing", "closed"):
+            raise PevmError(f"client = {client!r}: is closed: must be connected to a scheduler")
         return client
     if not isinstance(client, str):
         raise PevmError(f"client = {client!r}: must be a distributed.Client or the address of a scheduler")
@@ -91,6 +93,8 @@ def local_cluster(processes: int) -> Iterator[Any]:
         from distributed import Client, LocalCluster
     except ImportError:
         raise PevmError('a cluster needs Dask: pip install "pevm-numba[distributed]"') from None
-    options = {"n_workers": processes, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 40}
+    # or it asks for port 8787 on all addresses, and warns if another has it
+    scheduler = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    options = {"n_workers": processes, "threads_per_worker": 1, "scheduler_kwargs": scheduler, "silence_logs": 40}
     with LocalCluster(**options) as cluster, Client(cluster, set_as_default=False) as client:
         yield client

@@ -140,19 +140,25 @@ def _stamp(path: Path) -> str:
 
 def _remote(address: str) -> list[Partition]:
     there = Remote(address)
-    names = sorted(there.ask("glob", there.path)) if any(mark in there.path for mark in "*?[") else [there.path]
+    several = any(mark in there.path for mark in "*?[")
+    names = sorted(there.ask("glob", there.path)) if several else [there.path]
     names = [name for name in names if not name.endswith(COMPANIONS)]
-    if not names or not all(there.ask("exists", name) for name in names):
+    if not all(name.strip("/") and there.ask("exists", name) for name in names):
         raise FileFormatError(f"{address}: nothing there")
-    return [Partition(there.ask("unstrip_protocol", name), None, _remote_stamp(there, name)) for name in names]
+    about = {name: there.ask("info", name) for name in names}
+    files = [name for name in names if about[name].get("type") != "directory"]
+    if not files:
+        rule = f"is a folder: give its files, such as {address.rstrip('/')}/*.parquet" if names else "nothing there"
+        raise FileFormatError(f"{address}: {rule}")
+    return [Partition(there.ask("unstrip_protocol", one), None, _remote_stamp(there, one, about[one])) for one in files]
 
 
-def _remote_stamp(there: Remote, name: str) -> str:
+def _remote_stamp(there: Remote, name: str, about: dict[str, Any]) -> str:
     """What the system tells of a file by which a change shows, and of the blocks file beside it."""
     kept = ("size", "ETag", "mtime", "LastModified", "updated", "created")
     beside = str(companion(Path(name), "blocks"))
-    facts = [there.ask("info", one) for one in (name, beside) if one == name or there.ask("exists", one)]
-    return repr([[(key, str(about[key])) for key in kept if key in about] for about in facts])
+    facts = [about, *([there.ask("info", beside)] if there.ask("exists", beside) else [])]
+    return repr([[(key, str(fact[key])) for key in kept if key in fact] for fact in facts])
 
 
 # -------------------------------------------------------------------- doing one
@@ -171,7 +177,10 @@ def _at_hand(source: str) -> Iterator[Path]:
         beside = companion(Path(there.path), "blocks")
         if there.ask("exists", str(beside)):
             there.ask("get_file", str(beside), str(local.with_name(beside.name)))
-        yield local
+        try:
+            yield local
+        except FileFormatError as error:  # in words of the source: the copy is gone when they are read
+            raise FileFormatError(str(error).replace(folder, source.rpartition("/")[0])) from error
 
 
 def survey_partition(partition: Partition, metrics: Sequence[str]) -> pa.Table:
