@@ -289,6 +289,25 @@ def test_an_error_of_the_callers_own_generator_is_not_renamed() -> None:
     assert door.items("x", (n for n in range(3)), "numbers") == [0, 1, 2]
 
 
+NO_FILES = [None, 5, b"x.parquet", ["x"], "\0", f"{'a' * 5000}.parquet", "x\udc80.parquet"]
+
+
+@pytest.mark.parametrize("path", NO_FILES, ids=lambda path: ascii(path)[:12])
+def test_what_names_no_file_is_refused_by_all_that_write(path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    block = pn.generate(n_tx=5, seed=1)
+    done, plan, evm = pn.execute(block, "serial"), pn.schedule(block, "levels"), pn.generate_evm("transfers", n_tx=2)
+    calls: list[Callable[[], Any]] = [
+        lambda: pn.write_blocks(path, [block]), lambda: pn.write_execution(path, done), lambda: pn.write_schedule(path, plan),
+        lambda: pn.write_state(path, pn.open_store()), lambda: pn.write_patterns(path, pn.built_in_patterns()),
+        lambda: pn.write_node_block(path, "state.json", evm),
+    ]  # fmt: skip
+    for call in calls[: 4 if path == "x\udc80.parquet" else None]:  # which Arrow cannot write, but Python can
+        with pytest.raises(PevmError):
+            call()
+    assert path == "x\udc80.parquet" or not list(tmp_path.iterdir())
+
+
 def test_access_sets_can_be_gone_through() -> None:
     assert list(ACCESS) == [ACCESS[t] for t in range(3)]
 

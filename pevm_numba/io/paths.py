@@ -173,7 +173,7 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
                 os.replace(made, path)
             else:
                 path.unlink(missing_ok=True)
-    except OSError as error:
+    except (OSError, UnicodeEncodeError) as error:  # the latter by Arrow, of a name that is no UTF-8
         raise FileFormatError(f"{paths[0]}: cannot be written: {error}") from error
     finally:
         for made in temporary:

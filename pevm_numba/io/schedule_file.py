@@ -21,7 +21,7 @@ from ..schedule.plan import Schedule
 from .columns import column
 from .parquet_file import SCHEDULE_SCHEMA, SUFFIX, open_parquet
 from .parquet_tables import SCHEMA_KEY
-from .paths import COMPANIONS, existing, reading, replacing
+from .paths import COMPANIONS, existing, nameable, reading, replacing
 from .schedule_columns import MAKESPAN, TIMES, WORKERS, metadata_text, timeline, waves
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def write_schedule(
     ...     read_schedule(folder + "/plan.parquet")
     <Schedule by hand: 3 txs in 2 waves, own order>
     """
-    target = Path(path)
+    target = nameable(path)
     if not target.name.endswith((SUFFIX, _JSON)) or target.name.endswith(COMPANIONS):
         rule = f"a schedule file is named NAME{SUFFIX} or NAME{_JSON} (not {' or '.join(COMPANIONS)})"
         raise FileFormatError(f"{target}: {rule}")

@@ -21,7 +21,7 @@ from ..storage.base import StateStore
 from .columns import Column, column
 from .parquet_file import SUFFIX, open_parquet
 from .parquet_tables import SCHEMA_KEY, fixed_binaries
-from .paths import existing, reading, replacing
+from .paths import existing, nameable, reading, replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,7 +95,7 @@ def write_state(path: str | os.PathLike[str], store: StateStore) -> int:
     >>> read_world(again) == read_world(store)
     True
     """
-    target = Path(path)
+    target = nameable(path)
     if not target.name.endswith(SUFFIX):
         raise FileFormatError(f"{target}: a file of state is named NAME{SUFFIX}")
     _need_store(store)
