@@ -268,5 +268,17 @@ def test_links_to_files_lead_somewhere():
         assert [link for link in links if not (page.parent / link).exists()] == [], NAMES[page]
 
 
+@pytest.mark.skipif(not TUTORIAL.exists(), reason="no docs in this checkout")
+def test_pages_that_list_all_of_something_leave_nothing_out():
+    text = "".join(path.read_text() for path in (ROOT / "pevm_numba").rglob("*.py"))
+    formats = set(re.findall(r"pevm_numba\.[a-z_]+/\d+", text))
+    assert len(formats) > 5
+    assert formats - set(re.findall(r"pevm_numba\.[a-z_]+/\d+", (ROOT / "docs" / "compatibility.md").read_text())) == set()
+    listed = set(re.findall(r"^\| `bench ?(\w*)` \|", (ROOT / "docs" / "benchmarks.md").read_text(), flags=re.MULTILINE))
+    assert listed == {"", *(one.name for one in bench.app.registered_commands)}
+    notebooks = {f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert notebooks - set(re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())) == set()
+
+
 def test_no_placeholder_is_left():
     assert [NAMES[page] for page in PAGES if re.search(r"@@\w+@@|\bTODO\b|\bTBD\b", page.read_text())] == []
