@@ -35,7 +35,7 @@ _Cost = Annotated[
     str,
     typer.Option(
         help="unit, accesses (+ 1), ops (+ 1), gas (charged in execution), chain-gas (the chain's) or ns (measured here); "
-        "all of running in block order."
+        "all of running in block order. pn.schedule and pn.simulate, which see access sets alone, take unit if not told."
     ),
 ]
 _Oracle = Annotated[

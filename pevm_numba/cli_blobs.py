@@ -41,7 +41,7 @@ def fee(
 @blobs.command()
 def simulate(
     pattern: Annotated[str, typer.Option(help="Of demand: steady, step, bursts or wave.")] = "steady",
-    blocks: Annotated[int, typer.Option(help="How many.")] = 1_000,
+    n_blocks: Annotated[int, typer.Option(help="Blocks to simulate.")] = 1_000,
     mean: Annotated[float, typer.Option(help="Blobs that arrive for a block, outside steps and bursts.")] = 10.0,
     height: Annotated[float, typer.Option(help="Of step, bursts, wave: so many times the mean.")] = 2.0,
     period: Annotated[int, typer.Option(help="Of bursts and wave, in blocks.")] = 100,
@@ -66,7 +66,7 @@ def simulate(
     con.log_to_stderr(verbose)
     from .commands_blobs import Market, run_simulate
 
-    demand = {"pattern": pattern, "n_blocks": blocks, "mean": mean, "height": height, "period": period, "width": width}
+    demand = {"pattern": pattern, "n_blocks": n_blocks, "mean": mean, "height": height, "period": period, "width": width}
     users = {
         "fee_cap": fee_cap, "headroom": headroom, "spread": spread, "elasticity": elasticity, "reference": reference,
         "patience": patience,

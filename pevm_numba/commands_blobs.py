@@ -132,7 +132,7 @@ def run_simulate(market: Market, chart: Path | None, json: Path | None) -> None:
     """
     names = _chosen(market.parameters)
     con.check_choice("--pattern", market.demand["pattern"], PATTERNS)
-    con.check_range("--blocks", market.demand["n_blocks"], 1, 10**6)
+    con.check_range("--n-blocks", market.demand["n_blocks"], 1, 10**6)
     con.check_range("--price", market.price, 1, _MOST)
     for option, path, endings in (("--json", json, (".json",)), ("--chart", chart, (".png", ".svg", ".pdf"))):
         if path is not None:

@@ -220,7 +220,7 @@ def run_blocks(path: Path, asked: Chain) -> None:
 def _show(steps: list[ChainStep], before: int, last: Last, rows: int) -> None:
     ns, met = sum(step.ns for step in steps), [sum(step.fetches[i] for step in steps) for i in range(4)]
     ahead, waited = sum(step.prefetched for step in steps), sum(step.waited_ns for step in steps)
-    had = f", {before:,} the store had had" if before else ""
+    had = f", {before:,} not after the last block of the store" if before else ""
     lines = [("blocks", f"{len(steps):,} executed and committed{had}")]
     if steps:
         lines += [

@@ -29,7 +29,7 @@ def command(monkeypatch, capsys):
 def test_every_way_is_measured_and_has_the_fields_that_are_defined(command, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr(bench, "_FILE", 20)
-    words = ("survey", "--blocks", "240", "--n", "60", "--rounds", "1")
+    words = ("survey", "--n-blocks", "240", "--n", "60", "--rounds", "1")
     said = command(*words, "--json", tmp_path / "a.json", "--html", tmp_path / "a.html")
     assert said.code == 0, said.err
     rows = json.loads((tmp_path / "a.json").read_text())
@@ -46,8 +46,8 @@ def test_every_way_is_measured_and_has_the_fields_that_are_defined(command, tmp_
 
 
 def test_real_blocks_are_surveyed_beside_them(command, shared, tmp_path):
-    words = ("survey", shared / "corpus" / "op_trace", "--blocks", "5", "--n", "9", "--rounds", "1")
-    assert command(*words, "--workers", "1", "--no-dask", "--json", tmp_path / "a.json").code == 0
+    words = ("survey", shared / "corpus" / "op_trace", "--n-blocks", "5", "--n", "9", "--rounds", "1")
+    assert command(*words, "--workers", "1", "--no-cluster", "--json", tmp_path / "a.json").code == 0
     rows = json.loads((tmp_path / "a.json").read_text())
     assert [(row["way"], row["blocks"]) for row in rows] == [("counting alone", 5), ("threads", 5), ("threads", 65)]
 
@@ -60,7 +60,7 @@ def test_rows_that_differ_end_the_run():
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--blocks", "0"], "--blocks 0: must be in"),
+        (["--n-blocks", "0"], "--n-blocks 0: must be in"),
         (["--metrics", "nothing"], "--metrics 'nothing'"),
         (["--workers", "0"], "--workers 0: must be in"),
         (["--json", "a.txt"], "--json a.txt"),

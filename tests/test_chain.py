@@ -15,7 +15,7 @@ from test_evm_suspended import chained
 
 import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
-from pevm_numba.errors import BlockError
+from pevm_numba.errors import BlockError, StoreError, UsageError
 from pevm_numba.evm.forks import Fork
 from pevm_numba.evm.hashing import keccak
 from pevm_numba.evm.header import BlockEnv
@@ -153,6 +153,10 @@ def test_a_block_that_is_refused_ends_the_chain_and_leaves_those_before(expected
         pn.run_chain(CHAIN, 5)  # type: ignore[arg-type]
     with pytest.raises(BlockError, match="blocks = 7: must be a Block or an EvmBlock"):
         pn.run_chain([7], store)  # type: ignore[list-item]
+    with pytest.raises(BlockError, match=r"blocks = .*: must be several, such as a list"):
+        pn.run_chain(CHAIN[0], store)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="not a path: it has half of a character"):
+        pn.open_store("state\ud800")
     with pytest.raises(BlockError, match="prefetch = 'keys': must be a KeyTable, AccessSets"):
         pn.execute(CHAIN[2], store=store, prefetch="keys")  # type: ignore[call-overload]
     with pytest.raises(BlockError, match="only from a store"):
@@ -231,7 +235,7 @@ def test_where_storage_is_nothing_can_be_created_whatever_was_read_before(by: st
             assert pn.read_world(store) == expected.state
 
 
-def test_a_delayed_store_gives_the_same(expected: list[pn.EvmExecution]) -> None:
+def test_a_delayed_store_gives_the_same(expected: list[pn.EvmExecution], tmp_path: Path) -> None:
     behind = pn.open_store()
     pn.put_world(behind, BLOCK.state)
     store = pn.DelayedStore(behind, 50_000, queue_depth=8)
@@ -243,6 +247,12 @@ def test_a_delayed_store_gives_the_same(expected: list[pn.EvmExecution]) -> None
     assert told.hits + told.misses <= 3 * told.reads
     assert pn.read_world(store) == expected[-1].state
     assert store.last_block() == behind.last_block()
+    assert store.metrics() == behind.metrics()
+    store.snapshot(tmp_path / "copy")
+    with pn.open_store(tmp_path / "copy", "r") as copy, pn.DelayedStore(copy, 0) as delayed:
+        assert delayed.last_block() == behind.last_block()
+    with pytest.raises(StoreError, match="closed"):
+        copy.last_block()
     for arguments, rule in (((behind, -1), "read_ns = -1"), ((behind, 5, 0), "queue_depth = 0")):
         with pytest.raises(BlockError, match=rule):
             pn.DelayedStore(*arguments)

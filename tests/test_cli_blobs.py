@@ -56,7 +56,7 @@ def test_the_reserve_is_told_where_it_holds(command: Command, tmp_path: Path) ->
 
 def test_a_market_is_simulated_shown_drawn_and_written(command: Command, tmp_path: Path) -> None:
     out, chart = tmp_path / "market.json", tmp_path / "market.png"
-    options = ("--pattern", "step", "--blocks", 80, "--mean", 12, "--height", 3, "--price", 1000, "--fee-cap", 1e6)
+    options = ("--pattern", "step", "--n-blocks", 80, "--mean", 12, "--height", 3, "--price", 1000, "--fee-cap", 1e6)
     said = command("blobs", "simulate", *options, "--seed", 5, "--parameters", "bpo1,bpo2", "--json", out, "--chart", chart)
     assert (said.code, said.err) == (0, "")
     assert chart.stat().st_size > 5_000
@@ -117,7 +117,7 @@ def test_a_real_block_is_a_pool_too(command: Command, shared: Path, tmp_path: Pa
         (("build", "--excess", 10**11, "--parameters", "cancun"), "must be in [0, 590910429]", 2),
         (("fee", "--json", "out.txt"), "out.txt", 2),
         (("simulate", "--pattern", "often"), "--pattern 'often' is unknown", 2),
-        (("simulate", "--blocks", 0), "--blocks 0", 2),
+        (("simulate", "--n-blocks", 0), "--n-blocks 0", 2),
         (("simulate", "--price", 0), "--price 0", 2), (("simulate", "--patience", 0), "patience = 0", 1),
         (("simulate", "--mean", -1), "mean = -1", 1), (("simulate", "--chart", "a.txt"), "a.txt", 2),
         (("build", "--parameters", "all"), "--parameters 'all' is unknown", 2),

@@ -50,7 +50,7 @@ SMALL = {
     "access": ["--rounds", "1"],
     "predict": ["--rounds", "1"],
     "storage": ["--sizes", "2e3", "--rounds", "1", "--chain-rounds", "1"],
-    "survey": ["--blocks", "60", "--n", "20", "--rounds", "1"],
+    "survey": ["--n-blocks", "60", "--n", "20", "--rounds", "1"],
     "dispute": ["--preset", "small", "--games", "1", "--rounds", "1"],
 }
 WITH_BLOCKS = {

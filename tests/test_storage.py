@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from test_evm_suspended import chained
 
 import pevm_numba as pn
 from pevm_numba._kernels.jit import DISABLED
-from pevm_numba.errors import BlockError
+from pevm_numba.errors import BlockError, StoreError
 from pevm_numba.evm.forks import Fork
 from pevm_numba.evm.hashing import keccak
 from pevm_numba.keys import KeyTable, StateChange
@@ -49,6 +50,26 @@ def test_digests_tell_histories_apart() -> None:
     again = MemoryStore()
     commit(again, 3, change)
     assert again.last_block() == one.last_block()
+
+
+@pytest.mark.skipif(DISABLED, reason="the table needs its kernels")
+def test_a_commit_that_is_broken_off_behind_the_log_closes_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log had the block and the table had not: reads went on without it, and so did the next commit."""
+
+    def breaks(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    store = pn.open_store(tmp_path / "state", backend="mmap")
+    change = StateChange(*entries({(ADDRESSES[0], 0, 5): 7}))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "_do", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            commit(store, 3, change)
+    with pytest.raises(StoreError, match="closed"):
+        store.get_many(change.keys)
+    with pn.open_store(tmp_path / "state", "w") as again:
+        assert (again.last_block() or [None])[0] == 3
+        assert int(again.get_many(change.keys)[0, 31]) == 7
 
 
 def test_accounts_come_back() -> None:

@@ -243,12 +243,12 @@ def storage_command(
 @app.command("survey")
 def survey_command(
     path: Annotated[Path | None, typer.Argument(help="Also the blocks of this file or folder.")] = None,
-    blocks: Annotated[int, typer.Option(help="Synthetic blocks to make.")] = 5000,
+    n_blocks: Annotated[int, typer.Option(help="Synthetic blocks to make.")] = 5000,
     n: Annotated[int, typer.Option("--n", "--n-tx", help="Transactions of each.")] = 200,
     metrics: Annotated[str, typer.Option(help="As of the command survey.")] = "size,conflicts,dependencies",
     workers: Annotated[int, typer.Option(help="Threads, and Dask workers; one thread is measured, too.")] = 2,
     rounds: Annotated[int, typer.Option(help="Times are medians of so many.")] = 3,
-    dask: Annotated[bool, typer.Option(help="Also on Dask, and with a worker killed (extra distributed).")] = True,
+    cluster: Annotated[bool, typer.Option(help="Also on Dask, and with a worker killed (extra distributed).")] = True,
     seed: Annotated[int, typer.Option(help="Of the blocks.")] = 42,
     json: Annotated[Path | None, typer.Option(help="Write all figures, a list of objects, to this .json file.")] = None,
     html: _Html = None,
@@ -258,7 +258,7 @@ def survey_command(
     con.log_to_stderr(verbose)
     from .survey import Request, run
 
-    run(Request(path, blocks, n, metrics, workers, rounds, dask, seed), json, _page(html))
+    run(Request(path, n_blocks, n, metrics, workers, rounds, cluster, seed), json, _page(html))
 
 
 @app.command("engines")

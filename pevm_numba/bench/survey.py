@@ -60,7 +60,7 @@ class Request:
             Naming the option, its value and the rule.
         """
         for option, number, low, high in (
-            ("--blocks", self.blocks, 1, 10**7), ("--n", self.n_tx, 1, 10**6), ("--workers", self.workers, 1, 1024),
+            ("--n-blocks", self.blocks, 1, 10**7), ("--n", self.n_tx, 1, 10**6), ("--workers", self.workers, 1, 1024),
             ("--rounds", self.rounds, 1, 1000), ("--seed", self.seed, 0, 2**63),
         ):  # fmt: skip
             check_range(option, number, low, high)
@@ -194,7 +194,7 @@ def _dask_rows(
         taken = time.perf_counter() - start
         _same("Dask, a worker killed", found, wanted)
         if not seen:
-            raise ExecutionError("the survey was over before a worker could be killed: give more --blocks")
+            raise ExecutionError("the survey was over before a worker could be killed: give more --n-blocks")
         rows.append(_row("Dask, a worker killed", source, wanted, metrics, request.workers, [taken], [taken], None))
         rows[-1] |= {"cpu_s": None, "blocks_per_cpu_s": None}
     return rows

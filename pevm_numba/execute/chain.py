@@ -92,7 +92,7 @@ def run_chain(
         As of `execute`.
     lists : function of a block, optional
         What the block is thought to need besides what its transactions name, such as ``lambda block: predict(block,
-        patterns)``; need not be right. Called in another thread.
+        patterns)``; need not be right. Called in another thread, and not at all without `prefetch`.
     prefetch : bool
         Whether what is named is read in one batch, while the block before runs. Else each account and slot of an EVM block
         is read by itself, when it is needed.
@@ -132,6 +132,8 @@ def run_chain(
     for name, value in (("lists", lists), ("progress", progress), ("done", done)):
         if value is not None and not callable(value):
             raise BlockError(f"{name} = {door.shown(value, 80)}: must be a function")
+    if not isinstance(blocks, Iterable):
+        raise BlockError(f"blocks = {door.shown(blocks, 80)}: must be several, such as a list")
     last = store.last_block()
     steps: list[ChainStep] = []
     coming = _remaining(blocks, None if last is None else last[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import door
 from ..errors import BlockError
 from ..keys import KeyTable, StateChange
+from .latency import StoreMetrics
 
 __all__ = ["StateStore", "checked_words", "commit", "post_digest"]
 
@@ -59,6 +61,15 @@ class StateStore(Protocol):
 
     def items(self) -> Iterator[tuple[KeyTable, NDArray[np.uint8]]]:
         """All keys whose words are not 0, with them, in parts of any size."""
+
+    def snapshot(self, path: str | os.PathLike[str]) -> None:
+        """Copy what is committed to another place, as a store of its own."""
+
+    def metrics(self) -> StoreMetrics:
+        """What it has done so far, and how long that took."""
+
+    def close(self) -> None:
+        """Give back what it holds; what was committed is kept. Any number of times."""
 
 
 def post_digest(store: StateStore, number: int, change: StateChange) -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import door
 from ..keys import KeyTable, StateChange
 from .base import StateStore
+from .latency import StoreMetrics
 
 __all__ = ["DelayedStore"]
 
@@ -89,3 +92,23 @@ class DelayedStore:
     def items(self) -> Iterator[tuple[KeyTable, NDArray[np.uint8]]]:
         """As the store behind does."""
         return self.store.items()
+
+    def snapshot(self, path: str | os.PathLike[str]) -> None:
+        """As the store behind does."""
+        self.store.snapshot(path)
+
+    def metrics(self) -> StoreMetrics:
+        """What the store behind has done: without the waiting."""
+        return self.store.metrics()
+
+    def close(self) -> None:
+        """Close the store behind."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -239,8 +239,14 @@ class MmapStore(TableStore):
         if self._log.end > most or not self._table.fits(len(keys)):
             self._begin_anew(len(keys))
         record = Record(packed(keys), limbs(words), new, last)
-        self._log.add(record)
-        self._do(record)
+        try:
+            self._log.add(record)
+            self._do(record)
+        except StoreError:  # the log is as it was
+            raise
+        except BaseException:  # the log has it, and the table perhaps in part: whoever opens the store anew gets it whole
+            self.close()
+            raise
 
     def _begin_anew(self, more: int) -> None:
         """Write the table as it is now to a new file, with room for more, and go on with that."""

@@ -29,6 +29,10 @@ def place_of(path: str | os.PathLike[str]) -> Path:
         raise UsageError(f"path = {door.shown(path, 80)}: not a path: {error}") from None
     if "\0" in str(where):
         raise UsageError(f"path = {door.shown(path, 80)}: not a path: it has a zero byte")
+    try:
+        os.fsencode(where)
+    except UnicodeEncodeError:
+        raise UsageError(f"path = {door.shown(path, 80)}: not a path: it has half of a character") from None
     return where
 
 
