@@ -263,6 +263,23 @@ def test_pictures_of_several_panels_are_drawn_in_the_figure_given() -> None:
     assert not plt.get_fignums()
 
 
+def test_pictures_of_several_panels_take_the_place_of_the_axes_given() -> None:
+    for draw in (
+        lambda ax: plot.gantt_pair(LINE, LINE, ax=ax), lambda ax: plot.break_even(CELLS, ax=ax),
+        lambda ax: plot.storage_comparison(LOADS, ax=ax),
+        lambda ax: plot.blob_market({"full": pn.simulate_blobs([30.0] * 20)}, ax=ax),
+    ):  # fmt: skip
+        mine = Figure(layout="constrained")
+        left, right = mine.subplots(1, 2)
+        drawn = draw(right)
+        assert all(ax.figure.figure is mine for ax in (left, *drawn))
+        assert right not in mine.axes
+        mine.canvas.draw()
+        edge = left.get_window_extent().x1
+        assert all(ax.get_window_extent().x0 > edge for ax in drawn)
+    assert not plt.get_fignums()
+
+
 def test_without_matplotlib_every_picture_names_the_extra(monkeypatch: pytest.MonkeyPatch, block: pn.Block) -> None:
     access = pn.access_sets(block)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
@@ -290,6 +307,9 @@ def test_a_chart_is_refused_before_anything_is_measured_without_matplotlib(
         (lambda: plot.gantt_pair(LINE, 3), "measured = 3: must be a Timeline"),
         (lambda: plot.gantt_pair(LINE, Timeline(1, [0], [0], [1], 1)), "measured has 1 transactions: must be the 3"),
         (lambda: plot.gantt_pair(LINE, LINE, figure=3), "figure = 3: must be a Figure"),
+        (lambda: plot.gantt_pair(LINE, LINE, ax=3), "ax = 3: must be an Axes"),
+        (lambda: plot.gantt_pair(LINE, LINE, ax=Figure().add_axes((0, 0, 1, 1))), "must be of a grid"),
+        (lambda: plot.gantt_pair(LINE, LINE, ax=Figure().subplots(), figure=Figure()), "with figure: one of the two"),
         (lambda: plot.parallelism_profile({"a": LINE}, bound=4), "bound = 4: must be a Bounds"),
         (lambda: plot.speedup_lines([]), "rows: none has table 'executors'"),
         (lambda: plot.speedup_lines({}), "rows: empty"),

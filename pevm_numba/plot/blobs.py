@@ -26,7 +26,7 @@ _PANELS: Final = ("price of a unit of blob gas (wei)", "blobs in a block", "blob
 
 
 def blob_market(
-    simulations: Mapping[str, BlobSimulation], *, figure: Figure | None = None, mean_over: int = 1
+    simulations: Mapping[str, BlobSimulation], *, ax: Axes | None = None, figure: Figure | None = None, mean_over: int = 1
 ) -> tuple[Axes, Axes, Axes]:
     """Draw the price of blob gas, the blobs included and those left waiting, block after block.
 
@@ -34,6 +34,8 @@ def blob_market(
     ----------
     simulations : mapping of str to BlobSimulation
         By name, at least one.
+    ax : matplotlib.axes.Axes, optional
+        Of a grid; the panels take its place.
     figure : matplotlib.figure.Figure, optional
         Default: a new one.
     mean_over : int
@@ -65,8 +67,8 @@ def blob_market(
     for name, made in given:
         if not made.n_blocks:
             raise BlockError(f"simulations[{name!r}] has no block: must have one at least")
-    figure = figure_of(figure, 6.4)
-    price, blobs, waiting = axes = figure.subplots(3, 1, sharex=True, height_ratios=(2.2, 1.6, 1.3))
+    whole = figure_of(figure, 6.4, ax)
+    price, blobs, waiting = axes = whole.subplots(3, 1, sharex=True, height_ratios=(2.2, 1.6, 1.3))
     for i, (name, made) in enumerate(given):
         style, place = {**line_style(price, i), "lw": 1.5}, np.arange(made.n_blocks)
         levels = [float(min(one, _MOST_DRAWN)) for one in made.price]

@@ -21,7 +21,7 @@ _WAYS: Final = {"speedup_given": "access sets given", "speedup_computed": "acces
 _PICKER: Final = "auto"
 
 
-def break_even(rows: Any, *, figure: Figure | None = None) -> tuple[Axes, ...]:
+def break_even(rows: Any, *, ax: Axes | None = None, figure: Figure | None = None) -> tuple[Axes, ...]:
     """Draw speed-up end to end over the work of a transaction, both axes logarithmic: where a line crosses 1, it pays.
 
     Parameters
@@ -29,6 +29,8 @@ def break_even(rows: Any, *, figure: Figure | None = None) -> tuple[Axes, ...]:
     rows : iterable of mappings
         Of the table ``executors`` of ``python -m pevm_numba.bench executors --json``, or of `bench.breakeven.sweep`; those
         on the most workers count. ``auto`` is left out, which runs as one of the others.
+    ax : matplotlib.axes.Axes, optional
+        Of a grid; the panels take its place.
     figure : matplotlib.figure.Figure, optional
         Default: a new one.
 
@@ -55,8 +57,8 @@ def break_even(rows: Any, *, figure: Figure | None = None) -> tuple[Axes, ...]:
     """
     given = _checked(rows)
     cases = list(dict.fromkeys(texts(given, "case")))
-    figure = figure_of(figure, 2.4 * len(cases) + 0.8)
-    panels = figure.subplots(len(cases), 2, sharex=True, sharey=True, squeeze=False)
+    whole = figure_of(figure, 2.4 * len(cases) + 0.8, ax)
+    panels = whole.subplots(len(cases), 2, sharex=True, sharey=True, squeeze=False)
     for line, case in zip(panels, cases):
         for ax, (way, words) in zip(line, _WAYS.items()):
             _panel(ax, [row for row in given if row["case"] == case], way)
@@ -66,9 +68,9 @@ def break_even(rows: Any, *, figure: Figure | None = None) -> tuple[Axes, ...]:
         ax.set_xlabel("work of a transaction (microseconds, serially)")
     _ticks(panels[0][0], given)
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, handlelength=3.0)
+    whole.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, handlelength=3.0)
     head = f"break-even of executors, {given[0]['workers']} workers, {given[0]['n_tx']:,} transactions"
-    figure.suptitle(head, x=0.01, ha="left")
+    whole.suptitle(head, x=0.01, ha="left")
     return tuple(panels.ravel())
 
 

@@ -29,7 +29,7 @@ _DPI: Final = 100
 _HEAD: Final = """# Gallery
 
 Every picture of `pevm_numba.plot`, with the lines that make it. All return their matplotlib Axes, take `ax=` (those of
-several panels `figure=`), and are readable on light and dark backgrounds and in grey. `pip install "pevm-numba[plot]"`.
+several panels `figure=`, too), and are readable on light and dark backgrounds and in grey. `pip install "pevm-numba[plot]"`.
 
 Written by `{command}`: what is shown is what ran.
 

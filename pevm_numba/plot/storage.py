@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["storage_comparison"]
 
 
-def storage_comparison(rows: Any, *, figure: Figure | None = None) -> tuple[Axes, ...]:
+def storage_comparison(rows: Any, *, ax: Axes | None = None, figure: Figure | None = None) -> tuple[Axes, ...]:
     """Draw keys a second of every backend over the size of its store, and chains of blocks over the delay of a read.
 
     Parameters
@@ -26,6 +26,8 @@ def storage_comparison(rows: Any, *, figure: Figure | None = None) -> tuple[Axes
     rows : iterable of mappings
         What ``python -m pevm_numba.bench storage --json`` writes: rows of the table ``store workload``, and maybe of
         ``chain``, of which those in memory are drawn if they have two delays or more. Others are passed over.
+    ax : matplotlib.axes.Axes, optional
+        Of a grid; the panels take its place.
     figure : matplotlib.figure.Figure, optional
         Default: a new one.
 
@@ -58,8 +60,8 @@ def storage_comparison(rows: Any, *, figure: Figure | None = None) -> tuple[Axes
     backends = list(dict.fromkeys(texts(loads, "backend")))
     chains = _chains(given)
     lines = len(distributions) + bool(chains)
-    figure = figure_of(figure, 2.2 * lines + 0.8)
-    panels = figure.subplots(lines, max(len(operations), 2 if chains else 1), squeeze=False)
+    whole = figure_of(figure, 2.2 * lines + 0.8, ax)
+    panels = whole.subplots(lines, max(len(operations), 2 if chains else 1), squeeze=False)
     for ax in panels[: len(distributions)].flat[1:]:
         ax.sharex(panels[0][0])
         ax.sharey(panels[0][0])
@@ -78,7 +80,7 @@ def storage_comparison(rows: Any, *, figure: Figure | None = None) -> tuple[Axes
     for ax in panels[len(distributions) - 1]:
         ax.set_xlabel("keys in the store")
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=max(1, len(labels)), frameon=False, handlelength=3.0)
+    whole.legend(handles, labels, loc="outside lower center", ncols=max(1, len(labels)), frameon=False, handlelength=3.0)
     if chains:
         drawn += _draw_chains(panels[-1], chains)
     for ax in panels.flat:

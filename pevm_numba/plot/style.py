@@ -16,7 +16,7 @@ from ..schedule.timeline import Timeline
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
-    from matplotlib.figure import Figure
+    from matplotlib.figure import FigureBase
 
 __all__ = [
     "COLOURS", "DASHES", "HATCHES", "MARKERS", "add_legend", "axes_of", "colour", "figure_of", "grid", "ink", "is_dark",
@@ -63,11 +63,22 @@ def axes_of(ax: Any, height: float = 3.6) -> Axes:
     return plt.subplots(figsize=(9, height), layout="constrained")[1]
 
 
-def figure_of(figure: Any, height: float) -> Figure:
-    """The caller's figure, or a new one, so many inches high."""
+def figure_of(figure: Any, height: float, ax: Any = None) -> FigureBase:
+    """The caller's figure, one in the place of the caller's axes, or a new one, so many inches high."""
     need_matplotlib()
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    if ax is not None:
+        door.instance("ax", ax, Axes)
+        place = ax.get_subplotspec()
+        if figure is not None or place is None:
+            why = "with figure: one of the two" if figure is not None else "must be of a grid, as plt.subplots makes it"
+            raise BlockError(f"ax = {door.shown(ax, 80)}: {why}")
+        parent: Any = ax.figure
+        ax.remove()
+        made: FigureBase = parent.add_subfigure(place)
+        return made
     if figure is not None:
         door.instance("figure", figure, Figure)
         return figure

@@ -144,6 +144,7 @@ def gantt_pair(
     planned: Timeline,
     measured: Timeline,
     *,
+    ax: Axes | None = None,
     figure: Figure | None = None,
     planned_unit: str = "cost",
     measured_unit: str = "ns",
@@ -156,6 +157,8 @@ def gantt_pair(
         As ``schedule.timeline`` has it.
     measured : Timeline
         Of the same transactions: ``execute(block, ..., record="times").times.timeline()``.
+    ax : matplotlib.axes.Axes, optional
+        Of a grid; the panels take its place.
     figure : matplotlib.figure.Figure, optional
         Default: a new one.
     planned_unit, measured_unit : str
@@ -185,7 +188,7 @@ def gantt_pair(
     if planned.n_tx != measured.n_tx:
         rule = f"must be the {planned.n_tx:,} that are planned"
         raise BlockError(f"measured has {measured.n_tx:,} transactions: {rule}")
-    above, below = figure_of(figure, 6.0).subplots(2, 1, sharex=planned_unit == measured_unit)
+    above, below = figure_of(figure, 6.0, ax).subplots(2, 1, sharex=planned_unit == measured_unit)
     for ax, line, unit, head in ((above, planned, planned_unit, "planned"), (below, measured, measured_unit, "measured")):
         gantt(line, ax=ax, unit=unit)
         title(ax, f"{head}: {ax.get_title(loc='left')}")
