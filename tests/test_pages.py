@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
+import time
 import zipfile
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from test_cli import in_process
 
+import pevm_numba as pn
 from pevm_numba import cli
 from pevm_numba.bench import __main__ as bench
 
@@ -33,6 +36,7 @@ PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.
 PAGES = [page for page in PAGES if not page.is_relative_to(MADE)]
 NAMES = {page: page.relative_to(ROOT).as_posix() for page in PAGES}
 TUTORIAL = ROOT / "docs" / "tutorial.md"
+SURVEY = ROOT / "docs" / "survey.md"
 GROUPS = ("access", "blobs", "evm", "state")  # commands that have commands
 LONG = {"--every": "4000"}  # an option's value in a page, and one that takes seconds
 BENCH = "pevm_numba.bench"
@@ -248,6 +252,55 @@ def test_a_command_in_the_text_runs(few, call, tmp_path, text):
     done = subprocess.run(words, capture_output=True, text=True, env=os.environ | around, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_the_tests_that_the_pages_name_are_there():
+    """They run with all others; what a page selects of a file must be something."""
+    found = [said for page in PAGES for said in re.findall(r"python -m pytest ([^`\n]*)", page.read_text())]
+    assert found
+    for words in map(shlex.split, found):
+        assert all((ROOT / word).is_file() for word in words if word.startswith("tests/")), words
+        if "-k" in words:
+            asked = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *words]
+            done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=300)
+            assert (done.returncode, "::test_" in done.stdout) == (0, True), done.stdout
+
+
+def listening(port: int) -> bool:
+    """Whether somebody on this machine answers there."""
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.skipif(not SURVEY.exists(), reason="no docs in this checkout")
+def test_the_cluster_of_the_survey_page_works(tmp_path):
+    """Its commands, with this machine for the scheduler's and a folder for the bucket."""
+    (given,) = (block for block in fenced(SURVEY.read_text(), "text") if block.startswith("dask scheduler"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    said = given.replace("8786", port).replace("scheduler:", "127.0.0.1:").replace("s3://bucket", f"file://{tmp_path}")
+    scheduler, worker, survey = (shlex.split(line.rstrip("& ")) for line in said.splitlines())
+    (tmp_path / "blocks").mkdir()
+    for number in (1, 2):
+        pn.write_blocks(tmp_path / "blocks" / f"{number}.parquet", pn.generate("small", number=number))
+    around = os.environ | {"PYTHONPATH": str(ROOT)}
+    dask = str(Path(sys.executable).with_name("dask"))
+    at_ease: dict[str, Any] = {"env": around, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    cluster = [subprocess.Popen([dask, *scheduler[1:], "--no-dashboard"], **at_ease)]
+    try:
+        cluster.append(subprocess.Popen([dask, *worker[1:], "--no-dashboard"], **at_ease))
+        until = time.monotonic() + 120
+        while not listening(int(port)):  # as a person waits before the next line
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        done = subprocess.run([sys.executable, *survey[1:]], capture_output=True, text=True, env=around, timeout=300)
+        assert done.returncode == 0, done.stderr
+    finally:
+        for process in reversed(cluster):
+            process.terminate()
+            process.wait(60)
+    assert len(pn.read_survey(tmp_path / "found").to_arrow()) == 2
 
 
 @pytest.mark.corpus
