@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from types import TracebackType
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +17,7 @@ from ..errors import BlockError
 from ..keys import KeyTable, StateChange
 from .latency import StoreMetrics
 
-__all__ = ["StateStore", "checked_words", "commit", "post_digest"]
+__all__ = ["Closing", "StateStore", "checked_words", "commit", "post_digest"]
 
 
 @runtime_checkable
@@ -70,6 +72,22 @@ class StateStore(Protocol):
 
     def close(self) -> None:
         """Give back what it holds; what was committed is kept. Any number of times."""
+
+
+class Closing(ABC):
+    """What is to be closed, or used as a context."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what it holds."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def post_digest(store: StateStore, number: int, change: StateChange) -> bytes:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import door
 from ..keys import KeyTable, StateChange
-from .base import StateStore
+from .base import Closing, StateStore
 from .latency import StoreMetrics
 
 __all__ = ["DelayedStore"]
@@ -22,7 +21,7 @@ __all__ = ["DelayedStore"]
 _WATCHED: Final = 100_000
 
 
-class DelayedStore:
+class DelayedStore(Closing):
     """A `StateStore` whose reads take a given time more; threads that read at the same time wait at the same time.
 
     Parameters
@@ -104,11 +103,3 @@ class DelayedStore:
     def close(self) -> None:
         """Close the store behind."""
         self.store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

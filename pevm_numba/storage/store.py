@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from time import perf_counter_ns
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +17,7 @@ from .. import door
 from ..errors import BlockError, StoreError
 from ..evm.hashing import EMPTY_HASH, keccak
 from ..keys import KeyTable, StateChange
-from .base import checked_words
+from .base import Closing, checked_words
 from .latency import Meter, StoreMetrics
 from .places import being_made, place_of
 
@@ -32,7 +31,7 @@ _ADDRESS: Final = 20
 Last = tuple[int, bytes] | None
 
 
-class Store(ABC):
+class Store(Closing):
     """A `StateStore` whose backend is one of the classes derived from this; `open_store` makes one.
 
     Reading is safe from several threads at once, and beside one that writes: a call sees all of a commit or nothing of it.
@@ -294,14 +293,6 @@ class Store(ABC):
             if not self._closed:
                 self._closed = True
                 self._close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "to be read only" if self.read_only else "open"
