@@ -154,7 +154,7 @@ def test_a_block_that_is_refused_ends_the_chain_and_leaves_those_before(expected
     with pytest.raises(BlockError, match="blocks = 7: must be a Block or an EvmBlock"):
         pn.run_chain([7], store)  # type: ignore[list-item]
     with pytest.raises(BlockError, match=r"blocks = .*: must be several, such as a list"):
-        pn.run_chain(CHAIN[0], store)  # type: ignore[arg-type]
+        pn.run_chain(CHAIN[0], store)  # type: ignore[arg-type]  # no list, which is what is refused
     with pytest.raises(UsageError, match="not a path: it has half of a character"):
         pn.open_store("state\ud800")
     with pytest.raises(BlockError, match="prefetch = 'keys': must be a KeyTable, AccessSets"):
@@ -163,7 +163,7 @@ def test_a_block_that_is_refused_ends_the_chain_and_leaves_those_before(expected
         pn.execute(BLOCK, prefetch=KeyTable.from_keys([]))
     for name in ("lists", "progress", "done"):
         with pytest.raises(BlockError, match=f"{name} = 5: must be a function"):
-            pn.run_chain(CHAIN[1:], store, **{name: 5})  # type: ignore[arg-type]
+            pn.run_chain(CHAIN[1:], store, **{name: 5})  # type: ignore[arg-type]  # no function, which is what is refused
     assert pn.read_world(store) == expected[0].state
     with pytest.raises(ZeroDivisionError):
         pn.run_chain(CHAIN[2:], store, lists=lambda block: 1 // 0)  # type: ignore[arg-type, return-value]

@@ -52,7 +52,6 @@ def test_digests_tell_histories_apart() -> None:
     assert again.last_block() == one.last_block()
 
 
-@pytest.mark.skipif(DISABLED, reason="the table needs its kernels")
 def test_a_commit_that_is_broken_off_behind_the_log_closes_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log had the block and the table had not: reads went on without it, and so did the next commit."""
 
