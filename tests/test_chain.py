@@ -18,7 +18,7 @@ from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.errors import BlockError, StoreError, UsageError
 from pevm_numba.evm.forks import Fork
 from pevm_numba.evm.hashing import keccak
-from pevm_numba.evm.header import BlockEnv
+from pevm_numba.evm.header import BlockEnv, Withdrawal
 from pevm_numba.evm.rlp import encode
 from pevm_numba.evm.transaction import Transaction
 from pevm_numba.keys import KeyTable
@@ -167,6 +167,15 @@ def test_a_block_that_is_refused_ends_the_chain_and_leaves_those_before(expected
     assert pn.read_world(store) == expected[0].state
     with pytest.raises(ZeroDivisionError):
         pn.run_chain(CHAIN[2:], store, lists=lambda block: 1 // 0)  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize("looked_at", [True, False])
+def test_withdrawals_are_paid_in_chains_whether_or_not_results_are_looked_at(looked_at: bool) -> None:
+    env = BlockEnv(number=4, timestamp=1, fork=Fork.SHANGHAI, base_fee=7)
+    paid = [replace(env, number=4 + i, withdrawals=(Withdrawal(i, 0, b"\x07" * 20, 5),)) for i in range(3)]
+    store = pn.open_store()
+    pn.run_chain([pn.EvmBlock(one, [], {}) for one in paid], store, done=(lambda *_: None) if looked_at else None)
+    assert pn.read_world(store) == {b"\x07" * 20: (3 * 5 * 10**9, 0, b"", {})}
 
 
 def test_micro_ops_make_chains_too() -> None:

@@ -220,7 +220,9 @@ def test_batches_longer_than_one_call_takes_and_a_schedule_s_own_order(engine: A
     for group in (False, True):
         chosen = Engine(engine, "all", group)
         serial = execute(block, "serial")
-        execute(block, executor, engine=chosen, workers=2).check_equal(serial)
+        done = execute(block, executor, engine=chosen, workers=2)
+        done.check_equal(serial)
+        assert done.stop.tolist() == serial.stop.tolist()
         plan = pn.schedule(block, "mis")
         wanted = execute(block, "serial", schedule=plan)
         execute(block, executor, engine=chosen, workers=2, schedule=plan).check_equal(wanted)
