@@ -347,6 +347,14 @@ def test_a_shape_that_takes_too_many_transactions_is_never_compiled() -> None:
     assert len(met.paying(one_shape(1), Costs(1000.0, 0.0, 0.0, 1000.0, 1000.0 / MOST_BREAK_EVEN, 0.0), never)) == 1
 
 
+def test_later_stores_to_a_slot_are_expected_to_cost_and_to_save_nothing() -> None:
+    (one,), (two,) = (pn.shapes(Block.from_programs([[("SSTORE", A, k) for k in range(n)]])).names for n in (20, 21))
+    saving = Costs(1000.0, 0.0, 0.0, 100.0, 0.0, 1.0)
+    assert 1000.0 / saving.break_even(two) - 1000.0 / saving.break_even(one) == pytest.approx(1.0)  # its literal
+    many = np.array([Token.SAVE, Token.LITERAL, *[Token.AGAIN + PAYLOAD * k for k in range(9)], Token.OUTPUT], np.int32)
+    assert saving.break_even(many.tobytes()) == pytest.approx(1000.0 / 3)
+
+
 def test_no_more_shapes_are_remembered_than_stated() -> None:
     met = Met(most=4)
     for n in range(1, 8):
@@ -362,9 +370,9 @@ def test_by_default_only_what_pays_is_compiled(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("pevm_numba.engines.attached.NATIVE", fresh)
     monkeypatch.setattr(Jit, "met", met)
     monkeypatch.setattr(NativeCode, "is_kept", lambda self, shape: False)
-    block = Block.from_programs([[("SLOAD", A), ("SSTORE", (1, 0, 5), t)] for t in range(50)])
+    block = Block.from_programs([[("SLOAD", A), *[("SSTORE", (1, 0, k), t) for k in range(5, 9)]] for t in range(50)])
     wanted = execute(block, "serial")
-    needed = JIT_COSTS.break_even(len(pn.shapes(block).tokens[0]))
+    needed = JIT_COSTS.break_even(pn.shapes(block).names[0])
     result = execute(block, "serial", engine="jit")
     result.check_equal(wanted)
     assert (result.counters["compiled"], fresh.n_compiled) == (0, 0)

@@ -33,7 +33,8 @@ class Code(NamedTuple):
     static_gas: NDArray[np.int64]
     flags: NDArray[np.uint8]
     prices: NDArray[np.int64]
-    #: (n_tx,) addresses of machine code for the shape of each transaction, 0 for none; (0,) without any.
+    #: (n_tx, 4): address of machine code for the shape of each transaction, 0 for none; of what it takes as operands; steps
+    #: of stand-in work; static gas. (0, 4) without any machine code.
     entry: NDArray[np.int64]
     #: (n_workers, links): what that machine code works on, see `shapes.LINKS`.
     links: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""The price of an SSTORE, the only one that depends on values."""
+"""The price of an SSTORE, the only one that depends on values, and what a transaction gets back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .codes import (
 )  # fmt: skip
 from .jit import U64, kernel
 
-__all__ = ["store_gas"]
+__all__ = ["capped", "store_gas"]
 
 
 @kernel(inline=True)
@@ -40,3 +40,11 @@ def store_gas(o0, o1, o2, o3, c0, c1, c2, c3, n0, n1, n2, n3, prices):
         else:
             refund += prices[RESET] - prices[WARM]
     return prices[WARM], refund
+
+
+@kernel(inline=True)
+def capped(used, refund, quotient):
+    """Gas used after the refund, of which at most a `quotient`-th part of the gas is given back (EIP-3529)."""
+    if refund > 0:
+        return used - min(refund, used // quotient)
+    return used

@@ -40,7 +40,7 @@ from .codes import (
 )  # fmt: skip
 from .context import value
 from .control import POLL_FEW, POLL_STEPS, stopped
-from .gas import store_gas
+from .gas import capped, store_gas
 from .jit import U64, kernel
 from .shapes import run_native
 from .system import now
@@ -185,9 +185,8 @@ def _run_careful(t, here, worker):
     receipts.sink[t] = x
     receipts.stop[t] = seen
     if result == SUCCESS:
-        used = code.gas_limit[t] - gas_left
         receipts.refund[t] = refund
-        receipts.gas_used[t] = used - min(refund, used // prices[QUOTIENT])
+        receipts.gas_used[t] = capped(code.gas_limit[t] - gas_left, refund, prices[QUOTIENT])
         for j in range(4):
             receipts.output[t, j] = stack[depth - 1, j] if depth > 0 else U64(0)
         return
@@ -313,9 +312,7 @@ def run_here(first, last, order, context, here, worker):
                 )  # fmt: skip
         receipts.status[t] = SUCCESS
         receipts.refund[t] = refund
-        if refund > 0:
-            gas -= min(refund, gas // prices[QUOTIENT])
-        receipts.gas_used[t] = gas
+        receipts.gas_used[t] = capped(gas, refund, prices[QUOTIENT])
         output = receipts.output
         output[t, 0], output[t, 1], output[t, 2], output[t, 3] = t0, t1, t2, t3
         receipts.digest[t] = digest

@@ -19,9 +19,10 @@ from .shapes import Shapes
 
 __all__ = ["JIT_COSTS", "Attached", "Jit", "attach"]
 
-#: Measured by ``bench engines`` on two cores of a shared machine.
+#: Measured by ``bench engines`` on two cores of a shared machine, where least is saved: streams of one shape, each, whose
+#: branches the processor foresees.
 JIT_COSTS: Final = Costs(
-    compile_ns=2.5e6, compile_token_ns=0.5e6, compile_square_ns=5e3, load_ns=0.2e6, saved_ns=3.0, saved_token_ns=1.6
+    compile_ns=2.6e6, compile_token_ns=0.22e6, compile_square_ns=1.3e3, load_ns=0.2e6, saved_ns=0.0, saved_token_ns=1.25
 )
 
 #: What every workspace of this process has compiled.
@@ -37,6 +38,8 @@ class Attached(ABC):
     """
 
     costs: ClassVar[Costs]
+    #: Whether functions take batches, see `LINKS`.
+    batched: ClassVar[bool]
     #: What has run by this engine in this process.
     met: ClassVar[Met]
 
@@ -84,7 +87,7 @@ class Attached(ABC):
     def link(
         self, shapes: Shapes, arrays: Mapping[str, NDArray[Any]], sums: NDArray[np.uint64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Compile what is to be compiled; returns the entry of each transaction, and the workers' rows of links.
+        """Compile what is to be compiled; returns `Code.entry`, and the workers' rows of links.
 
         Parameters
         ----------
@@ -99,9 +102,14 @@ class Attached(ABC):
         for name, array in self._arrays.items():
             self.links[:, LINKS.index(name)] = self.place(array)
         self.links[:, LINKS.index("sums")] = [self.place(sums[w]) for w in range(n_workers)]
+        self.links[:, LINKS.index("batched")] = self.batched
         address = np.append(self.compiled(shapes), 0)
-        entry = address[shapes.shape]
-        self.n_compiled_tx = int(np.count_nonzero(entry))
+        entry = np.zeros((len(shapes.shape), 4), np.int64)
+        entry[:, 0] = address[shapes.shape]
+        entry[:, 1] = self.place(self._arrays["operands"]) + shapes.operands.itemsize * shapes.operand_indptr[:-1]
+        entry[shapes.shape >= 0, 2] = shapes.steps
+        entry[:, 3] = arrays["static_gas"]
+        self.n_compiled_tx = int(np.count_nonzero(entry[:, 0]))
         n, of = int(np.count_nonzero(address)), len(shapes.tokens)
         self.summary = f"{self.engine.name}: {n:,} of {of:,} shapes, {self.n_compiled_tx:,} of {len(entry):,} transactions"
         return entry, self.links
@@ -132,6 +140,7 @@ class Jit(Attached):
     """Machine code by LLVM."""
 
     costs = JIT_COSTS
+    batched = False
     met = Met()
 
     def has(self, shape: bytes) -> bool:

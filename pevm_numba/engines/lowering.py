@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from .._kernels.codes import CLEAR, RESET, SET, WARM
 from ..machine.shapes import PAYLOAD, Token
@@ -15,12 +16,17 @@ from ..machine.shapes import PAYLOAD, Token
 __all__ = ["Lowering", "Word"]
 
 
+_ADDED: Final = (Token.PLUS, Token.MINUS)
+
+
 @dataclass
 class Word:
-    """A 256-bit word: four limbs, least significant first, or, where a language has such, a vector, or both: names."""
+    """A 256-bit word, by the names of what holds it: four limbs, least significant first; or, where a language has such, a
+    vector, or one number; or several of them."""
 
     limbs: tuple[str, ...] = ()
     vector: str = ""
+    number: str = ""
 
 
 class Lowering(ABC):
@@ -43,12 +49,11 @@ class Lowering(ABC):
         self.reads: list[Word] = []
         self.saved: dict[int, Word] = {}
         self.gas = self.refund = self.digest = self.nothing
-        added = (Token.PLUS, Token.MINUS)
-        #: Reads whose word goes somewhere as it is.
-        self.copied = {
-            payload for (kind, payload), (then, _) in zip(self.tokens, [*self.tokens[1:], (Token.OUTPUT, 0)])
-            if kind == Token.LOADED and then not in added
-        }  # fmt: skip
+        #: Reads whose word goes somewhere as it is, and those to which something is added.
+        self.copied, self.summed = set[int](), set[int]()
+        for (kind, payload), (then, _) in zip(self.tokens, [*self.tokens[1:], (Token.OUTPUT, 0)]):
+            if kind == Token.LOADED:
+                (self.summed if then in _ADDED else self.copied).add(payload)
 
     @abstractmethod
     def new(self, text: str) -> str:
@@ -67,20 +72,24 @@ class Lowering(ABC):
         """A price of the schedule."""
 
     @abstractmethod
-    def limbs(self, place: str) -> tuple[str, ...]:
-        """The four limbs in memory."""
+    def read(self, place: str, copied: bool, summed: bool) -> Word:
+        """A word in memory, of which limbs are needed; to be copied and compared, if so, and to be added to, if so."""
 
     @abstractmethod
     def stored(self, place: str) -> Word:
         """A word in memory, to be copied and compared."""
 
     @abstractmethod
+    def counted(self, place: str) -> Word:
+        """A word in memory, to be added to."""
+
+    @abstractmethod
     def store(self, place: str, word: Word) -> None:
         """Write a word to memory."""
 
     @abstractmethod
-    def total(self, a: Word, b: Sequence[str], minus: bool = False) -> Word:
-        """a + b or a - b, modulo 2**256."""
+    def total(self, a: Word, place: str, minus: bool = False) -> Word:
+        """a + b or a - b, modulo 2**256, where b is in memory."""
 
     @abstractmethod
     def zero(self, word: Word) -> str:
@@ -118,23 +127,22 @@ class Lowering(ABC):
     def fold(self, digest: str, word: Sequence[str]) -> str:
         """`words.fold`."""
 
-    def read(self, place: str, copied: bool) -> Word:
-        """A word in memory, to be reckoned with, and, if `copied`, to be copied and compared, too."""
-        return Word(self.limbs(place))
+    def _adds(self, at: int) -> bool:
+        return at < len(self.tokens) and self.tokens[at][0] in _ADDED
 
     def source(self) -> Word | None:
         """The word that the next tokens describe; None if they don't."""
         kind, payload = self.tokens[self.at] if self.at < len(self.tokens) else (Token.OUTPUT, 0)
         if kind in (Token.LITERAL, Token.HASHED):
-            word = self.stored(self.row("words" if kind == Token.LITERAL else "digests", self.operand()))
+            place = self.row("words" if kind == Token.LITERAL else "digests", self.operand())
+            word = self.counted(place) if self._adds(self.at + 1) else self.stored(place)
         elif kind == Token.LOADED:
             word = self.reads[payload]
         else:
             return None
         self.at += 1
-        while self.at < len(self.tokens) and self.tokens[self.at][0] in (Token.PLUS, Token.MINUS):
-            minus = self.tokens[self.at][0] == Token.MINUS
-            word = self.total(word, self.limbs(self.row("words", self.operand())), minus)
+        while self._adds(self.at):
+            word = self.total(word, self.row("words", self.operand()), self.tokens[self.at][0] == Token.MINUS)
             self.at += 1
         return word
 
@@ -146,12 +154,13 @@ class Lowering(ABC):
             if kind == Token.OUTPUT:
                 return self.source()
             if kind == Token.READ:
-                word = self.read(self.row("values", self.operand()), len(self.reads) in self.copied)
+                number = len(self.reads)
+                word = self.read(self.row("values", self.operand()), number in self.copied, number in self.summed)
                 self.digest = self.fold(self.digest, word.limbs)
                 self.reads.append(word)
             elif kind in (Token.CREDIT, Token.SHARED):
                 place = self.row("values" if kind == Token.CREDIT else "sums", self.operand())
-                self.store(place, self.total(Word(self.limbs(place)), self.limbs(self.row("words", self.operand()))))
+                self.store(place, self.total(self.counted(place), self.row("words", self.operand())))
             else:
                 self._write(kind, payload)
 
@@ -161,9 +170,9 @@ class Lowering(ABC):
         new = self.source()
         assert new is not None  # the finder of shapes writes one after each store
         if kind == Token.AGAIN:
-            self._later(self.saved[number], Word(self.limbs(place)), new)
+            self._later(self.saved[number], self.stored(place), new)
         elif kind != Token.PLAIN:
-            current = self.stored(place) if new.vector else Word(self.limbs(place))
+            current = self.stored(place)
             self._first(current, new)
             if kind == Token.SAVE:
                 self.saved[number] = current

@@ -21,7 +21,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from .._kernels.jit import cache_directory, can_keep
-from .._kernels.shapes import LINKS
+from .._kernels.shapes import GIVEN, LINKS
 from . import llvm_ir, lowering
 
 __all__ = ["LOADED", "MOST_BYTES", "NativeCode", "compiler", "host_machine"]
@@ -51,7 +51,7 @@ def _version() -> bytes:
     """Of what is written for a shape, who compiles it, and for what."""
     modules = [str(module.__file__) for module in (llvm_ir, lowering)]
     sources = [Path(path).read_bytes() for path in (*modules, __file__)]
-    return hashlib.sha256(b"\0".join([*sources, repr((LINKS, llvmlite.__version__, _host())).encode()])).digest()
+    return hashlib.sha256(b"\0".join([*sources, repr((GIVEN, LINKS, llvmlite.__version__, _host())).encode()])).digest()
 
 
 def host_machine() -> Any:

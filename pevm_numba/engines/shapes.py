@@ -34,7 +34,7 @@ class Shapes:
     tokens : (n_shapes,) list of (n_tokens,) int32
         See `machine.shapes`.
     operand_indptr, operands : (n_tx + 1,) int64, (n_operands,) int32
-        What fills each transaction's shape: keys, rows of words, numbers of digests, steps.
+        What fills each transaction's shape: keys, rows of words, numbers of digests; at last its steps of stand-in work.
     """
 
     shape: NDArray[np.int32]
@@ -47,6 +47,11 @@ class Shapes:
     def names(self) -> list[bytes]:
         """(n_shapes,) the tokens of each as bytes."""
         return [tokens.tobytes() for tokens in self.tokens]
+
+    @property
+    def steps(self) -> NDArray[np.int32]:
+        """Steps of stand-in work of the transactions that have a shape."""
+        return self.operands[self.operand_indptr[1:][self.shape >= 0] - 1]
 
     def __repr__(self) -> str:
         return f"<Shapes: {len(self.tokens)} of {len(self.shape)} txs, {int((self.shape < 0).sum())} txs without>"

@@ -163,6 +163,7 @@ class Wasm(Attached):
     """WebAssembly by wasmtime. Each workspace reserves 4 GiB of addresses, and uses what its arrays take."""
 
     costs = WASM_COSTS
+    batched = True
     met = Met()
 
     def __init__(self, engine: Engine) -> None:

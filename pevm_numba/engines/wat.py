@@ -80,14 +80,23 @@ class _Module(Lowering):
         """A word in memory, as it is now."""
         return Word(self.limbs(place))
 
+    def counted(self, place: str) -> Word:
+        """The same."""
+        return self.stored(place)
+
+    def read(self, place: str, copied: bool, summed: bool) -> Word:
+        """The same, whatever it is for."""
+        return self.stored(place)
+
     def store(self, place: str, word: Word) -> None:
         """Write a word to memory."""
         self.lines += [f"(i64.store offset={8 * j} {place} {limb})" for j, limb in enumerate(word.limbs)]
 
     # ---------------------------------------------------------- arithmetic
 
-    def total(self, a: Word, b: Sequence[str], minus: bool = False) -> Word:
+    def total(self, a: Word, place: str, minus: bool = False) -> Word:
         """a + b or a - b, modulo 2**256: there is a carry where a sum is below its summand, or the other way round."""
+        b = self.limbs(place)
         op = "i64.sub" if minus else "i64.add"
         out, carry = [], ""
         for j in range(4):

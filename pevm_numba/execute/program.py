@@ -125,7 +125,7 @@ def _encode(block: Block, prices: GasSchedule, shared_keys: NDArray[np.int32]) -
     n_blocks = int((np.diff(block.payload_indptr) // keccak.RATE + 1).sum())
     encoded = inputs(
         block.op_indptr, rows, op_gas, block.words, block.gas_limit, intrinsic, static_gas, flags, prices.array,
-        np.zeros(0, np.int64), np.zeros((0, 0), np.int64),
+        np.zeros((0, 4), np.int64), np.zeros((0, 0), np.int64),
     )  # fmt: skip
     code = Code(*encoded)
     hashing = Hashing(

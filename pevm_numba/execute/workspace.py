@@ -96,7 +96,7 @@ class Workspace:
         written = ("gas_used", "refund", "output", "digest", "sink")
         arrays |= {"values": self.values, **{name: getattr(self.receipts, name) for name in written}}
         entry, links = attached.link(shapes, arrays, self.sums)
-        native = np.flatnonzero(entry)
+        native = np.flatnonzero(entry[:, 0])
         self.receipts.status[native], self.receipts.stop[native] = SUCCESS, code.op_indptr[native + 1]
         return code._replace(entry=read_only(entry), links=read_only(links))
 
