@@ -11,11 +11,16 @@ from test_cli import in_process
 from pevm_numba import cli
 from pevm_numba._kernels.jit import DISABLED
 from pevm_numba.bench import __main__ as main
+from pevm_numba.bench import engine_costs
 from pevm_numba.bench import engines as bench
+from pevm_numba.bench.engine_runs import FAMILIES, mixed_block, stream
+from pevm_numba.engines.attached import JIT_COSTS
+from pevm_numba.engines.paying import MOST_BREAK_EVEN
 from pevm_numba.errors import ExecutionError
 from pevm_numba.execute.result import Execution
 from pevm_numba.execute.shapes import shapes
 from pevm_numba.fields import TABLES
+from pevm_numba.machine.shapes import PAYLOAD, Token
 
 pytestmark = pytest.mark.skipif(DISABLED, reason="there is no compiled code in plain Python")
 
@@ -29,8 +34,8 @@ def command(monkeypatch, capsys):
 @pytest.fixture
 def short(monkeypatch):
     """Few shapes."""
-    monkeypatch.setattr(bench, "_COMPILED", 2)
-    monkeypatch.setattr(bench, "generate", lambda *_, n_tx, **__: bench.mixed_block(n_tx, 3))
+    monkeypatch.setattr(engine_costs, "_COMPILED", 2)
+    monkeypatch.setattr(bench, "generate", lambda *_, n_tx, **__: mixed_block(n_tx, 3))
 
 
 def test_every_way_is_measured_and_has_the_fields_that_are_defined(command, short, tmp_path):
@@ -38,7 +43,7 @@ def test_every_way_is_measured_and_has_the_fields_that_are_defined(command, shor
     said = command(*words)
     assert said.code == 0, said.err
     rows = json.loads((tmp_path / "a.json").read_text())
-    names = ("engines", "engines compile", "engines executors")
+    names = ("engines", "engines compile", "engines shapes", "engines executors")
     tables = {name: [row for row in rows if row["table"] == name] for name in names}
     assert sum(map(len, tables.values())) == len(rows)
     for name, some in tables.items():
@@ -51,6 +56,11 @@ def test_every_way_is_measured_and_has_the_fields_that_are_defined(command, shor
     for row in tables["engines compile"]:
         saved = row["saved_ns_per_tx"]
         assert row["break_even_tx"] == (pytest.approx(1e6 * row["compile_ms"] / saved) if saved > 0 else None)
+    assert [row["case"] for row in tables["engines shapes"]] == list(FAMILIES)
+    for row in tables["engines shapes"]:
+        assert row["chosen"] == (row["rule_tx"] <= MOST_BREAK_EVEN)
+        assert row["rule_tx"] == JIT_COSTS.break_even(*shapes(stream(row["case"], 30)).names)
+    assert {row["chosen"] for row in tables["engines shapes"]} == {True, False}
     assert "break-even" in said.out
     assert "Speed beside the interpreter" in (tmp_path / "a.html").read_text()
 
@@ -96,9 +106,26 @@ def test_bad_arguments(command, words, text):
     assert text in " ".join(said.err.split())
 
 
+def test_streams_are_of_one_shape_and_of_all_kinds_of_tokens() -> None:
+    names = [shapes(stream(family, 20)).names for family in FAMILIES]
+    assert [len(each) for each in names] == [1] * len(FAMILIES)
+    kinds = {Token(byte % PAYLOAD) for (name,) in names for byte in name[::4]}
+    assert kinds == set(Token) - {Token.PLAIN, Token.CREDIT, Token.SHARED, Token.HASHED}
+
+
+def test_a_shape_that_is_chosen_and_pays_late_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {
+        "case": "slow", "tokens": 9, "interpreter_ns_per_tx": 3.0, "jit_ns_per_tx": 2.0, "saved_ns_per_tx": 1.0,
+        "compile_ms": 4.0, "break_even_tx": 4e6, "rule_tx": 4e5, "chosen": True,
+    }  # fmt: skip
+    others = [{**row, "case": "not chosen", "chosen": False}, {**row, "case": "fine", "break_even_tx": 3e5}]
+    engine_costs.show_shapes([row, *others, {**row, "case": "loses", "break_even_tx": None}])
+    assert "Chosen, though measured to take more: slow, loses." in " ".join(capsys.readouterr().out.split())
+
+
 def test_mixed_blocks_have_the_shapes_that_they_say():
-    assert len(shapes(bench.mixed_block(500, 1)).tokens) == 1
-    assert 12 <= len(shapes(bench.mixed_block(500, 12)).tokens) <= 20  # some store to one key twice
+    assert len(shapes(mixed_block(500, 1)).tokens) == 1
+    assert 12 <= len(shapes(mixed_block(500, 12)).tokens) <= 20  # some store to one key twice
 
 
 def test_the_main_benchmark_has_the_switch(command, tmp_path):

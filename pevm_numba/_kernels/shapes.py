@@ -283,8 +283,8 @@ def run_native(position, last, order, here, worker):
     entry, links, quotient = code.entry, code.links, code.prices[QUOTIENT]
     timed, batched = times.begin.shape[0] > 0, links[worker, _BATCHED] != 0
     while position < last:
-        t = order[position]
-        address = entry[t, 0]
+        t = U64(order[position])  # unsigned: nobody asks whether an index is counted from the end
+        address = entry[t, U64(0)]
         if address == 0:
             return position
         end = position + 1
@@ -299,11 +299,11 @@ def run_native(position, last, order, here, worker):
         else:
             _prefetch(entry, np.int64(order[min(position + _AHEAD, last - 1)]))
             gas, refund, digest = _run_one(entry, np.int64(t), links, np.int64(worker))
-            receipts.gas_used[t] = capped(entry[t, 3] + gas, refund, quotient)
+            receipts.gas_used[t] = capped(entry[t, U64(3)] + gas, refund, quotient)
             receipts.refund[t] = refund
             receipts.digest[t] = digest
-            x = U64(t + 1)
-            for _ in range(entry[t, 2]):
+            x = t + U64(1)
+            for _ in range(entry[t, U64(2)]):
                 x = step(x)
             receipts.sink[t] = x
         if timed:

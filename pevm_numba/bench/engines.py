@@ -11,17 +11,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter_ns
 from typing import Any, Final
 
 import numpy as np
 
 from ..block import Block
 from ..console import progress, status
-from ..engines import native
 from ..engines.engine import Engine
-from ..engines.paying import MOST_BREAK_EVEN
-from ..engines.shapes import Shapes
 from ..errors import ExecutionError, UsageError
 from ..execute.micro_op_job import MicroOpJob
 from ..execute.micro_ops import JOBS
@@ -30,12 +26,14 @@ from ..execute.run import execute
 from ..generate import OpMix, generate
 from ..io.files import read_blocks
 from .ceiling import check_reference, compile_reference, read_ceiling_block
+from .engine_costs import compile_rows, shape_rows, show_costs, show_shapes
+from .engine_runs import job_of, mixed_block, nanoseconds, times_of
 from .html_target import Page
 from .outputs import check_outputs, write_outputs
 from .rounds import Spread
-from .tables import check_range, figure, print_paragraph, print_table
+from .tables import check_range, figure, print_table
 
-__all__ = ["Request", "mixed_block", "run"]
+__all__ = ["Request", "run"]
 
 #: Serial runs: what is measured, and how.
 _WAYS: Final = {
@@ -46,12 +44,6 @@ _WAYS: Final = {
     "wasm": Engine("wasm", "all"),
     "wasm, grouped": Engine("wasm", "all", group=True),
 }
-
-#: Keys of the blocks that are made here: with them the state fits a second-level cache, so that programs are measured.
-_KEYS: Final = 5_000
-
-#: Shapes compiled for the table of costs, at most.
-_COMPILED: Final = 24
 
 
 @dataclass(frozen=True)
@@ -86,38 +78,6 @@ class Request:
         return {name: engine for name, engine in _WAYS.items() if self.wasm or engine.name != "wasm"}
 
 
-def mixed_block(n_tx: int, n_shapes: int, *, hashes: int = 0, seed: int = 42) -> Block:
-    """Transactions of so many shapes in random order, on a state of 5,000 keys.
-
-    Parameters
-    ----------
-    n_tx : int
-    n_shapes : int in [1, 12]
-        They have one to four loads and one to three stores, of literals but for the last, which adds to what was loaded.
-    hashes : int
-        KECCAK of 32 bytes in each transaction.
-    seed : int
-
-    Examples
-    --------
-    >>> mixed_block(100, 12).n_tx
-    100
-    """
-    rng = np.random.default_rng(seed)
-    keys = [(1, 0, int(k)) for k in range(_KEYS)]
-    programs = []
-    for t in range(n_tx):
-        kind = int(rng.integers(n_shapes))
-        chosen = [keys[int(k)] for k in rng.integers(0, _KEYS, 7)]
-        loads, stores = 1 + kind % 4, kind // 4
-        program: list[tuple[Any, ...]] = [("SLOAD", key) for key in chosen[:loads]]
-        program += [("KECCAK", rng.bytes(32)) for _ in range(hashes)]
-        program += [("ADD", t + 1), ("SSTORE", chosen[4], "TOP")]
-        program += [("SSTORE", key, int(rng.integers(1, 2**63))) for key in chosen[5 : 5 + stores]]
-        programs.append(program)
-    return Block.from_programs(programs, {key: 1 + i for i, key in enumerate(keys)})
-
-
 def _subjects(request: Request) -> dict[str, Block]:
     """Blocks by name."""
     n, seed = request.n_tx, request.seed
@@ -137,36 +97,9 @@ def _subjects(request: Request) -> dict[str, Block]:
 # ------------------------------------------------------------------ measuring
 
 
-def _job(block: Block, engine: Engine) -> MicroOpJob:
-    job = JOBS["serial"](block, engine=engine)
-    job.plan()
-    return job
-
-
-def _nanoseconds(job: MicroOpJob) -> float:
-    job.reset()
-    return float(job.run()[1]["execute_ns"])
-
-
-def _times(jobs: dict[str, MicroOpJob], rounds: int) -> dict[str, np.ndarray]:
-    """Nanoseconds of each job in each round, taken in turn; every outcome is compared first."""
-    first = None
-    for job in jobs.values():
-        job.reset()
-        outcome = job.collect(*job.run())
-        outcome.check_equal(outcome if first is None else first)
-        first = first or outcome
-    found: dict[str, list[float]] = {name: [] for name in jobs}
-    for _ in range(rounds):
-        for name, job in jobs.items():
-            _nanoseconds(job)  # caches as after a run of its own
-            found[name].append(_nanoseconds(job))
-    return {name: np.array(times) for name, times in found.items()}
-
-
 def _rows_of(name: str, block: Block, request: Request) -> list[dict[str, Any]]:
     shapes = program_of(block).shapes
-    times = _times({way: _job(block, engine) for way, engine in request.ways.items()}, request.rounds)
+    times = times_of({way: job_of(block, engine) for way, engine in request.ways.items()}, request.rounds)
     rows = []
     for way, taken in times.items():
         ratio, spread = times["interpreter"] / taken, Spread.of(taken)
@@ -190,7 +123,7 @@ def _executor_rows(block: Block, request: Request) -> list[dict[str, Any]]:
             workers, given = 1 if executor == "serial" else 2, listed if executor == "bal" else None
             job = jobs[engine.name] = JOBS[executor](block, workers=workers, engine=engine, access_list=given)
             job.plan()
-        times = _times(jobs, request.rounds)
+        times = times_of(jobs, request.rounds)
         ratio = times["interpreter"] / times["jit"]
         rows.append({
             "table": "engines executors", "case": "12 shapes", "executor": executor, "workers": jobs["jit"].workers,
@@ -202,52 +135,6 @@ def _executor_rows(block: Block, request: Request) -> list[dict[str, Any]]:
     return rows
 
 
-def _costs(engine: str, shapes: Shapes) -> tuple[list[float], list[int], float | None]:
-    """Nanoseconds of compiling each of some shapes, bytes of each, and nanoseconds of loading one."""
-    some = shapes.names[:_COMPILED]
-    if engine == "jit":
-        taken, sizes = [], []
-        for shape in some:
-            start = perf_counter_ns()
-            data = native.compiler(shape)
-            taken.append(float(perf_counter_ns() - start))
-            sizes.append(len(data))
-        code = native.NativeCode()
-        code.add(some)
-        return taken, sizes, code.load_ns / max(1, code.n_loaded)
-    from ..engines.wasm import modules
-
-    taken, sizes = [], []
-    for shape in some:
-        start = perf_counter_ns()
-        module = modules().make(shape)
-        taken.append(float(perf_counter_ns() - start))
-        sizes.append(len(module.serialize()))
-    return taken, sizes, None
-
-
-def _compile_rows(blocks: dict[str, Block], rows: Sequence[dict[str, Any]], request: Request) -> list[dict[str, Any]]:
-    """What compiling costs and after how many transactions of a shape it has paid, by what a transaction then saves."""
-    found = []
-    for name, block in blocks.items():
-        shapes = program_of(block).shapes
-        if not shapes.tokens:
-            continue
-        by_way = {row["way"]: row for row in rows if row["case"] == name}
-        for engine in ("jit", "wasm") if request.wasm else ("jit",):
-            taken, sizes, load = _costs(engine, shapes)
-            saved = by_way["interpreter"]["ns_per_tx"] - by_way[engine]["ns_per_tx"]
-            compile_ns = float(np.median(taken))
-            found.append({
-                "table": "engines compile", "case": name, "engine": engine, "compiled": len(taken),
-                "tokens": float(np.median([len(t) for t in shapes.tokens[: len(taken)]])), "compile_ms": compile_ns / 1e6,
-                "compile_ms_high": max(taken) / 1e6, "load_ms": None if load is None else load / 1e6,
-                "code_bytes": float(np.median(sizes)),
-                "saved_ns_per_tx": saved, "break_even_tx": compile_ns / saved if saved > 0 else None, "verified": True,
-            })  # fmt: skip
-    return found
-
-
 def _ceiling_rows(folder: Path, request: Request) -> list[dict[str, Any]]:
     """The C reference's kernel `shape`, in turn with ours, on its blocks."""
     rows = []
@@ -255,9 +142,9 @@ def _ceiling_rows(folder: Path, request: Request) -> list[dict[str, Any]]:
         program = compile_reference(folder / "ceiling.c", Path(scratch))
         for data in sorted(folder.glob("*_42.bin")):
             block = read_ceiling_block(data)
-            jobs = {name: _job(block, engine) for name, engine in _WAYS.items() if engine.name != "wasm"}
+            jobs = {name: job_of(block, engine) for name, engine in _WAYS.items() if engine.name != "wasm"}
             first = next(iter(jobs.values()))
-            _times(jobs, 1)
+            times_of(jobs, 1)
             first.reset()
             first.run()
             check_reference(first.space, program, data, Path(scratch))
@@ -270,7 +157,7 @@ def _ceiling_rows(folder: Path, request: Request) -> list[dict[str, Any]]:
                     raise ExecutionError(f"{folder / 'ceiling.c'}: printed no median for shape")
                 theirs.append(1e3 * float(found[1]))
                 for name, job in jobs.items():
-                    ours[name].append(float(np.median([_nanoseconds(job) for _ in range(51)])))
+                    ours[name].append(float(np.median([nanoseconds(job) for _ in range(51)])))
             for name, taken in ours.items():
                 ratio = np.array(taken) / np.array(theirs)
                 rows.append({
@@ -301,7 +188,9 @@ def run(request: Request, json: Path | None = None, page: Page | None = None) ->
     for name, block in progress(list(blocks.items()), "engines", len(blocks)):
         rows += _rows_of(name, block, request)
     with status("compiling once more"):
-        rows += _compile_rows(blocks, rows, request)
+        rows += compile_rows(blocks, rows, request.wasm)
+    with status("streams of one shape"):
+        rows += shape_rows(request.n_tx, request.rounds, request.seed)
     with status("executors"):
         rows += _executor_rows(blocks["12 shapes"], request)
     if request.ceiling is not None:
@@ -317,7 +206,8 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         tables.setdefault(row["table"], []).append(row)
     _show_runs(tables["engines"])
-    _show_costs(tables["engines compile"])
+    show_costs(tables["engines compile"])
+    show_shapes(tables["engines shapes"])
     _show_executors(tables["engines executors"])
     if "engines ceiling" in tables:
         _show_ceiling(tables["engines ceiling"])
@@ -333,23 +223,6 @@ def _show_runs(rows: Sequence[dict[str, Any]]) -> None:
     ]  # fmt: skip
     title = f"Serial runs on one core, medians of {rows[0]['rounds']} rounds in turn, all outcomes equal"
     print_table(title, ["", "txs", "shapes", "ns/op", "ns/tx", "x interpreter", "quartiles"], body)
-
-
-def _show_costs(rows: Sequence[dict[str, Any]]) -> None:
-    body = [
-        [
-            f"{row['case']}: {row['engine']}", figure(row["tokens"]), figure(row["compile_ms"]),
-            figure(row["compile_ms_high"]), figure(row["load_ms"]), f"{row['code_bytes']:,.0f}",
-            figure(row["saved_ns_per_tx"]), "never" if row["break_even_tx"] is None else f"{row['break_even_tx']:,.0f}",
-        ]
-        for row in rows
-    ]  # fmt: skip
-    title = "What compiling a shape costs, and the transactions of it after which that has been saved"
-    print_table(title, ["", "tokens", "ms", "most ms", "load ms", "bytes", "saved ns/tx", "break-even"], body)
-    print_paragraph(
-        "The rule compiles a shape once as many of its transactions have come as pay for it, and never one that takes more "
-        f"than {MOST_BREAK_EVEN:,}."
-    )
 
 
 def _show_executors(rows: Sequence[dict[str, Any]]) -> None:

@@ -194,6 +194,7 @@ _SPECS: Final[dict[str, Spec]] = {
         ),
     ),
     "engines compile": Spec(("case", "engine")),
+    "engines shapes": Spec(("case",)),
     "engines executors": Spec(("case", "executor"), ("speedup", "speedup_low", "speedup_high")),
     "engines ceiling": Spec(("case", "way"), costs=("ratio", "ratio_low", "ratio_high")),
     "survey": Spec(
