@@ -30,6 +30,7 @@ from pevm_numba.engines.engine import Engine
 from pevm_numba.engines.native import LOADED, NativeCode
 from pevm_numba.engines.paying import MOST_BREAK_EVEN, Costs, Met
 from pevm_numba.engines.shapes import MOST_TOKENS, by_shape, shapes_of
+from pevm_numba.engines.wasm import WASM_COSTS
 from pevm_numba.errors import BlockError, ExecutionError, PevmError
 from pevm_numba.execute.micro_ops import JOBS
 from pevm_numba.execute.program import program_of
@@ -210,10 +211,37 @@ def test_carries_run_through_all_limbs(engine: Any) -> None:
 
 
 @compiling
+@pytest.mark.parametrize("timed", [False, True])
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("executor", list(JOBS))
+def test_compiled_programs_do_their_stand_in_work_and_note_when_they_ran(engine: Any, executor: str, timed: bool) -> None:
+    """`Execution` does not show the work; a speed without it would be none."""
+    block = Block.from_programs([
+        [("NOOP", t % 7), ("SLOAD", (1, 0, t % 50)), ("NOOP", t % 3), ("SSTORE", (2, 0, t % 9), t)] for t in range(120)
+    ])  # fmt: skip
+    sinks = []
+    for chosen in (Engine(), Engine(engine, "all"), Engine(engine, "all", group=True)):
+        listed = execute(block, "serial", record="changes").block_access_list() if executor == "bal" else None
+        job = JOBS[executor](block, workers=2, engine=chosen, timed=timed, access_list=listed)
+        job.plan()
+        job.reset()
+        job.space.receipts.sink[:] = 7
+        job.run()
+        sinks.append(job.space.receipts.sink.tolist())
+        if timed:
+            times = job.space.times
+            assert (times.runs >= 1).all()
+            assert ((times.begin > 0) & (times.end > times.begin)).all()
+            assert set(times.worker.tolist()) <= {0, 1}
+    assert sinks[0] == sinks[1] == sinks[2]
+    assert len(set(sinks[0])) == 120
+
+
+@compiling
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("executor", list(JOBS))
 def test_batches_longer_than_one_call_takes_and_a_schedule_s_own_order(engine: Any, executor: str) -> None:
-    """One shape 1,000 times, every third transaction on one key, so that order shows."""
+    """One shape 1,000 times, every third transaction on one key, so that order shows; calls of WebAssembly take 256."""
     block = Block.from_programs(
         [[("SLOAD", A), ("ADD", t), ("SSTORE", A if t % 3 else (3, 0, t), "TOP")] for t in range(1000)]
     )
@@ -231,7 +259,7 @@ def test_batches_longer_than_one_call_takes_and_a_schedule_s_own_order(engine: A
 @compiling
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_call_of_more_transactions_than_a_batch_holds(engine: Any) -> None:
-    """One wave with too little work to be shared out is one call."""
+    """One wave with too little work to be shared out is one call, if functions take batches."""
     block = Block.from_programs([[("SLOAD", (1, 0, i))] for i in range(300)], {(1, 0, i): i for i in range(300)})
     result = execute(block, "waves", engine=Engine(engine, "all"), workers=2)
     assert (result.counters["parallel_waves"], result.counters["compiled"]) == (0, 300)
@@ -347,12 +375,22 @@ def test_a_shape_that_takes_too_many_transactions_is_never_compiled() -> None:
     assert len(met.paying(one_shape(1), Costs(1000.0, 0.0, 0.0, 1000.0, 1000.0 / MOST_BREAK_EVEN, 0.0), never)) == 1
 
 
-def test_later_stores_to_a_slot_are_expected_to_cost_and_to_save_nothing() -> None:
+def test_later_stores_to_a_slot_and_credits_are_expected_to_cost_more_and_the_stores_to_save_less() -> None:
     (one,), (two,) = (pn.shapes(Block.from_programs([[("SSTORE", A, k) for k in range(n)]])).names for n in (20, 21))
-    saving = Costs(1000.0, 0.0, 0.0, 100.0, 0.0, 1.0)
+    saving, cost = Costs(1000.0, 0.0, 0.0, 100.0, 0.0, 1.0), Costs(0.0, 1.0, 0.0, 0.0, 1.0, 0.0)
     assert 1000.0 / saving.break_even(two) - 1000.0 / saving.break_even(one) == pytest.approx(1.0)  # its literal
+    assert cost.break_even(two) - cost.break_even(one) == pytest.approx(3.0)
     many = np.array([Token.SAVE, Token.LITERAL, *[Token.AGAIN + PAYLOAD * k for k in range(9)], Token.OUTPUT], np.int32)
     assert saving.break_even(many.tobytes()) == pytest.approx(1000.0 / 3)
+    assert cost.break_even(many.tobytes()) == pytest.approx(3 + 18)
+    credits = np.array([Token.CREDIT, Token.SHARED, Token.OUTPUT], np.int32).tobytes()
+    assert (cost.break_even(credits), 1000.0 / saving.break_even(credits)) == (pytest.approx(5.0), pytest.approx(3.0))
+
+
+def test_modules_of_wasm_are_never_expected_to_pay() -> None:
+    for kind, n in itertools.product((Token.READ, Token.NEW, Token.PLUS), (1, 40, MOST_TOKENS)):
+        name = np.array([kind] * n, np.int32).tobytes()
+        assert WASM_COSTS.break_even(name) == WASM_COSTS.break_even(name, kept=True) == np.inf
 
 
 def test_no_more_shapes_are_remembered_than_stated() -> None:

@@ -210,6 +210,10 @@ if DISABLED:
         """There is no machine code in plain Python, so nobody has an address."""
         raise RuntimeError("machine code in plain Python")
 
+    def _prefetch(entry, t):
+        """There is no machine code in plain Python, so nobody has operands for it."""
+        raise RuntimeError("machine code in plain Python")
+
 else:
 
     _WORD, _POINTER = ir.IntType(64), ir.IntType(8).as_pointer()

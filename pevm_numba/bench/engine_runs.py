@@ -23,7 +23,7 @@ _Ops = list[tuple[Any, ...]]
 
 
 def _loads(count: int) -> Callable[[list[_Key], int], _Ops]:
-    return lambda keys, t: [("SLOAD", keys[i]) for i in range(count)]
+    return lambda keys, t: [("SLOAD", keys[i % 24]) for i in range(count)]
 
 
 def _stores(count: int, slots: int) -> Callable[[list[_Key], int], _Ops]:
@@ -44,6 +44,24 @@ def _changes(count: int, adds: int) -> Callable[[list[_Key], int], _Ops]:
     return program
 
 
+def _credits(count: int) -> Callable[[list[_Key], int], _Ops]:
+    return lambda keys, t: [("CREDIT", (10 + keys[i % 24][2], 1, 0), t + i) for i in range(count)]
+
+
+def _balances(count: int) -> Callable[[list[_Key], int], _Ops]:
+    return lambda keys, t: [("SSTORE", (10 + keys[i][2], 1, 0), t + 7 + i) for i in range(count)]
+
+
+def _digests(count: int) -> Callable[[list[_Key], int], _Ops]:
+    def program(keys: list[_Key], t: int) -> _Ops:
+        ops: _Ops = []
+        for i in range(count):
+            ops += [("KECCAK", t.to_bytes(8, "big")), ("ADD", i), ("SSTORE", keys[i], "TOP")]
+        return ops
+
+    return program
+
+
 def _work(keys: list[_Key], t: int) -> _Ops:
     return [("SLOAD", keys[0]), ("NOOP", 3), ("SSTORE", keys[1], t + 5), ("NOOP", 2), ("SSTORE", keys[2], t + 6)]
 
@@ -53,7 +71,9 @@ FAMILIES: Final[dict[str, Callable[[list[_Key], int], _Ops]]] = {
     "1 load": _loads(1), "7 loads": _loads(7), "20 loads": _loads(20), "1 store": _stores(1, 1), "3 stores": _stores(3, 24),
     "20 stores": _stores(20, 24), "6 sums": _sums(6), "60 sums": _sums(60), "2 copies": _changes(2, 0),
     "load, add, store": _changes(1, 1), "3 of load, add, store": _changes(3, 1), "12 of load, add, store": _changes(12, 1),
-    "4 stores to a slot": _stores(4, 1), "60 stores to a slot": _stores(60, 1), "a load, 2 stores, work": _work,
+    "4 stores to a slot": _stores(4, 1), "60 stores to a slot": _stores(60, 1), "3 stores to 20 slots each": _stores(60, 20),
+    "8 credits": _credits(8), "60 credits": _credits(60), "4 balances": _balances(4), "3 digests": _digests(3),
+    "120 loads": _loads(120), "a load, 2 stores, work": _work,
 }  # fmt: skip
 
 

@@ -34,12 +34,13 @@ class Costs:
     Parameters
     ----------
     compile_ns, compile_token_ns, compile_square_ns : float
-        Once for a shape; for each of its tokens; and for each squared, since LLVM takes longer for long blocks of code.
+        Once for a shape; for each of its tokens; and for their number squared, since LLVM takes longer for long blocks of
+        code. Credits, and later stores to a slot, count twice.
     load_ns : float
         Making what has been compiled before callable.
     saved_ns, saved_token_ns : float
-        Of each transaction, and for each token of its shape, later stores to the same slot not counted: many of them save
-        next to nothing.
+        Of each transaction, and for each token of its shape, but for later stores to a slot, which save half of what others
+        do, and with all that they take to compile pay late.
 
     Examples
     --------
@@ -64,10 +65,10 @@ class Costs:
         kept : bool
             Whether it is compiled already, and on disk.
         """
-        n_tokens = len(shape) // 4
         kinds = shape[::4]
         later = sum(kinds.count(number) for number in range(Token.AGAIN, 256, PAYLOAD))
-        saved = self.saved_ns + self.saved_token_ns * (n_tokens - later)
+        saved = self.saved_ns + self.saved_token_ns * (len(kinds) - later)
+        n_tokens = len(kinds) + later + kinds.count(Token.CREDIT) + kinds.count(Token.SHARED)
         compiling = self.compile_ns + self.compile_token_ns * n_tokens + self.compile_square_ns * n_tokens**2
         cost = self.load_ns if kept else compiling
         return cost / saved if saved > 0 else np.inf
